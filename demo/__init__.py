@@ -1,0 +1,1 @@
+"""The demo: two real Envoys that our controller configures, each in a network namespace of its own."""

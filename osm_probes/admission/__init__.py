@@ -1,0 +1,1 @@
+"""Engine: pods under creation -> JSON patches with a sidecar."""

@@ -1,0 +1,97 @@
+"""Options and rules -> what a pod gets: Envoy, the container that sets the redirect, and the bootstrap's volume."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from osm_probes.admission.options import InjectionOptions
+from osm_probes.admission.pod import SIDECAR_NAME
+from osm_probes.admission.redirect import PROXY_UID
+from osm_probes.mesh.identity import Identity
+from osm_probes.xds.ports import ADMIN_PORT, INBOUND_PORT, METRICS_PORT
+from osm_probes.xds.probes import HTTP_PORTS, ProbeKind, ProbeScheme, RewrittenProbe
+
+INIT_NAME: Final = "osm-init"
+VOLUME_NAME: Final = "envoy-bootstrap-config-volume"
+BOOTSTRAP_FILE: Final = "bootstrap.yaml"
+
+_FOLDER: Final = "/etc/envoy"
+# Envoy starts one worker for each core of the node unless told, whatever the container's limit is.
+_WORKERS: Final = 2
+_FIELDS: Final = {
+    "POD_UID": "metadata.uid",
+    "POD_NAME": "metadata.name",
+    "POD_NAMESPACE": "metadata.namespace",
+    "POD_IP": "status.podIP",
+    "SERVICE_ACCOUNT": "spec.serviceAccountName",
+}
+_PORT_NAMES: Final = {
+    ProbeKind.LIVENESS: "liveness-port",
+    ProbeKind.READINESS: "readiness-port",
+    ProbeKind.STARTUP: "startup-port",
+}
+
+Json = dict[str, Any]
+
+
+def envoy_container(options: InjectionOptions, *, identity: Identity, probes: tuple[RewrittenProbe, ...]) -> Json:
+    """Envoy, run by a user of its own: the redirect knows Envoy's traffic by that."""
+    arguments = {
+        "--log-level": options.log_level,
+        "--config-path": f"{_FOLDER}/{BOOTSTRAP_FILE}",
+        "--service-cluster": f"{identity.service_account}.{identity.namespace}",
+        "--concurrency": str(_WORKERS),
+    }
+    return {
+        "name": SIDECAR_NAME,
+        "image": options.sidecar_image,
+        **_common(options),
+        "command": ["envoy"],
+        # Hot restart wants shared memory that a read-only, unprivileged container does not have.
+        "args": [*(word for pair in arguments.items() for word in pair), "--disable-hot-restart"],
+        "env": [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in _FIELDS.items()],
+        "ports": [{"name": name, "containerPort": port} for name, port in _ports(probes)],
+        "volumeMounts": [{"name": VOLUME_NAME, "mountPath": _FOLDER, "readOnly": True}],
+        # Envoy has this listener from its first configuration on: until then the pod cannot be called and is not ready.
+        "startupProbe": {"tcpSocket": {"port": METRICS_PORT}, "periodSeconds": 1, "failureThreshold": 600},
+        "securityContext": {
+            "runAsUser": PROXY_UID,
+            "runAsNonRoot": True,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def init_container(options: InjectionOptions, *, rules: str) -> Json:
+    """The container that redirects the pod's traffic to Envoy, then ends."""
+    return {
+        "name": INIT_NAME,
+        "image": options.init_image,
+        **_common(options),
+        "command": ["/bin/sh"],
+        "args": ["-c", f"iptables-restore --noflush <<'EOF'\n{rules}EOF\n"],
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsNonRoot": False,
+            "allowPrivilegeEscalation": False,
+            # NET_RAW: iptables-legacy opens a raw socket ("unable to initialize table 'nat'" without).
+            "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
+        },
+    }
+
+
+def bootstrap_volume(secret: str) -> Json:
+    """The volume with Envoy's bootstrap."""
+    return {"name": VOLUME_NAME, "secret": {"secretName": secret}}
+
+
+def _common(options: InjectionOptions) -> Json:
+    parts: Mapping[str, Any] = {"imagePullPolicy": options.pull_policy, "resources": options.resources}
+    return {name: value for name, value in parts.items() if value}
+
+
+def _ports(probes: tuple[RewrittenProbe, ...]) -> Iterator[tuple[str, int]]:
+    yield from (("proxy-admin", ADMIN_PORT), ("proxy-inbound", INBOUND_PORT), ("proxy-metrics", METRICS_PORT))
+    kinds = {probe.kind for probe in probes if probe.scheme in (ProbeScheme.HTTP, ProbeScheme.HTTPS)}
+    yield from ((name, HTTP_PORTS[kind]) for kind, name in _PORT_NAMES.items() if kind in kinds)

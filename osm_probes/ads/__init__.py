@@ -1,0 +1,1 @@
+"""Engine: the aggregated discovery service that proxies connect to."""

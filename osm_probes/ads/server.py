@@ -1,0 +1,253 @@
+"""The ADS: proxies' gRPC streams, over mTLS, on one port that outlives its certificates."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Final
+
+import grpc
+import grpc.aio
+
+from osm_probes.ads import canary_resource
+from osm_probes.ads.delta import Incremental
+from osm_probes.ads.errors import AddressInUseError, CapacityError, DrainingError, NotAdmittedError
+from osm_probes.ads.facts import ConnectedProxy, Event, Observer
+from osm_probes.ads.identify import Gate
+from osm_probes.ads.limits import Limits, channel_options
+from osm_probes.ads.listen import Door, bind
+from osm_probes.ads.session import Session
+from osm_probes.ads.sotw import StateOfTheWorld
+from osm_probes.ads.stream import Ending, House, Stream
+from osm_probes.ads.streams import Streams
+from osm_probes.ads.turnstile import Turnstile
+from osm_probes.foundation.errors import OsmError
+from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.logs import logger
+from osm_probes.foundation.tasks import beside
+from osm_probes.health.lifecycle import Lifecycle, Phase
+from osm_probes.health.listening import OwnSocket
+from osm_probes.health.recovery import recover
+from osm_probes.health.supervise import supervised
+from osm_probes.mesh.identity import CANARY, ProxyName
+from osm_probes.pki.certificate import Certificate
+from osm_probes.snapshot.cache import SnapshotCache
+from osm_probes.snapshot.snapshot import Snapshot
+
+_SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_WRITES_AT_ONCE: Final = 16
+_SLOW_WRITE: Final = 0.05
+_HAND_OVER_LIMIT: Final = 2.0
+_HAND_OVER_PAUSE: Final = 0.001
+# Where nobody drained first: a program that ends by an error.
+_LAST_DRAIN: Final = 2.0
+
+_LOGGED: Final = (
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+)
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+def _unobserved(_event: Event, /, *, type_url: str = "", seconds: float = 0.0) -> None:
+    """For who does not count."""
+
+
+class AdsServer:
+    """Serves what `cache` has to the proxies that `gate` lets in; it listens to the cache with their identity as key.
+
+    `lifecycle` becomes SERVING when the port listens, RECOVERING if it no longer does, FAILED if it cannot be had back,
+    STOPPED after a drain.
+    """
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        cache: SnapshotCache,
+        *,
+        gate: Gate,
+        door: Door,
+        limits: Limits | None = None,
+        observe: Observer = _unobserved,
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._cache = cache
+        self._door = door
+        self._limits = limits or Limits()
+        self._streams = Streams(cache, observe=observe)
+        turnstile = Turnstile(width=_WRITES_AT_ONCE, patience=_SLOW_WRITE)
+        self._house = House(gate, self._limits, self._streams, turnstile)
+        self._canary: Latest[Snapshot | None] = Latest(canary_resource.snapshot())
+        self._server = self._make()
+        self._replaced: list[grpc.aio.Server] = []
+        self._retired: set[grpc.aio.Server] = set()
+        self._succeeded: Latest[int] = Latest(0)
+        self._changing = asyncio.Lock()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._door.port
+
+    @property
+    def proxies(self) -> tuple[ConnectedProxy, ...]:
+        """The connected proxies; the canary is none."""
+        return self._streams.proxies
+
+    @property
+    def max_streams(self) -> int:
+        """How many proxies are served at most; 0 = no limit. May be changed at any time."""
+        return self._streams.most
+
+    @max_streams.setter
+    def max_streams(self, most: int) -> None:
+        self._streams.most = most
+
+    @property
+    def full(self) -> bool:
+        """Whether one more proxy would be refused."""
+        return self._streams.full()
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncGenerator["AdsServer", None]:
+        """Listen and serve while the block lasts; at its end drain what is still there.
+
+        Raises AddressInUseError, ListenError or CredentialsError where it cannot listen.
+        """
+        self._door = replace(self._door, port=bind(self._server, self._door))
+        self._socket = OwnSocket(self._door.bound_host, self._door.port)
+        self._socket.claim()
+        await self._server.start()
+        async with beside(
+            broadcast=supervised(self._lifecycle, self._streams.broadcast()),
+            listener=supervised(self._lifecycle, self._stay()),
+            retire=self._retire(),
+        ):
+            self._lifecycle.move(Phase.SERVING, reason=f"listening on {self._door.address}")
+            try:
+                yield self
+            finally:
+                await self.drain(within=_LAST_DRAIN)
+
+    async def renew(self, certificate: Certificate) -> None:
+        """Show another certificate from now on. Streams live on: the old server keeps them, a new one gets the port.
+
+        Dials within about two milliseconds are refused. If the port cannot be had back the lifecycle is FAILED.
+        """
+        self._door = replace(self._door, certificate=certificate)
+        async with self._changing:
+            if self._lifecycle.phase is not Phase.SERVING:
+                return
+            self._succeed()
+            try:
+                async with asyncio.timeout(_HAND_OVER_LIMIT):
+                    await self._take_over()
+            except (OsmError, TimeoutError) as error:
+                reason = str(error) or "the port was not free for a renewed certificate"
+                logger("ads").error("a renewed certificate cannot be served", error=reason)
+                self._lifecycle.move(Phase.FAILED, reason=reason)
+
+    async def drain(self, *, within: float) -> None:
+        """Refuse new streams, end all cleanly in batches, stop; `within` seconds, after which the rest is cut."""
+        if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
+            self._lifecycle.move(Phase.DRAINING, reason="asked to stop")
+        servers = [self._server, *self._retired]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await asyncio.gather(self._streams.end_all(), *(server.stop(within * 0.8) for server in servers))
+        if self._lifecycle.phase is Phase.DRAINING:
+            self._lifecycle.move(Phase.STOPPED, reason="drained")
+
+    async def _stay(self) -> None:
+        """Listen again whenever the listening socket is lost; grpc does not tell."""
+        while True:
+            await self._socket.lost(every=self._limits.look_every)
+            await self._recover()
+
+    async def _recover(self) -> None:
+        """Streams outlive their listener: those that are open stay on the old server, as after a hand-over."""
+        async with self._changing:
+            if self._lifecycle.phase is not Phase.SERVING or self._socket.listens():
+                return
+            self._succeed()
+            reason = f"nothing of ours listens on {self._door.address}"
+            await recover(self._lifecycle, self._listen, reason=reason, within=self._limits.recover)
+
+    def _succeed(self) -> None:
+        """A new server, not listening yet; the old one gives its port back."""
+        self._replaced.append(self._server)
+        self._server = self._make()
+        self._succeeded.set(self._succeeded.value + 1)
+
+    async def _listen(self) -> None:
+        bind(self._server, self._door)
+        self._socket.claim()
+        await self._server.start()
+
+    async def _retire(self) -> None:
+        """Stop each server that has a successor: its port is free at once, its streams live out their age."""
+        async with asyncio.TaskGroup() as stopping:
+            async for _ in self._succeeded.values():
+                while self._replaced:
+                    stopping.create_task(self._outlive(self._replaced.pop()), name="retired ads server")
+
+    async def _outlive(self, old: grpc.aio.Server) -> None:
+        self._retired.add(old)
+        await old.stop(self._limits.grace)
+        self._retired.discard(old)
+
+    async def _take_over(self) -> None:
+        while True:
+            # The old server's sockets close on a thread of grpc's.
+            await asyncio.sleep(_HAND_OVER_PAUSE)
+            with contextlib.suppress(AddressInUseError):
+                return await self._listen()
+
+    def _make(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=channel_options(self._limits))
+        # No serializers: requests and responses are bytes.
+        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(self._sotw),
+            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._delta),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, methods),))
+        return server
+
+    async def _sotw(self, _requests: object, context: Context) -> None:
+        await self._handle(StateOfTheWorld(), context)
+
+    async def _delta(self, _requests: object, context: Context) -> None:
+        await self._handle(Incremental(), context)
+
+    async def _handle(self, session: Session, context: Context) -> None:
+        try:
+            ending = await self._run(session, context)
+        except Exception as error:
+            # grpc would send the exception's text to the proxy.
+            logger("ads").error("a stream broke", error=f"{type(error).__name__}: {error}")
+            ending = Ending(grpc.StatusCode.INTERNAL, "internal error")
+        if ending.code in _LOGGED:
+            logger("ads").warning("a stream was ended", peer=context.peer(), error=ending.text)
+        if ending.code is not grpc.StatusCode.OK:
+            await context.abort(ending.code, ending.text)
+
+    async def _run(self, session: Session, context: Context) -> Ending:
+        try:
+            name = self._house.gate.identify(context.auth_context())
+            with self._snapshots(name) as snapshots:
+                stream = Stream(name, session, line=context, snapshots=snapshots, house=self._house)
+                with self._streams.joined(stream):
+                    return await stream.run()
+        except NotAdmittedError as error:
+            return Ending(grpc.StatusCode.PERMISSION_DENIED, str(error))
+        except CapacityError as error:
+            return Ending(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        except DrainingError as error:
+            return Ending(grpc.StatusCode.UNAVAILABLE, str(error))
+
+    def _snapshots(self, name: ProxyName) -> contextlib.AbstractContextManager[Latest[Snapshot | None]]:
+        if name.kind == CANARY:
+            return contextlib.nullcontext(self._canary)
+        return self._cache.listen(name.identity)

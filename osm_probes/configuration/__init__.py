@@ -1,0 +1,1 @@
+"""Configuration: argv and environment -> one frozen value per program, parsed once."""

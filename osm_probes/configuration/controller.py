@@ -1,0 +1,63 @@
+"""Configuration: what osm-controller is told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from osm_probes.configuration.flags import FlagParser, add_switch, port, whole
+from osm_probes.configuration.shared import Shared, add_accepted_flags, add_shared_flags, shared_values
+from osm_probes.xds.ports import ADS_PORT
+
+_DESCRIPTION: Final = """\
+The control plane of the mesh: configures Envoy sidecars over gRPC (ADS, port 15128, mTLS) and answers
+/health/alive, /health/ready, /metrics, /version and /smi/version on port 9091 in plain HTTP."""
+_EPILOG: Final = """\
+examples:
+  osm-controller --mesh-dir examples/bookstore                  # on one machine, all ports as in a cluster
+  osm-controller --mesh-dir mesh --ads-port 0 --http-port 0     # any free ports; see the log for which
+  curl -i localhost:9091/health/alive
+
+exit status: 0 after SIGTERM or SIGINT, 1 could not start (one line says why), 2 wrong flags"""
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerConfiguration:
+    """All that osm-controller is told."""
+
+    shared: Shared
+    ads_port: int
+    max_data_plane_connections: int
+
+
+def parse_controller(argv: Sequence[str]) -> ControllerConfiguration:
+    """Read the flags. Wrong ones end the process with status 2 and the usage on stderr."""
+    parser = FlagParser("osm-controller", _DESCRIPTION, _EPILOG)
+    add_shared_flags(parser)
+    ads = parser.add_argument_group("the ADS")
+    ads.add_argument(
+        "--ads-port", type=port, default=ADS_PORT, metavar="PORT", help="where proxies connect (%(default)s)"
+    )
+    ads.add_argument(
+        "--max-data-plane-connections",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="proxies served at most (0: as MeshConfig)",
+    )
+    ads.add_argument(
+        "--grpc-health-port",
+        type=port,
+        default=0,
+        metavar="PORT",
+        help="grpc.health.v1; not built yet, only 0 (%(default)s)",
+    )
+    accepted = add_accepted_flags(parser)
+    accepted.add_argument("--osm-service-account", default="", metavar="NAME")
+    accepted.add_argument(
+        "--validator-webhook-config", default="", metavar="NAME", help="there is no validating webhook"
+    )
+    add_switch(accepted, "--validate-traffic-target", default=True, help_text="SMI policies are not read yet")
+    given = parser.parse_args(argv)
+    if given.grpc_health_port:
+        parser.error("--grpc-health-port is not built yet: probe over HTTP on --http-port")
+    return ControllerConfiguration(shared_values(parser, given), given.ads_port, given.max_data_plane_connections)

@@ -1,0 +1,30 @@
+"""osm-controller: the entry; signals and flags first, then the probes' port, then all that is heavy."""
+
+import os
+import sys
+
+from osm_probes.foundation.signals import StopSignals
+
+
+def main() -> None:
+    """Run until SIGTERM; the process ends with the status that `osm-controller --help` tells."""
+    signals = StopSignals()
+    signals.install()
+    from msgspec import json, structs
+
+    from osm_probes.configuration.controller import parse_controller
+    from osm_probes.health.briefing import CONTROLLER
+    from osm_probes.mesh.smi import SMI_VERSIONS
+    from osm_probes.program.frame import Frame, run_program
+
+    configuration = parse_controller(sys.argv[1:])
+
+    async def serve(frame: Frame) -> None:
+        # grpc's core writes lines of its own to stderr, which are no JSON; it reads this when it is imported.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        from osm_probes.program.control import serve_control
+
+        await serve_control(configuration, frame)
+
+    briefing = structs.replace(CONTROLLER, fixed_bodies={"/smi/version": json.encode(SMI_VERSIONS).decode()})
+    run_program("osm-controller", shared=configuration.shared, briefing=briefing, signals=signals, serve=serve)

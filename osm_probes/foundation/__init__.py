@@ -1,0 +1,1 @@
+"""Foundation: what every part stands on; no word of the mesh in it."""

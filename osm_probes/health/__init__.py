@@ -1,0 +1,1 @@
+"""Health: how a part tells its truth."""

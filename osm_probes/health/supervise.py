@@ -1,0 +1,26 @@
+"""Health: work that ends unasked is a failure, said once."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from osm_probes.foundation.logs import logger
+from osm_probes.health.lifecycle import Lifecycle, Phase
+
+
+async def supervised(lifecycle: Lifecycle, work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` as long as the component lives: an end that nobody asked for makes it FAILED, logged once.
+
+    Asked for: a cancellation, or a component that drains, has stopped or has failed already.
+    """
+    reason = "ended by itself"
+    try:
+        await work
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    if lifecycle.phase in (Phase.DRAINING, Phase.STOPPED, Phase.FAILED):
+        return
+    lifecycle.move(Phase.FAILED, reason=reason)
+    logger(lifecycle.name).error("a component failed", error=reason)

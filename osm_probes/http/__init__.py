@@ -1,0 +1,1 @@
+"""Shell: listening socket -> requests -> answers; the one home of aiohttp."""

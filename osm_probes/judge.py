@@ -1,0 +1,134 @@
+"""The probe process of either program: dials it, reads its heartbeat and answers 9091. Started by the keeper alone."""
+
+import asyncio
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
+
+from osm_probes.admission.canary import ask_bundle, ask_certificate, ask_review
+from osm_probes.ads.canary import ask_ads
+from osm_probes.foundation.logs import configure_logs
+from osm_probes.foundation.tasks import beside
+from osm_probes.health.briefing import AdsCanary, Briefing, WebhookCanary
+from osm_probes.health.checks import Question, UnhealthyError, coalesced
+from osm_probes.health.pulse import Pulse
+from osm_probes.probes.bench import Bench
+from osm_probes.probes.handlers import Probes
+from osm_probes.probes.link import Beat
+from osm_probes.probes.metrics import JudgeMetrics
+from osm_probes.probes.program_link import ProgramLink
+from osm_probes.probes.record import Record
+from osm_probes.probes.server import CONNECTIONS, serving
+from osm_probes.probes.verdict import Ruling
+
+_BEAT: Final = 0.5
+_OWN_DESCRIPTORS: Final = 48  # of the loop, of dials, and of connections that are just accepted or dropped
+_UNASKED: Final = 5.0
+_KEEP: Final = 0.25
+_SET_DEATH_SIGNAL: Final = 1  # prctl(2): PR_SET_PDEATHSIG
+
+Canary = TypeVar("Canary", AdsCanary, WebhookCanary)
+
+
+def main() -> None:
+    """Judge until the program ends. Arguments: listener, pulse and pair by descriptor, program's pid, log level.
+
+    SIGTERM, SIGINT and SIGHUP come blocked from the keeper and stay so: the judge ends last, by the end of the pair.
+    """
+    listener, pulse, pair, program = map(int, sys.argv[1:5])
+    _follow(program)
+    writer = configure_logs(sys.argv[5], component="judge")
+    asyncio.run(_judge(socket.socket(fileno=listener), pulse=Pulse(pulse), pair=socket.socket(fileno=pair)))
+    writer.flush(within=0.2)
+
+
+def _follow(program: int) -> None:
+    """Die when the program does, even if this process is stuck."""
+    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != program:  # it died before the call
+        sys.exit(1)
+
+
+async def _judge(listener: socket.socket, *, pulse: Pulse, pair: socket.socket) -> None:
+    link = await ProgramLink.over(pair)
+    if (briefing := await link.first()) is None:
+        return
+    metrics, record = JudgeMetrics(), Record(link.say)
+
+    def observe(ruling: Ruling) -> None:
+        metrics.ruled(ruling)
+        record.note(ruling)
+
+    bench = Bench(pulse, briefing=briefing, dials=dials(lambda: bench.briefing), observe=observe)
+    probes = Probes(bench, record=record, metrics=metrics, program_metrics=link.metrics)
+    async with (
+        serving(listener, probes.answer, malformed=probes.malformed, connections=_room()),
+        beside(beat=_beat(bench, link), ask=_ask(bench)),
+    ):
+        await link.hear(bench.brief)
+
+
+def _room() -> int:
+    """How many connections can be held; a program that was given few descriptors has handed its limit on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + _OWN_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, min(CONNECTIONS, soft - _OWN_DESCRIPTORS))
+    return CONNECTIONS
+
+
+async def _beat(bench: Bench, link: ProgramLink) -> None:
+    while True:
+        link.say(Beat())
+        bench.alive()
+        await asyncio.sleep(_BEAT)
+
+
+async def _ask(bench: Bench) -> None:
+    """Ask what nobody asks: 0.5 s after a change and each 5 s, so that metrics and transitions are not stale."""
+    while True:
+        if time.monotonic_ns() - bench.ready_asked_at > _UNASKED * 1e9:
+            await bench.ready()
+        await asyncio.sleep(_BEAT)
+
+
+def dials(briefing: Callable[[], Briefing]) -> Mapping[str, Question]:
+    """The questions that open a connection, by check: each asked once at a time, its answer kept for 250 ms."""
+
+    def question(
+        newest: Callable[[Briefing], Canary | None], ask: Callable[[Canary, float], Awaitable[None]]
+    ) -> Question:
+        async def once() -> None:
+            canary = newest(briefing())
+            if canary is None:
+                raise UnhealthyError("nothing to dial yet")
+            try:
+                await ask(canary, briefing().canary_limit)
+            except UnhealthyError:
+                # Certificates changed while it was asked: that no is not a no.
+                if (newer := newest(briefing())) is None or newer == canary:
+                    raise
+                await ask(newer, briefing().canary_limit)
+
+        return coalesced(once, keep=_KEEP)
+
+    return {
+        "ads": question(lambda known: known.ads, lambda canary, limit: ask_ads(canary, within=limit)),
+        "certificate": question(
+            lambda known: known.webhook, lambda canary, limit: ask_certificate(canary, within=limit)
+        ),
+        "bundle": question(lambda known: known.webhook, lambda canary, limit: ask_bundle(canary, within=limit)),
+        "review": question(lambda known: known.webhook, lambda canary, limit: ask_review(canary, within=limit)),
+    }
+
+
+if __name__ == "__main__":
+    main()

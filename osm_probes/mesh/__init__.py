@@ -1,0 +1,1 @@
+"""Vocabulary: the services, proxies and settings of the mesh, as values."""

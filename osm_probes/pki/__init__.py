@@ -1,0 +1,1 @@
+"""Vocabulary: the certificate authority and what it issues."""

@@ -1,0 +1,1 @@
+"""Engine: what is known of health -> HTTP answers."""

@@ -1,0 +1,117 @@
+"""Pulse, briefing and checks -> rulings: what the judge knows, and what it makes of it."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from osm_probes.health.briefing import Briefing
+from osm_probes.health.checks import Check, Question, Report, UnhealthyError, examine
+from osm_probes.health.lifecycle import Phase
+from osm_probes.health.pulse import Pulse, Vitals
+from osm_probes.probes.verdict import Life, Ruling, death, leaving, life, refusal
+
+_ASLEEP: Final = 1.0
+_MARGIN: Final = 0.1  # a dial bounds itself and says how far it came; only then it is cut off
+
+
+class Bench:
+    """Rules on alive and ready of one program. `dials` are the questions that open a connection, by their check.
+
+    `observe` sees each whole ruling. `ready_asked_at` is the clock's ns when readiness was
+    last seen whole, 0 where phase or briefing have changed since.
+    """
+
+    def __init__(
+        self,
+        pulse: Pulse,
+        *,
+        briefing: Briefing,
+        dials: Mapping[str, Question],
+        observe: Callable[[Ruling], None] = lambda _: None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.briefing = briefing
+        self.ready_asked_at = 0
+        self._pulse = pulse
+        self._dials = dials
+        self._observe = observe
+        self._clock = clock
+        self._phase = Phase.STARTING
+        self._awake_since = self._looked_at = clock()
+
+    def brief(self, briefing: Briefing) -> None:
+        """Know this from now on."""
+        self.briefing = briefing
+        self.ready_asked_at = 0
+
+    def look(self) -> Vitals:
+        """The program's vitals; call it twice a second: after a longer gap in these calls the judge itself was asleep.
+
+        Then the program may have slept as well, so its beat counts from here.
+        """
+        now = self._clock()
+        # Not each delay is a sleep: a judge that is merely short of processor time must not excuse a dead program.
+        if now - self._looked_at > max(_ASLEEP, self.briefing.heartbeat_limit / 3) * 1e9:
+            self._awake_since = now
+        self._looked_at = now
+        vitals = self._pulse.read(not_before=self._awake_since)
+        if vitals.phase is not self._phase:
+            self._phase = vitals.phase
+            self.ready_asked_at = 0
+        return vitals
+
+    def alive(self, *, without: Collection[str] = ()) -> Ruling:
+        """Whether a restart would cure something, from shared memory alone."""
+        limit = self.briefing.heartbeat_limit
+        vitals = self.look()
+        state = life(vitals, heartbeat_limit=limit)
+        reason = death(vitals, heartbeat_limit=limit) if state is Life.DEAD else ""
+        reports = (Report(self.briefing.alive, reason),)
+        ruling = Ruling("alive", reports, responds=state is not Life.UNBORN)
+        self._observe(ruling)
+        return dataclasses.replace(ruling, reports=tuple(each for each in reports if each.name not in without))
+
+    async def ready(self, *, without: Collection[str] = ()) -> Ruling:
+        """Whether to send work now: asks each check but those in `without`."""
+        ruling = await self.ask(*(name for name in self.briefing.ready if name not in without))
+        if not set(without) & set(self.briefing.ready):
+            self._observe(ruling)
+            self.ready_asked_at = self._clock()
+        return ruling
+
+    async def ask(self, *names: str) -> Ruling:
+        """The ruling on these checks of readiness alone."""
+        checks = [Check(name, self._question(name)) for name in names]
+        return Ruling("ready", await examine(checks, within=self.briefing.canary_limit + _MARGIN))
+
+    def _question(self, name: str) -> Question:
+        async def ask() -> None:
+            if name in self._dials:
+                await self._dial(name)
+            elif reason := self._told(name):
+                raise UnhealthyError(reason)
+
+        return ask
+
+    async def _dial(self, name: str) -> None:
+        vitals = self.look()
+        reason = refusal(vitals, heartbeat_limit=self.briefing.heartbeat_limit)
+        if name == "review":  # an injector has no check for draining alone
+            reason = reason or leaving(vitals)
+        if reason:
+            raise UnhealthyError(reason)
+        await self._dials[name]()
+
+    def _told(self, name: str) -> str:
+        if name == "draining":
+            return leaving(self.look())
+        if name == "certificates":
+            return _expired(self.briefing.expiries, now=datetime.now(UTC))
+        return self.briefing.told.get(name, "nothing known yet")
+
+
+def _expired(expiries: Mapping[str, datetime], *, now: datetime) -> str:
+    ended = [f"{name} expired at {at:%FT%TZ}" for name, at in expiries.items() if at <= now]
+    return ", ".join(ended) if ended or expiries else "no certificate yet"

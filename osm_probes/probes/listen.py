@@ -1,0 +1,52 @@
+"""An address and a port -> listening sockets that a program serves itself or hands to its judge."""
+
+import errno
+import socket
+from typing import Final
+
+from osm_probes.foundation.errors import OsmError
+
+BACKLOG: Final = 1024
+
+
+class AddressInUseError(OsmError):
+    """Another process listens on the port."""
+
+
+class UnusableAddressError(OsmError):
+    """The address cannot be listened on: it is not one of this machine's, or the port is not ours to take."""
+
+
+def listen(port: int, *, address: str = "") -> socket.socket:
+    """Listen on all addresses, IPv4 and IPv6 (IPv4 alone where IPv6 is off), or on the one literal given.
+
+    Port 0 is any free port. Raises AddressInUseError, UnusableAddressError.
+    """
+    family = socket.AF_INET if address and ":" not in address else socket.AF_INET6
+    try:
+        try:
+            return _bound(family, address or "::", port)
+        except OSError as error:
+            if address or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT):
+                raise
+            return _bound(socket.AF_INET, "0.0.0.0", port)  # IPv6 is off
+    except OSError as error:
+        where = f"{address or 'all addresses'}, port {port}"
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUseError(f"cannot listen on {where}: another process listens there") from error
+        raise UnusableAddressError(f"cannot listen on {where}: {error.strerror or error}") from error
+
+
+def _bound(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.settimeout(0.0)
+        listener.bind((address, port))
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

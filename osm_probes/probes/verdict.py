@@ -1,0 +1,76 @@
+"""Vitals -> what they say about alive and ready: the contract's table, pure."""
+
+import enum
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from osm_probes.health.checks import Report
+from osm_probes.health.lifecycle import Phase
+from osm_probes.health.pulse import Vitals
+
+DRAINING: Final = "it is draining"
+"""The reason of a no that was asked for."""
+
+
+class Life(enum.Enum):
+    """What liveness answers."""
+
+    ALIVE = enum.auto()
+    DEAD = enum.auto()
+    UNBORN = enum.auto()
+    """It has never served: no response."""
+
+
+def life(vitals: Vitals, *, heartbeat_limit: float) -> Life:
+    """The verdict of liveness. A stop that was asked for is no death."""
+    if not vitals.has_served:
+        return Life.UNBORN
+    return Life.DEAD if death(vitals, heartbeat_limit=heartbeat_limit) else Life.ALIVE
+
+
+def death(vitals: Vitals, *, heartbeat_limit: float) -> str:
+    """Why a component that has served would need a restart; "" = it would not."""
+    if vitals.phase is Phase.FAILED:
+        return "it has failed"
+    if vitals.beat_age > heartbeat_limit:
+        return f"no beat for {vitals.beat_age:.1f} s"
+    return ""
+
+
+def refusal(vitals: Vitals, *, heartbeat_limit: float) -> str:
+    """Why it serves nobody now, by its own word; "" = a dial decides."""
+    if not vitals.has_served:
+        return "it has not served yet"
+    if vitals.phase is Phase.RECOVERING:
+        return "it lost its listener and binds again"
+    return death(vitals, heartbeat_limit=heartbeat_limit)
+
+
+def leaving(vitals: Vitals) -> str:
+    """Why no new work should be sent to it, though it serves; "" = send it."""
+    return DRAINING if vitals.phase in (Phase.DRAINING, Phase.STOPPED) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A probe's verdict with the reports that it rests on. No life yet = no response."""
+
+    probe: str
+    reports: tuple[Report, ...]
+    responds: bool = True
+
+    @property
+    def healthy(self) -> bool:
+        """True if every check said yes."""
+        return self.responds and all(report.healthy for report in self.reports)
+
+    @property
+    def status(self) -> HTTPStatus:
+        """The verdict in HTTP's word."""
+        return HTTPStatus.OK if self.healthy else HTTPStatus.SERVICE_UNAVAILABLE
+
+    @property
+    def culprit(self) -> Report:
+        """The first report that says no; one without a name if none does."""
+        return next((report for report in self.reports if not report.healthy), Report(""))

@@ -1,0 +1,1 @@
+"""What both programs share: how they start, say what they are, and stop."""

@@ -1,0 +1,179 @@
+"""osm-controller's own part: CA, mesh folder, publisher, ADS; what the judge is told; the stop in reverse."""
+
+import asyncio
+import uuid
+from datetime import timedelta
+from typing import Final
+
+from osm_probes.ads import canary_resource
+from osm_probes.ads.errors import NotAdmittedError
+from osm_probes.ads.facts import Event
+from osm_probes.ads.identify import Gate
+from osm_probes.ads.limits import Limits
+from osm_probes.ads.listen import Door
+from osm_probes.ads.server import AdsServer
+from osm_probes.configuration.controller import ControllerConfiguration
+from osm_probes.foundation.tasks import beside
+from osm_probes.health.briefing import AdsCanary
+from osm_probes.health.lifecycle import Lifecycle, Phase
+from osm_probes.mesh.identity import CANARY, Identity, ProxyName
+from osm_probes.mesh.settings import Settings
+from osm_probes.pki.certificate import Certificate
+from osm_probes.pki.wallet import Wallet
+from osm_probes.probes.program_metrics import ControllerMetrics
+from osm_probes.program.capacity import capacity, streams_at_most
+from osm_probes.program.frame import Frame
+from osm_probes.program.standalone import World, standalone_world
+from osm_probes.publisher import Publisher
+from osm_probes.snapshot.cache import SnapshotCache
+from osm_probes.xds.build import SnapshotBuilder
+from osm_probes.xds.names import controller_name
+
+# What is left of the grace for the end of streams is kept below it, so that the rest still fits.
+_LAST_STEPS: Final = 2.0
+
+
+async def serve_control(configuration: ControllerConfiguration, frame: Frame) -> None:
+    """Serve until a stop is asked for, then drain. Raises OsmError where it cannot start."""
+    world = await standalone_world(configuration.shared)
+    await Control(configuration, frame, world=world).run()
+
+
+class Control:
+    """The parts of a controller, and what passes between them."""
+
+    def __init__(self, configuration: ControllerConfiguration, frame: Frame, *, world: World) -> None:
+        shared = configuration.shared
+        self._configuration = configuration
+        self._frame = frame
+        self._authority = world.authority
+        self._source = world.source
+        self._metrics = ControllerMetrics()
+        self._lifecycle = Lifecycle("ADS")
+        self._capacity = capacity()
+        validity = timedelta(seconds=Settings().certificate_validity)
+        self._workloads = Wallet(self._issue_workload, validity=validity)
+        self._own = Wallet(self._issue, validity=validity)
+        self._server_name = controller_name(shared.osm_namespace)
+        canary = ProxyName(str(uuid.uuid4()), CANARY, Identity(shared.osm_namespace, "osm-controller"))
+        self._canary_name = canary.common_name(shared.trust_domain)
+        self._was_full = False
+        self._cache = SnapshotCache()
+        self._publisher = Publisher(
+            self._source.mesh,
+            cache=self._cache,
+            wallet=self._workloads,
+            builder=SnapshotBuilder(shared.trust_domain),
+            roots_pem=self._authority.root_pem,
+            trust_domain=shared.trust_domain,
+        )
+        self._shown = self._own.certificate(self._server_name)
+        self._ads = AdsServer(
+            self._lifecycle,
+            self._cache,
+            gate=Gate(shared.trust_domain, self._admit),
+            door=Door(configuration.ads_port, self._shown, self._authority.root_pem, shared.bind_address or ""),
+            limits=Limits(connections=self._capacity.connections),
+            observe=self._observe,
+        )
+
+    async def run(self) -> None:
+        """Serve until a stop is asked for, then drain."""
+        self._frame.keeper.metrics = self._metrics.text
+        async with (
+            beside(
+                show=self._frame.show(self._lifecycle),
+                source=self._source.run(),
+                publish=self._publisher.run(),
+                workloads=self._workloads.renew(),
+                own=self._own.renew(),
+            ),
+            self._ads.serving(),
+            beside(mesh=self._follow_mesh(), certificates=self._follow_certificates()),
+        ):
+            await self._frame.signals.stop()
+            await self._drain()
+
+    async def _drain(self) -> None:
+        shared = self._configuration.shared
+        if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
+            await self._frame.drain(self._lifecycle, delay=shared.drain_delay)
+        await self._ads.drain(within=max(1.0, shared.grace - shared.drain_delay - _LAST_STEPS))
+
+    async def _follow_mesh(self) -> None:
+        """Apply the settings of each new mesh, and tell the judge whether there is one."""
+        async for mesh in self._source.mesh.values():
+            settings = mesh.settings if mesh is not None else Settings()
+            self._ads.max_streams = streams_at_most(
+                self._capacity,
+                flag=self._configuration.max_data_plane_connections,
+                setting=settings.max_data_plane_connections,
+            )
+            for wallet in (self._workloads, self._own):
+                wallet.change_validity(timedelta(seconds=settings.certificate_validity))
+            self._tell()
+
+    async def _follow_certificates(self) -> None:
+        """Show the ADS's newest certificate, and give the judge the newest of the canary."""
+        async for _ in self._own.renewed.values():
+            server = self._own.certificate(self._server_name)
+            if server is not self._shown:
+                await self._ads.renew(server)
+                self._shown = server
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell the judge all that it cannot see itself."""
+        canary = self._own.certificate(self._canary_name)
+        self._frame.brief(
+            told={"mesh": self._mesh_problem(), "capacity": self._capacity_problem()},
+            expiries={
+                "the root certificate": self._authority.not_after,
+                "the certificate of the ADS": self._shown.not_after,
+                "the certificate of the canary": canary.not_after,
+            },
+            ads=AdsCanary(
+                address=self._configuration.shared.bind_address or "127.0.0.1",
+                port=self._ads.port,
+                server_name=self._server_name,
+                root_pem=self._authority.root_pem,
+                chain_pem=canary.chain_pem,
+                key_pem=canary.key_pem,
+                request=canary_resource.REQUEST,
+                expected=canary_resource.EXPECTED,
+            ),
+        )
+
+    def _mesh_problem(self) -> str:
+        if self._source.mesh.value is not None:
+            return ""
+        return self._source.problem or "the mesh has not been read yet"
+
+    def _capacity_problem(self) -> str:
+        return f"all {self._ads.max_streams} places for proxies are taken" if self._ads.full else ""
+
+    def _admit(self, name: ProxyName) -> None:
+        """Only pods of the mesh, under their own service account."""
+        mesh = self._source.mesh.value
+        proxy = mesh.proxies.get(name.uuid) if mesh is not None else None
+        if proxy is None or proxy.identity != name.identity:
+            raise NotAdmittedError(f"no pod of the mesh has the proxy {name.uuid} with service account {name.identity}")
+
+    def _observe(self, event: Event, /, *, type_url: str = "", seconds: float = 0.0) -> None:
+        self._metrics.count(event.value, type_url=type_url, seconds=seconds)
+        if event in (Event.CONNECTED, Event.RECONNECTED, Event.DISCONNECTED, Event.CAPPED):
+            # A stream is counted once the event is over.
+            asyncio.get_running_loop().call_soon(self._tell_capacity)
+
+    def _tell_capacity(self) -> None:
+        if self._ads.full != self._was_full:
+            self._was_full = self._ads.full
+            self._tell()
+
+    def _issue(self, name: str, validity: timedelta) -> Certificate:
+        self._metrics.issued.inc()
+        return self._authority.issue(name, validity=validity)
+
+    def _issue_workload(self, name: str, validity: timedelta) -> Certificate:
+        self._metrics.issued.inc()
+        return self._authority.issue_reproducibly(name, validity=validity)

@@ -1,0 +1,140 @@
+"""osm-injector's own part: CA and mesh folder, then the webhook; what the judge is told; the stop in reverse."""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+from osm_probes.admission.canary import ask_bundle, ask_certificate, ask_review
+from osm_probes.admission.eligible import NamespaceFacts
+from osm_probes.admission.handler import REVIEW_PATH, Handler
+from osm_probes.admission.options import InjectionOptions
+from osm_probes.admission.sample import sample_review
+from osm_probes.admission.server import WebhookServer
+from osm_probes.admission.webhook import Webhook
+from osm_probes.configuration.injector import InjectorConfiguration
+from osm_probes.foundation.errors import OsmError
+from osm_probes.foundation.tasks import beside
+from osm_probes.health.briefing import WebhookCanary
+from osm_probes.health.checks import UnhealthyError, coalesced
+from osm_probes.health.lifecycle import Lifecycle, Phase
+from osm_probes.mesh.settings import Settings
+from osm_probes.pki.certificate import Certificate
+from osm_probes.pki.wallet import Wallet
+from osm_probes.probes.listen import listen
+from osm_probes.probes.program_metrics import InjectorMetrics
+from osm_probes.program.frame import Frame
+from osm_probes.program.standalone import World, standalone_world
+from osm_probes.sources.file import FolderSource
+
+_KEEP: Final = 0.25
+_LAST_STEPS: Final = 2.0
+
+
+class MeshUnknownError(OsmError):
+    """The mesh has not been read yet, so nobody can tell whether a namespace is enrolled."""
+
+
+async def serve_injection(configuration: InjectorConfiguration, frame: Frame) -> None:
+    """Serve until a stop is asked for, then drain. Raises OsmError where it cannot start."""
+    world = await standalone_world(configuration.shared)
+    await Injection(configuration, frame, world=world).run()
+
+
+class FolderNamespaces:
+    """The namespaces of a mesh folder; those outside of the mesh are unknown."""
+
+    def __init__(self, source: FolderSource) -> None:
+        self._source = source
+
+    async def namespace(self, name: str) -> NamespaceFacts | None:
+        """The namespace; None if it is not enrolled. Raises MeshUnknownError."""
+        mesh = self._source.mesh.value
+        if mesh is None:
+            raise MeshUnknownError(self._source.problem or "the mesh has not been read yet")
+        found = mesh.namespaces.get(name)
+        return NamespaceFacts(found.labels, found.annotations) if found is not None else None
+
+
+class Injection:
+    """The parts of an injector, and what passes between them."""
+
+    def __init__(self, configuration: InjectorConfiguration, frame: Frame, *, world: World) -> None:
+        shared = configuration.shared
+        self._configuration = configuration
+        self._frame = frame
+        self._authority = world.authority
+        self._source = world.source
+        self._metrics = InjectorMetrics()
+        self._lifecycle = Lifecycle("webhook")
+        self._wallet = Wallet(self._issue, validity=timedelta(seconds=Settings().certificate_validity))
+        self._name = f"osm-injector.{shared.osm_namespace}.svc"
+        self._listener = listen(configuration.webhook_port, address=shared.bind_address or "")
+        self._canary = WebhookCanary(
+            address=shared.bind_address or "127.0.0.1",
+            port=self._listener.getsockname()[1],
+            server_name=self._name,
+            bundle_pem=self._authority.root_pem,
+            path=REVIEW_PATH,
+            body=sample_review(),
+        )
+        self._server = WebhookServer(
+            self._listener,
+            certificate=self._wallet.certificate(self._name),
+            handler=Handler(self._webhook(), can_inject=coalesced(self._can_inject, keep=_KEEP)),
+            lifecycle=self._lifecycle,
+            grace=max(1.0, shared.grace - shared.drain_delay - _LAST_STEPS),
+        )
+
+    async def run(self) -> None:
+        """Serve until a stop is asked for, then drain."""
+        self._frame.keeper.metrics = self._metrics.text
+        self._frame.brief(webhook=self._canary)
+        async with (
+            beside(
+                show=self._frame.show(self._lifecycle),
+                source=self._source.run(),
+                renew=self._wallet.renew(),
+            ),
+            self._server,
+            beside(settings=self._follow_mesh(), certificate=self._follow_certificate()),
+        ):
+            await self._frame.signals.stop()
+            if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
+                await self._frame.drain(self._lifecycle, delay=self._configuration.shared.drain_delay)
+
+    def _webhook(self) -> Webhook:
+        configuration = self._configuration
+        options = InjectionOptions(
+            mesh_name=configuration.shared.mesh_name,
+            osm_namespace=configuration.shared.osm_namespace,
+            sidecar_image=configuration.sidecar_image,
+            init_image=configuration.init_image,
+            pull_policy=configuration.pull_policy,
+        )
+        return Webhook(
+            options,
+            namespaces=FolderNamespaces(self._source),
+            within=configuration.webhook_timeout,
+            observer=self._metrics,
+        )
+
+    async def _can_inject(self) -> None:
+        """The three checks of readiness, asked by the webhook of itself."""
+        if self._lifecycle.phase is not Phase.SERVING:
+            raise UnhealthyError(f"the webhook is {self._lifecycle.phase.name}")
+        limit = self._configuration.shared.canary_limit
+        questions = (ask_certificate, ask_bundle, ask_review)
+        await asyncio.gather(*(ask(self._canary, within=limit) for ask in questions))
+
+    async def _follow_mesh(self) -> None:
+        async for mesh in self._source.mesh.values():
+            settings = mesh.settings if mesh is not None else Settings()
+            self._wallet.change_validity(timedelta(seconds=settings.certificate_validity))
+
+    async def _follow_certificate(self) -> None:
+        async for _ in self._wallet.renewed.values():
+            self._server.use(self._wallet.certificate(self._name))
+
+    def _issue(self, name: str, validity: timedelta) -> Certificate:
+        self._metrics.issued.inc()
+        return self._authority.issue(name, validity=validity)

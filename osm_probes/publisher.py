@@ -1,0 +1,117 @@
+"""Mesh, listeners or certificates changed -> settle -> build -> cache."""
+
+import asyncio
+from collections.abc import Hashable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final, Protocol
+
+from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.logs import logger
+from osm_probes.foundation.settle import settle
+from osm_probes.foundation.tasks import beside
+from osm_probes.mesh.identity import Identity
+from osm_probes.mesh.mesh import Mesh
+from osm_probes.pki.wallet import Wallet
+from osm_probes.snapshot.cache import SnapshotCache
+from osm_probes.snapshot.snapshot import Snapshot
+from osm_probes.xds.secrets import Secrets
+
+_QUIET: Final = 0.03
+_SETTLED_AT_LAST: Final = 0.5
+
+
+class Builder(Protocol):
+    """Mesh + identity -> snapshot. Called from a thread, one call at a time."""
+
+    def build(self, mesh: Mesh, identity: Identity, *, secrets: Secrets) -> Snapshot:
+        """What the proxies of `identity` are told."""
+
+
+class Publisher:
+    """Keeps the cache true: for each identity that somebody listens to, the newest snapshot that can be built.
+
+    An identity whose snapshot cannot be built keeps its last one; the others go on. `wallet` must hold nothing but
+    the certificates of identities, by principal: those of identities that are gone are forgotten.
+    """
+
+    def __init__(
+        self,
+        mesh: Latest[Mesh | None],
+        cache: SnapshotCache,
+        *,
+        builder: Builder,
+        wallet: Wallet,
+        trust_domain: str,
+        roots_pem: bytes,
+    ) -> None:
+        self._mesh = mesh
+        self._cache = cache
+        self._builder = builder
+        self._wallet = wallet
+        self._trust_domain = trust_domain
+        self._roots_pem = roots_pem
+        self._failing: dict[Hashable, str] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def failing(self) -> Mapping[Hashable, str]:
+        """The identities whose newest snapshot cannot be built, with the reasons."""
+        return MappingProxyType(self._failing)
+
+    async def run(self) -> None:
+        """Publish, without an end."""
+        async with beside(wanted=self._follow_listeners(), renewed=self._follow_renewals()):
+            await self._follow_mesh()
+
+    async def _follow_mesh(self) -> None:
+        seen = self._mesh.version
+        while True:
+            seen = await settle(self._mesh, seen, quiet=_QUIET, at_most=_SETTLED_AT_LAST)
+            await self._build(self._cache.wanted.value)
+
+    async def _follow_renewals(self) -> None:
+        seen = self._wallet.renewed.version
+        while True:
+            seen = await self._wallet.renewed.after(seen)
+            await self._build(self._cache.wanted.value)
+
+    async def _follow_listeners(self) -> None:
+        async for wanted in self._cache.wanted.values():
+            for gone in self._failing.keys() - wanted:
+                del self._failing[gone]
+            # What failed is not tried again before something else changes.
+            await self._build(self._cache.missing - self._failing.keys())
+            self._forget_certificates()
+
+    async def _build(self, keys: Iterable[Hashable]) -> None:
+        for key in keys:
+            # Not one lock for all: who comes new waits for one build at most.
+            async with self._one_at_a_time:
+                if isinstance(key, Identity) and self._mesh.value is not None:
+                    await self._build_one(self._mesh.value, key)
+
+    async def _build_one(self, mesh: Mesh, identity: Identity) -> None:
+        try:
+            certificate = self._wallet.certificate(identity.principal(self._trust_domain))
+            secrets = Secrets(certificate.chain_pem, certificate.key_pem, self._roots_pem)
+            # In a thread: a large build must not stall the streams.
+            snapshot = await asyncio.to_thread(self._builder.build, mesh, identity, secrets=secrets)
+        except Exception as error:
+            self._fail(identity, f"{type(error).__name__}: {error}")
+            return
+        if self._failing.pop(identity, None):
+            logger("publisher").info("a snapshot can be built again", identity=str(identity))
+        self._cache.publish(identity, snapshot)
+
+    def _fail(self, identity: Identity, reason: str) -> None:
+        if self._failing.get(identity) != reason:
+            logger("publisher").error("a snapshot cannot be built", identity=str(identity), error=reason)
+        self._failing[identity] = reason
+
+    def _forget_certificates(self) -> None:
+        mesh, wanted = self._mesh.value, self._cache.wanted.value
+        if mesh is None:
+            return
+        # Not only those of listeners: a proxy that comes back must find the certificate that it has.
+        identities = mesh.identities.union(key for key in wanted if isinstance(key, Identity))
+        self._wallet.keep_only(identity.principal(self._trust_domain) for identity in identities)

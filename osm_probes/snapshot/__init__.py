@@ -1,0 +1,1 @@
+"""Vocabulary: Envoy resources, serialised once, as sets with content-hash versions."""

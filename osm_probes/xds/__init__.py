@@ -1,0 +1,1 @@
+"""Builder: mesh + identity -> Envoy resources, pure."""

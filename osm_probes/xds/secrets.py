@@ -1,0 +1,72 @@
+"""Certificates -> secrets: who a sidecar is, and whom it trusts as whom."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from envoy.config.core.v3.base_pb2 import DataSource
+from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
+    CertificateValidationContext,
+    SubjectAltNameMatcher,
+    TlsCertificate,
+)
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
+
+from osm_probes.mesh.identity import Identity
+from osm_probes.snapshot.snapshot import Resource
+from osm_probes.xds.destination import Destination
+from osm_probes.xds.names import certificate_name, inbound_roots_name, outbound_roots_name
+from osm_probes.xds.wire import to_resource
+
+# An empty list of names would let every certificate pass; no CA issues for .invalid (RFC 2606).
+_NOBODY: Final = "nobody.invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What a sidecar needs for TLS, as PEM: its certificate chain (leaf first), its key, the roots it trusts."""
+
+    chain_pem: bytes = field(repr=False)
+    key_pem: bytes = field(repr=False)
+    roots_pem: bytes = field(repr=False)
+
+
+def certificate_secret(identity: Identity, *, secrets: Secrets) -> Resource:
+    """The identity's own certificate and key."""
+    name = certificate_name(identity)
+    return to_resource(Secret(name=name, tls_certificate=certificate(secrets)), name=name)
+
+
+def inbound_roots_secret(identity: Identity, *, roots_pem: bytes) -> Resource:
+    """Whoever the mesh's CA vouches for may call."""
+    name = inbound_roots_name(identity)
+    return to_resource(Secret(name=name, validation_context=_trusted(roots_pem)), name=name)
+
+
+def outbound_roots_secret(to: Destination, *, roots_pem: bytes, trust_domain: str) -> Resource:
+    """Only the service's own identities may answer for it; if it has none, nobody."""
+    name = outbound_roots_name(to)
+    principals = [identity.principal(trust_domain) for identity in to.identities] or [_NOBODY]
+    return to_resource(Secret(name=name, validation_context=only(principals, roots_pem=roots_pem)), name=name)
+
+
+def certificate(secrets: Secrets) -> TlsCertificate:
+    """Chain and key."""
+    return TlsCertificate(
+        certificate_chain=DataSource(inline_bytes=secrets.chain_pem),
+        private_key=DataSource(inline_bytes=secrets.key_pem),
+    )
+
+
+def only(dns_names: Sequence[str], *, roots_pem: bytes) -> CertificateValidationContext:
+    """Trust certificates of these roots that hold one of these names exactly."""
+    dns = SubjectAltNameMatcher.DNS
+    matchers = [SubjectAltNameMatcher(san_type=dns, matcher=StringMatcher(exact=name)) for name in dns_names]
+    context = _trusted(roots_pem)
+    context.match_typed_subject_alt_names.extend(matchers)
+    return context
+
+
+def _trusted(roots_pem: bytes) -> CertificateValidationContext:
+    return CertificateValidationContext(trusted_ca=DataSource(inline_bytes=roots_pem))

@@ -1,0 +1,160 @@
+import asyncio
+import base64
+import json
+
+import pytest
+
+from osm_probes.admission.eligible import NamespaceFacts
+from osm_probes.admission.patch import Injection
+from osm_probes.admission.review import MalformedReviewError
+from osm_probes.admission.sample import SAMPLE_NAMESPACE, SAMPLE_UID, sample_review
+from osm_probes.admission.webhook import Store, Webhook
+from osm_probes.foundation.errors import OsmError
+from tests.admission.pods import ENROLLED, OPTIONS, UUID, Json, annotated, container, encoded, injection, pod, review
+
+
+class KnownNamespaces:
+    """Namespaces by name; what is an error is raised."""
+
+    def __init__(self, **known: NamespaceFacts | Exception) -> None:
+        self.known = known
+
+    async def namespace(self, name: str) -> NamespaceFacts | None:
+        found = self.known.get(name)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class Tally:
+    """Counts as the program's metrics do."""
+
+    def __init__(self) -> None:
+        self.counted: list[tuple[str, bool]] = []
+
+    def reviewed(self, *, kind: str, success: bool) -> None:
+        self.counted.append((kind, success))
+
+
+class Shelf:
+    """Keeps what is stored."""
+
+    def __init__(self) -> None:
+        self.kept: list[Injection] = []
+
+    async def __call__(self, made: Injection) -> None:
+        self.kept.append(made)
+
+
+def webhook(
+    *, store: Store | None = None, tally: Tally | None = None, bookstore: NamespaceFacts | Exception = ENROLLED
+) -> Webhook:
+    return Webhook(
+        OPTIONS,
+        namespaces=KnownNamespaces(bookstore=bookstore),
+        within=0.05,
+        store=store,
+        observer=tally,
+        new_uuid=lambda: UUID,
+    )
+
+
+async def response(asked: Json, made: Webhook) -> Json:
+    answer: Json = json.loads(await made.answer(encoded(asked)))["response"]
+    return answer
+
+
+async def test_a_new_pod_is_patched_and_its_bootstrap_stored() -> None:
+    shelf, tally = Shelf(), Tally()
+    answer = await response(review(), webhook(store=shelf, tally=tally))
+    assert answer["uid"] == "review-1"
+    assert json.loads(base64.b64decode(answer["patch"])) == list(injection(pod()).operations)
+    assert shelf.kept == [injection(pod())]
+    assert tally.counted == [("Pod", True)]
+
+
+async def test_a_dry_run_is_patched_and_nothing_is_stored() -> None:
+    shelf = Shelf()
+    assert "patch" in await response(review(dryRun=True), webhook(store=shelf))
+    assert shelf.kept == []
+
+
+async def test_the_self_check_is_patched_whatever_namespaces_say_and_leaves_no_trace() -> None:
+    shelf, tally = Shelf(), Tally()
+    made = webhook(store=shelf, tally=tally)
+    answer = json.loads(await made.answer(sample_review()))["response"]
+    assert (answer["uid"], answer["allowed"]) == (SAMPLE_UID, True)
+    assert "patch" in answer
+    assert "patch" in await response(review(namespace=SAMPLE_NAMESPACE, dryRun=False), made)
+    assert (shelf.kept, tally.counted) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        review(namespace="elsewhere"),
+        review(pod(hostNetwork=True)),
+        review(operation="UPDATE"),
+        review(kind={"group": "", "version": "v1", "kind": "Service"}, object={"spec": {}}),
+    ],
+)
+async def test_what_gets_no_sidecar_is_let_in_as_it_is(asked: Json) -> None:
+    shelf = Shelf()
+    assert await response(asked, webhook(store=shelf)) == {"uid": "review-1", "allowed": True}
+    assert shelf.kept == []
+
+
+@pytest.mark.parametrize(
+    ("original", "words"),
+    [
+        (annotated(sidecar_injection="on"), "sidecar-injection of the pod is 'on'"),
+        (annotated(inbound_port_exclusion_list="x"), "inbound-port-exclusion-list has 'x'"),
+        (pod(container("envoy")), "named envoy"),
+        ({"spec": {"containers": []}}, "no pod: Object missing required field `metadata`"),
+        (pod(container(ports=7)), "at `$.spec.containers[0].ports`"),
+        ([[[]]], "no pod: Expected `object`, got `array`"),
+    ],
+)
+async def test_a_pod_that_cannot_have_a_sidecar_is_denied_with_words(original: object, words: str) -> None:
+    shelf, tally = Shelf(), Tally()
+    answer = await response(review(original), webhook(store=shelf, tally=tally))
+    assert (answer["uid"], answer["allowed"], answer["status"]["code"]) == ("review-1", False, 400)
+    assert words in answer["status"]["message"]
+    assert shelf.kept == []
+    assert tally.counted == [("Pod", False)]
+
+
+async def test_a_namespace_that_cannot_be_known_now_denies_the_pod() -> None:
+    answer = await response(review(), webhook(bookstore=OsmError("no API server")))
+    assert answer["status"] == {"message": "no sidecar: no API server", "code": 500}
+
+
+async def test_a_bootstrap_that_cannot_be_stored_denies_the_pod() -> None:
+    async def fail(_made: Injection) -> None:
+        raise RuntimeError("disk full")
+
+    answer = await response(review(), webhook(store=fail))
+    assert answer["status"] == {"message": "no sidecar: RuntimeError: disk full", "code": 500}
+
+
+async def test_an_answer_that_takes_too_long_denies_the_pod() -> None:
+    async def hang(_made: Injection) -> None:
+        await asyncio.Event().wait()
+
+    answer = await response(review(), webhook(store=hang))
+    assert answer["status"] == {"message": "no sidecar within 0.05 s; try again", "code": 504}
+
+
+async def test_a_malformed_review_is_counted_and_raised() -> None:
+    tally = Tally()
+    with pytest.raises(MalformedReviewError):
+        await webhook(tally=tally).answer(b"{}")
+    assert tally.counted == [("other", False)]
+
+
+async def test_each_pod_has_a_uuid_of_its_own() -> None:
+    shelf = Shelf()
+    made = Webhook(OPTIONS, namespaces=KnownNamespaces(bookstore=ENROLLED), within=1, store=shelf)
+    for _ in range(3):
+        await made.answer(encoded(review()))
+    assert len({each.proxy.uuid for each in shelf.kept}) == 3

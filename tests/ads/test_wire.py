@@ -1,0 +1,11 @@
+from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osm_probes.ads.wire import field
+
+
+@given(st.text(), st.integers(0, 70_000))
+def test_fields_are_read_back(nonce: str, size: int) -> None:
+    body = field(1, b"v" * size) + field(5, nonce.encode())
+    assert DiscoveryResponse.FromString(body) == DiscoveryResponse(version_info="v" * size, nonce=nonce)

@@ -1,0 +1,50 @@
+"""What tests need of the machine: without it they are skipped in one line, but in CI they fail."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from demo.namespaces import why_no_namespaces
+from tools.envoy_binary import NoEnvoyError, envoy_binary
+
+# A slow machine is no counterexample; a test's own timeout bounds it. CI asks the same questions each time: what a new
+# draw would find there is found by the next person who runs the tests, and not by somebody else's change.
+settings.register_profile("ours", deadline=None, derandomize=os.environ.get("CI") == "true")
+settings.load_profile("ours")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave a test out here, and pytest tells one line for all that lack the same."""
+    reason = no_namespaces() if item.get_closest_marker("netns") else ""
+    if not reason and item.get_closest_marker("envoy"):
+        reason = no_envoy()
+    if reason and os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def envoy() -> Path:
+    """A real Envoy's path, for tests marked envoy."""
+    return envoy_binary()
+
+
+@cache
+def no_envoy() -> str:
+    """Why there is no Envoy; empty if there is."""
+    try:
+        envoy_binary()
+    except NoEnvoyError as error:
+        return str(error)
+    return ""
+
+
+@cache
+def no_namespaces() -> str:
+    """Why this process cannot make a network namespace with iptables; empty if it can."""
+    reason = why_no_namespaces()
+    return f"tests in network namespaces need root, iproute2, iptables and curl: {reason}" if reason else ""

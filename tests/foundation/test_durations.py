@@ -1,0 +1,17 @@
+import pytest
+
+from osm_probes.foundation.durations import seconds_of
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("24h", 86400.0), ("1h30m", 5400.0), ("500ms", 0.5), ("1.5s", 1.5), (".5m", 30.0), ("0s", 0.0)],
+)
+def test_gos_form_is_read(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "h", "1h 30m", "-1s", "1d", "1s" * 40, "nan", "infs"])
+def test_anything_else_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ValueError, match="is no duration"):
+        seconds_of(text)

@@ -1,0 +1,47 @@
+import asyncio
+
+import pytest
+
+from osm_probes.foundation.tasks import beside
+
+
+async def test_work_beside_a_block_ends_with_it() -> None:
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with beside(work=work()):
+        await asyncio.sleep(0)
+        assert not ended.is_set()
+    assert ended.is_set()
+
+
+async def test_an_error_beside_a_block_ends_the_block() -> None:
+    async def work() -> None:
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError, match="gone"):
+        async with beside(work=work(), other=asyncio.sleep(60)):
+            await asyncio.sleep(60)
+
+
+async def test_an_error_of_the_block_is_raised_as_it_is() -> None:
+    with pytest.raises(KeyError):
+        async with beside(work=asyncio.sleep(60)):
+            raise KeyError("x")
+
+
+async def test_a_cancellation_of_the_block_stays_one() -> None:
+    async def run() -> None:
+        async with beside(work=asyncio.sleep(60)):
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(run())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -1,0 +1,62 @@
+"""Callers that are no sidecar of the mesh: with a certificate of its CA, of another one, or with none."""
+
+import base64
+import ssl
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from demo.namespaces import Namespace
+from demo.stage import BOOKSTORE_IP
+from osm_probes.pki.authority import Authority
+from osm_probes.pki.certificate import Certificate
+from osm_probes.pki.folder import load_authority
+
+BUYER = "bookbuyer.bookbuyer.cluster.local"
+Json = dict[str, Any]
+
+
+def mesh_certificate(ca_dir: Path, *, name: str = BUYER) -> Certificate:
+    """A certificate that the mesh's own CA issued."""
+    return load_authority(ca_dir).issue(name, validity=timedelta(hours=1))
+
+
+def foreign_certificate(name: str = BUYER) -> Certificate:
+    """The same name, vouched for by a CA of the same name that is not the mesh's."""
+    return Authority.create("osm-ca").issue(name, validity=timedelta(hours=1))
+
+
+def over_tls(caller: Namespace, *, certificate: Certificate | None) -> bytes:
+    """What the bookstore's inbound port answers to GET /books over TLS. Raises OSError where it refuses."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # the question here is whom the server lets in
+    if certificate:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(certificate.chain_pem + certificate.key_pem)
+            file.flush()
+            context.load_cert_chain(file.name)
+    connection = caller.connect(BOOKSTORE_IP, 14001)
+    with context.wrap_socket(connection, server_hostname="bookstore.bookstore.svc.cluster.local") as secure:
+        secure.sendall(b"GET /books HTTP/1.1\r\nHost: bookstore.bookstore\r\nConnection: close\r\n\r\n")
+        return b"".join(iter(lambda: secure.recv(65536), b""))
+
+
+def with_certificate(bootstrap: Json, certificate: Certificate) -> Json:
+    """The bootstrap with another certificate for the ADS; whom it trusts stays."""
+    [ads] = [each for each in bootstrap["static_resources"]["clusters"] if each["name"] == "osm-controller"]
+    tls = ads["transport_socket"]["typed_config"]["common_tls_context"]
+    tls["tls_certificates"] = [
+        {
+            "certificate_chain": {"inline_bytes": base64.b64encode(certificate.chain_pem).decode()},
+            "private_key": {"inline_bytes": base64.b64encode(certificate.key_pem).decode()},
+        }
+    ]
+    return bootstrap
+
+
+def ads_name(bootstrap: Json) -> str:
+    """The common name that its proxy's certificate has."""
+    name: str = bootstrap["node"]["id"]
+    return name

@@ -1,0 +1,90 @@
+"""osm-controller as a process, dialled as proxies dial it."""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import grpc.aio
+
+from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
+from osm_probes.pki.folder import load_authority
+from osm_probes.snapshot.snapshot import CLUSTER
+from tests.ads.dial import STREAM, Call, dialled, ended, read
+from tests.ads.messages import asks
+from tests.functional.programs import Program, running
+from tests.standin import until
+
+_BOOKSTORE = ProxyName("7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))
+_NOBODY = ProxyName("00000000-0000-4000-8000-000000000000", SIDECAR, Identity("bookstore", "bookstore"))
+
+
+class Dialler:
+    """Dials a controller as the sidecar of a name, with a certificate of the controller's own CA."""
+
+    def __init__(self, program: Program, folder: Path) -> None:
+        self._port = program.served_port
+        self._authority = load_authority(folder / "ca")
+
+    def as_(self, name: ProxyName) -> AbstractAsyncContextManager[grpc.aio.Channel]:
+        """A channel."""
+        certificate = self._authority.issue(name.common_name("cluster.local"), validity=timedelta(hours=1))
+        return dialled(self._port, certificate, root_pem=self._authority.root_pem)
+
+
+async def _ask(channel: grpc.aio.Channel, message: bytes) -> Call:
+    call: Call = channel.stream_stream(STREAM)()
+    await call.write(message)
+    return call
+
+
+async def test_when_all_places_are_taken_proxies_are_told_and_ready_falls_until_one_is_free(tmp_path: Path) -> None:
+    with running("osm-controller", tmp_path, "--max-data-plane-connections=1") as program:
+        program.until_ready()
+        dialler = Dialler(program, tmp_path)
+        async with dialler.as_(_BOOKSTORE) as one, dialler.as_(_BOOKSTORE) as another:
+            call = await _ask(one, asks(CLUSTER))
+            await read(call)
+            code, words = await ended(await _ask(another, asks(CLUSTER)))
+            assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert words == "1 proxies are connected, the most that this control plane serves"
+            full = "Readiness probe for capacity indicates it is not ready"
+            await asyncio.to_thread(until, lambda: program.get("/health/ready") == full, within=2)
+            assert program.get("/health/alive") == "Service is alive"
+            call.cancel()
+            await asyncio.to_thread(program.until_ready)
+
+
+async def test_a_certificate_whose_pod_is_not_in_the_mesh_is_turned_away(tmp_path: Path) -> None:
+    with running("osm-controller", tmp_path) as program:
+        program.until_ready()
+        async with Dialler(program, tmp_path).as_(_NOBODY) as channel:
+            code, words = await ended(await _ask(channel, asks(CLUSTER)))
+    assert code is grpc.StatusCode.PERMISSION_DENIED
+    assert "no pod of the mesh has the proxy 00000000" in words
+
+
+async def test_a_malformed_request_ends_its_own_stream_and_nobody_elses(tmp_path: Path) -> None:
+    with running("osm-controller", tmp_path) as program:
+        program.until_ready()
+        dialler = Dialler(program, tmp_path)
+        async with dialler.as_(_BOOKSTORE) as one, dialler.as_(_BOOKSTORE) as another:
+            good = await _ask(one, asks(CLUSTER))
+            await read(good)
+            code, _ = await ended(await _ask(another, b"\xff\xff\xff"))
+            assert code is grpc.StatusCode.INVALID_ARGUMENT
+            assert not good.done()
+            good.cancel()
+
+
+async def test_a_drain_ends_streams_cleanly(tmp_path: Path) -> None:
+    with running("osm-controller", tmp_path) as program:
+        program.until_ready()
+        async with Dialler(program, tmp_path).as_(_BOOKSTORE) as channel:
+            call = await _ask(channel, asks(CLUSTER))
+            await read(call)
+            program.process.terminate()
+            code, _ = await ended(call)
+            assert code is grpc.StatusCode.OK
+        assert await asyncio.to_thread(program.process.wait, 10) == 0

@@ -1,0 +1,77 @@
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from osm_probes.foundation.errors import OsmError
+from osm_probes.health.lifecycle import Lifecycle, Phase
+from osm_probes.health.recovery import recover
+
+
+class Port:
+    """Free after so many attempts; time passes only while somebody sleeps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, taken: int) -> None:
+        self.now = 0.0
+        self.attempts: list[float] = []
+        self.taken = taken
+        self.lifecycle = Lifecycle("ADS", clock=lambda: self.now)
+        self.lifecycle.move(Phase.SERVING, reason="listening")
+        self.asleep = asyncio.sleep
+        monkeypatch.setattr("osm_probes.health.recovery.asyncio.sleep", self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.now = round(self.now + seconds, 3)
+        await self.asleep(0)
+
+    async def bind(self) -> None:
+        assert self.lifecycle.phase is Phase.RECOVERING
+        self.attempts.append(self.now)
+        if len(self.attempts) <= self.taken:
+            raise OsmError("the port is taken")
+
+
+async def test_a_lost_listener_is_had_back_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = Port(monkeypatch, taken=2)
+    with capture_logs() as logs:
+        await recover(port.lifecycle, port.bind, reason="it is gone")
+    assert (port.lifecycle.phase, port.lifecycle.reason) == (Phase.SERVING, "listening again after 0.7 s")
+    assert [(entry["event"], entry["error"]) for entry in logs] == [("the listener is lost", "it is gone")]
+
+
+async def test_it_is_tried_ever_less_often_for_ten_seconds_then_it_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = Port(monkeypatch, taken=100)
+    with pytest.raises(OsmError, match="the port is taken"):
+        await recover(port.lifecycle, port.bind, reason="it is gone")
+    assert port.attempts == [0.1, 0.3, 0.7, 1.5, 3.1, 5.1, 7.1, 9.1, 10.0]
+
+
+async def test_who_is_asked_to_stop_meanwhile_binds_no_more_and_stays_draining(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = Port(monkeypatch, taken=100)
+    recovering = asyncio.create_task(recover(port.lifecycle, port.bind, reason="it is gone"))
+    while not port.attempts:
+        await port.asleep(0)
+    port.lifecycle.move(Phase.DRAINING, reason="asked to stop")
+    attempts = len(port.attempts)
+    await recovering
+    assert (len(port.attempts), port.lifecycle.phase) == (attempts, Phase.DRAINING)
+
+
+async def test_who_is_asked_to_stop_while_it_binds_stays_draining(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = Port(monkeypatch, taken=0)
+
+    async def bind() -> None:
+        port.lifecycle.move(Phase.DRAINING, reason="asked to stop")
+
+    await recover(port.lifecycle, bind, reason="it is gone")
+    assert port.lifecycle.phase is Phase.DRAINING
+
+
+async def test_an_error_that_is_not_understood_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = Port(monkeypatch, taken=0)
+
+    async def bind() -> None:
+        raise ValueError("a mistake of ours")
+
+    with pytest.raises(ValueError, match="a mistake of ours"):
+        await recover(port.lifecycle, bind, reason="it is gone")

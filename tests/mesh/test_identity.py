@@ -1,0 +1,42 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osm_probes.mesh.identity import Identity, ProxyName, UnknownIdentityError
+
+_UUID = "6f2f2c3e-0d4b-4b3c-9d8f-0a1b2c3d4e5f"
+_label = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
+
+
+@given(
+    uuid=st.uuids(),
+    kind=st.sampled_from(["sidecar", "canary"]),
+    namespace=_label,
+    account=st.lists(_label, min_size=1, max_size=3).map(".".join),
+    domain=st.lists(_label, min_size=1, max_size=3).map(".".join),
+)
+def test_a_common_name_says_exactly_the_proxy_it_was_made_for(
+    uuid: object, kind: str, namespace: str, account: str, domain: str
+) -> None:
+    name = ProxyName(str(uuid), kind, Identity(namespace, account))
+    assert ProxyName.parse(name.common_name(domain), trust_domain=domain) == name
+
+
+@pytest.mark.parametrize(
+    "common_name",
+    [
+        "",
+        "cluster.local",
+        f"{_UUID}.sidecar.bookstore.bookstore.other.domain",
+        f"{_UUID}.gateway.bookstore.bookstore.cluster.local",
+        f"{_UUID}.sidecar.bookstore.cluster.local",
+        "not-a-uuid.sidecar.bookstore.bookstore.cluster.local",
+        f"{_UUID}.sidecar..bookstore.cluster.local",
+        f"{_UUID}.sidecar.Book.bookstore.cluster.local",
+        f"{_UUID}.sidecar.bookstore.bookstore.cluster.local\n",
+        f"{_UUID}.sidecar.book\n.bookstore.cluster.local",
+    ],
+)
+def test_any_other_name_is_nobody(common_name: str) -> None:
+    with pytest.raises(UnknownIdentityError):
+        ProxyName.parse(common_name, trust_domain="cluster.local")

@@ -1,0 +1,154 @@
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from osm_probes.health.briefing import CONTROLLER, INJECTOR, Briefing
+from osm_probes.health.checks import Question, UnhealthyError
+from osm_probes.health.lifecycle import Phase
+from osm_probes.health.pulse import Pulse
+from osm_probes.probes.bench import Bench
+from osm_probes.probes.verdict import Ruling
+
+WELL = msgspec.structs.replace(
+    CONTROLLER,
+    told={"mesh": "", "capacity": ""},
+    expiries={"ads": datetime.now(UTC) + timedelta(hours=1)},
+)
+
+
+class Clock:
+    """Nanoseconds that pass only when told."""
+
+    def __init__(self) -> None:
+        self.now = 10**12
+
+    def __call__(self) -> int:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += int(seconds * 1e9)
+
+
+async def yes() -> None:
+    return
+
+
+async def no() -> None:
+    raise UnhealthyError("refused")
+
+
+DIALS: Mapping[str, Question] = {"ads": yes, "certificate": yes, "bundle": yes, "review": yes}
+
+
+def bench(
+    briefing: Briefing = WELL,
+    *,
+    phase: Phase = Phase.SERVING,
+    dials: Mapping[str, Question] = DIALS,
+    clock: Clock | None = None,
+    observe: Callable[[Ruling], None] = lambda _: None,
+) -> Bench:
+    """A bench over a component in this phase that has just beaten; STARTING has never served."""
+    clock = clock or Clock()
+    pulse = Pulse.create(clock=clock)
+    pulse.show(phase, has_served=phase is not Phase.STARTING)
+    return Bench(pulse, briefing=briefing, dials=dials, observe=observe, clock=clock)
+
+
+def reasons(ruling: Ruling) -> dict[str, str]:
+    return {report.name: report.reason for report in ruling.reports if not report.healthy}
+
+
+async def test_ready_when_all_checks_say_yes() -> None:
+    ruling = await bench().ready()
+    assert ruling.healthy
+    assert [report.name for report in ruling.reports] == ["ads", "mesh", "certificates", "capacity", "draining"]
+
+
+async def test_the_dial_s_no_is_readiness_s_no_and_never_liveness_s() -> None:
+    judged = bench(dials={"ads": no})
+    assert reasons(await judged.ready()) == {"ads": "refused"}
+    assert judged.alive().healthy
+
+
+async def test_a_program_that_does_not_serve_is_not_dialled() -> None:
+    async def dialled() -> None:
+        pytest.fail("dialled")
+
+    ruling = await bench(phase=Phase.STARTING, dials={"ads": dialled}).ready()
+    assert ruling.culprit.name == "ads"
+    assert ruling.culprit.reason == "it has not served yet"
+
+
+async def test_a_draining_server_is_alive_but_not_ready() -> None:
+    judged = bench(phase=Phase.DRAINING)
+    assert judged.alive().healthy
+    assert reasons(await judged.ready()) == {"draining": "it is draining"}
+
+
+async def test_a_draining_injector_names_its_review() -> None:
+    judged = bench(INJECTOR, phase=Phase.DRAINING)
+    assert judged.alive().reports[0].name == "webhook"
+    assert reasons(await judged.ready()) == {"review": "it is draining"}
+
+
+async def test_a_check_that_was_never_told_is_a_no() -> None:
+    judged = bench(CONTROLLER)
+    assert reasons(await judged.ready()) == {
+        "mesh": "nothing known yet",
+        "certificates": "no certificate yet",
+        "capacity": "nothing known yet",
+    }
+
+
+async def test_a_new_briefing_counts_at_once() -> None:
+    judged = bench()
+    judged.brief(msgspec.structs.replace(WELL, told={"mesh": "", "capacity": "1000 of 1000 proxies"}))
+    assert reasons(await judged.ready()) == {"capacity": "1000 of 1000 proxies"}
+
+
+async def test_a_certificate_that_ended_is_named_with_its_date() -> None:
+    ended = {"ads": datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC), "root": datetime.now(UTC) + timedelta(days=1)}
+    judged = bench(msgspec.structs.replace(WELL, expiries=ended))
+    assert reasons(await judged.ready()) == {"certificates": "ads expired at 2020-01-02T03:04:05Z"}
+
+
+async def test_an_excluded_check_is_out_of_the_verdict_and_out_of_the_record() -> None:
+    seen: list[Ruling] = []
+    judged = bench(dials={"ads": no}, observe=seen.append)
+    assert (await judged.ready(without=["ads"])).healthy
+    assert seen == []
+
+
+async def test_a_stale_beat_is_a_no_of_both() -> None:
+    clock = Clock()
+    judged = bench(clock=clock)
+    for _ in range(155):
+        clock.sleep(0.1)
+        judged.look()
+    assert judged.alive().culprit.reason == "no beat for 15.5 s"
+    assert reasons(await judged.ready()) == {"ads": "no beat for 15.5 s"}
+
+
+def test_after_a_sleep_of_the_judge_the_beat_counts_from_its_waking() -> None:
+    clock = Clock()
+    judged = bench(clock=clock)
+    clock.sleep(600)
+    assert judged.alive().healthy
+    for _ in range(155):
+        clock.sleep(0.1)
+        judged.look()
+    assert not judged.alive().healthy
+
+
+async def test_a_change_of_phase_or_briefing_is_due_to_be_asked() -> None:
+    judged = bench()
+    judged.look()
+    await judged.ready()
+    assert judged.ready_asked_at > 0
+    judged.brief(WELL)
+    assert judged.ready_asked_at == 0
+    await judged.ready(without=["ads"])
+    assert judged.ready_asked_at == 0  # not seen whole

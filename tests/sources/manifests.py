@@ -1,0 +1,43 @@
+"""Manifests for tests, as YAML in one line."""
+
+import json
+from typing import Any
+
+
+def document(
+    kind: str, name: str = "shop", *, version: str = "v1", labels: dict[str, str] | None = None, **rest: Any
+) -> str:
+    """A manifest in the namespace shop; JSON is YAML."""
+    metadata = {"name": name, "namespace": "shop", "labels": labels or {}}
+    return json.dumps({"apiVersion": version, "kind": kind, "metadata": metadata, **rest})
+
+
+def namespace(name: str = "shop", *, mesh: str = "osm") -> str:
+    """A namespace of a mesh."""
+    return document("Namespace", name, labels={"openservicemesh.io/monitored-by": mesh})
+
+
+def service(*ports: dict[str, Any], **spec: Any) -> str:
+    """The service shop, selecting app=shop."""
+    given = {"clusterIP": "10.96.0.1", "selector": {"app": "shop"}, "ports": list(ports or [{"port": 80}])}
+    return document("Service", spec=given | spec)
+
+
+def pod(name: str = "shop-0", *, ip: str = "10.42.0.1", account: str = "seller", **rest: Any) -> str:
+    """A pod of the service, with a sidecar."""
+    number = int(name.rpartition("-")[2])
+    labels = {"app": "shop", "osm-proxy-uuid": f"00000000-0000-0000-0000-{number:012d}"}
+    spec = {"serviceAccountName": account, "containers": [{"ports": [{"name": "web", "containerPort": 14001}]}]}
+    return document("Pod", name, labels=labels, spec=spec | rest.pop("spec", {}), status={"podIP": ip} | rest)
+
+
+def slice_of(*endpoints: dict[str, Any], name: str = "shop-1", **rest: Any) -> str:
+    """An EndpointSlice of the service shop."""
+    given = {"addressType": "IPv4", "ports": [{"port": 8080}], "endpoints": list(endpoints)} | rest
+    labels = {"kubernetes.io/service-name": "shop"}
+    return document("EndpointSlice", name, version="discovery.k8s.io/v1", labels=labels, **given)
+
+
+def mesh_config(spec: dict[str, Any], name: str = "osm-mesh-config") -> str:
+    """The settings of the mesh."""
+    return document("MeshConfig", name, version="config.openservicemesh.io/v1alpha2", spec=spec)

@@ -1,0 +1,260 @@
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import descriptor_pool, message_factory
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
+from osm_probes.mesh.mesh import Endpoint, Mesh, Protocol, Service, ServicePort
+from osm_probes.mesh.settings import Settings
+from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, PUSH_ORDER, ROUTES, SECRET, Snapshot
+from osm_probes.xds import build
+from osm_probes.xds.bootstrap import AdsTarget, bootstrap
+from osm_probes.xds.build import SnapshotBuilder
+from tests.builders import identity, mesh, secrets, service
+from tests.xds.envoy_checks import complaint, decoded, with_resources
+
+STORE = identity("bookstore")
+BUYER = identity("bookbuyer")
+SECRETS = secrets()
+
+_PORTS = some.integers(1, 5)
+_ADDRESSES = some.integers(1, 20).map("10.42.0.{}".format) | some.integers(1, 9).map("fd00::{}".format)
+_ENDPOINTS = some.sets(some.builds(Endpoint, _ADDRESSES, _PORTS), max_size=3).map(lambda found: tuple(sorted(found)))
+_PORTS_OF = some.lists(
+    some.builds(ServicePort, _PORTS, _PORTS, some.sampled_from(Protocol), _ENDPOINTS),
+    max_size=3,
+    unique_by=lambda port: port.number,
+).map(tuple)
+_IDENTITIES = some.builds(Identity, some.sampled_from("ab"), some.sampled_from(["x", "y.z"]))
+_SERVICES = some.lists(
+    some.builds(
+        Service,
+        some.sampled_from("ab"),
+        some.sampled_from(["one", "two", "three"]),
+        _PORTS_OF,
+        addresses=some.sets(_ADDRESSES, max_size=2).map(lambda found: tuple(sorted(found))),
+        identities=some.sets(_IDENTITIES, max_size=2).map(lambda found: tuple(sorted(found))),
+    ),
+    max_size=5,
+    unique_by=lambda each: (each.namespace, each.name),
+)
+MESHES = some.builds(
+    Mesh,
+    services=_SERVICES.map(lambda found: tuple(sorted(found, key=lambda each: (each.namespace, each.name)))),
+    settings=some.builds(Settings, permissive=some.sampled_from([True, True, False]), egress=some.booleans()),
+)
+
+
+def built(of: Mesh, whose: Identity = BUYER) -> Snapshot:
+    return SnapshotBuilder("cluster.local").build(of, whose, secrets=SECRETS)
+
+
+def names(snapshot: Snapshot, type_url: str) -> list[str]:
+    return list(snapshot.sets[type_url].by_name)
+
+
+def versions(snapshot: Snapshot) -> dict[str, str]:
+    return {url: snapshot.sets[url].version for url in PUSH_ORDER}
+
+
+def wanted(message: Any, field: str) -> Iterator[str]:
+    """All values of fields of that name in a message, Anys opened."""
+    for descriptor, value in message.ListFields():
+        values = value if descriptor.is_repeated else [value]
+        if descriptor.message_type is not None and descriptor.message_type.GetOptions().map_entry:
+            values = list(value.values())
+        for each in values:
+            if descriptor.name == field:
+                yield each if isinstance(each, str) else each.name
+            if descriptor.message_type is not None and hasattr(each, "ListFields"):
+                yield from wanted(each, field)
+                if each.DESCRIPTOR.full_name == "google.protobuf.Any":
+                    yield from wanted(_opened(each), field)
+
+
+def _opened(packed: Any) -> Any:
+    name = packed.type_url.rpartition("/")[2]
+    return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name)).FromString(
+        packed.value
+    )
+
+
+@given(MESHES, _IDENTITIES)
+def test_all_that_a_snapshot_refers_to_is_in_it(of: Mesh, whose: Identity) -> None:
+    snapshot = built(of, whose)
+    clusters, listeners = decoded(snapshot, CLUSTER), decoded(snapshot, LISTENER)
+    with_endpoints = [each.name for each in clusters if each.HasField("eds_cluster_config")]
+    assert sorted(with_endpoints) == names(snapshot, ENDPOINTS)
+    routes = {name for each in listeners for name in wanted(each, "route_config_name")}
+    assert routes == set(names(snapshot, ROUTES))
+    asked = {
+        name
+        for each in (*clusters, *listeners)
+        for field in ("tls_certificate_sds_secret_configs", "validation_context_sds_secret_config")
+        for name in wanted(each, field)
+    }
+    assert asked <= set(names(snapshot, SECRET))
+    called = {name for each in (*listeners, *decoded(snapshot, ROUTES)) for name in wanted(each, "cluster")}
+    assert called <= set(names(snapshot, CLUSTER))
+
+
+@given(MESHES, _IDENTITIES)
+def test_no_two_chains_of_a_listener_are_for_the_same_calls(of: Mesh, whose: Identity) -> None:
+    for listener in decoded(built(of, whose), LISTENER):
+        matches = [
+            (chain.filter_chain_match.destination_port.value, address.address_prefix, name)
+            for chain in listener.filter_chains
+            for address in (*chain.filter_chain_match.prefix_ranges,) or (chain.filter_chain_match.prefix_ranges.add(),)
+            for name in (*chain.filter_chain_match.server_names,) or ("",)
+        ]
+        assert len(matches) == len(set(matches))
+
+
+@given(MESHES, MESHES, _IDENTITIES)
+def test_what_is_kept_changes_nothing(before: Mesh, after: Mesh, whose: Identity) -> None:
+    builder = SnapshotBuilder("cluster.local")
+    for of in (before, after, before):
+        assert versions(builder.build(of, whose, secrets=SECRETS)) == versions(built(of, whose))
+
+
+@pytest.mark.envoy
+@settings(max_examples=15)
+@given(MESHES, _IDENTITIES)
+def test_envoy_takes_every_snapshot(
+    envoy: Path, tmp_path_factory: pytest.TempPathFactory, of: Mesh, whose: Identity
+) -> None:
+    proxy = ProxyName("00000000-0000-0000-0000-000000000001", SIDECAR, whose)
+    start = bootstrap(
+        proxy, trust_domain="cluster.local", ads=AdsTarget("127.0.0.1", 15128, "osm-controller"), secrets=SECRETS
+    )
+    folder = tmp_path_factory.mktemp("envoy")
+    assert complaint(envoy, with_resources(start, built(of, whose)), folder=folder) == ""
+
+
+def many(count: int, *, moved: int = -1) -> Mesh:
+    """A mesh of that many services; one of them may have an endpoint elsewhere."""
+    made = []
+    for index in range(count):
+        one = service(f"service-{index}", pods=2)
+        if index == moved:
+            ports = (replace(one.ports[0], endpoints=(Endpoint("10.42.9.9", 14001),)),)
+            one = replace(one, ports=ports)
+        made.append(replace(one, addresses=(f"10.96.{index // 250}.{index % 250 + 1}",)))
+    return mesh(*made)
+
+
+def test_a_moved_endpoint_builds_one_assignment_for_all_identities(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for name in ("assignment_resource", "remote_cluster", "outbound_chains", "outbound_host", "outbound_roots_secret"):
+        monkeypatch.setattr(build, name, counting(name, calls))
+    builder = SnapshotBuilder("cluster.local")
+    for whose in (BUYER, STORE):
+        builder.build(many(200), whose, secrets=SECRETS)
+    calls.clear()
+    moved = many(200, moved=7)
+    for whose in (BUYER, STORE):
+        builder.build(moved, whose, secrets=SECRETS)
+    assert calls == ["assignment_resource"]
+
+
+def counting(name: str, calls: list[str]) -> Any:
+    real = getattr(build, name)
+
+    def count(*args: Any, **kwargs: Any) -> Any:
+        calls.append(name)
+        return real(*args, **kwargs)
+
+    return count
+
+
+def test_a_moved_endpoint_changes_only_the_assignments() -> None:
+    before, after = versions(built(many(5))), versions(built(many(5, moved=2)))
+    assert [url for url in PUSH_ORDER if before[url] != after[url]] == [ENDPOINTS]
+
+
+def test_a_renewed_certificate_changes_only_the_secrets() -> None:
+    builder = SnapshotBuilder("cluster.local")
+    world = mesh(service())
+    before, after = (versions(builder.build(world, STORE, secrets=each)) for each in (SECRETS, secrets()))
+    assert [url for url in PUSH_ORDER if before[url] != after[url]] == [SECRET]
+
+
+def test_endpoints_are_told_again_when_their_cluster_changed() -> None:
+    one = service()
+    other = replace(one, ports=(replace(one.ports[0], protocol=Protocol.TCP),))
+    before, after = (built(mesh(each)).sets[ENDPOINTS].by_name["bookstore/bookstore|80"] for each in (one, other))
+    assert before.body == after.body
+    assert before.version != after.version
+
+
+def test_with_permissive_mode_off_nothing_may_be_called_and_nobody_is_let_in() -> None:
+    closed = replace(mesh(service()), settings=Settings(permissive=False))
+    for whose in (BUYER, STORE):
+        snapshot = built(closed, whose)
+        assert names(snapshot, LISTENER) == ["inbound-prometheus-listener"]
+        assert names(snapshot, CLUSTER) == ["envoy-metrics-cluster"]
+
+
+def test_only_with_egress_is_there_a_way_out_of_the_mesh() -> None:
+    for egress in (False, True):
+        snapshot = built(replace(mesh(service()), settings=Settings(egress=egress)))
+        (listener,) = (each for each in decoded(snapshot, LISTENER) if each.name == "outbound-listener")
+        assert listener.HasField("default_filter_chain") is egress
+        assert ("passthrough-outbound" in names(snapshot, CLUSTER)) is egress
+
+
+def test_a_service_is_trusted_only_as_its_own_identities() -> None:
+    secret = decoded(built(mesh(service())), SECRET)[1]
+    assert secret.name == "root-cert-for-mtls-outbound:bookstore/bookstore"
+    matchers = secret.validation_context.match_typed_subject_alt_names
+    assert [each.matcher.exact for each in matchers] == ["bookstore.bookstore.cluster.local"]
+
+
+def test_a_service_without_identities_is_trusted_as_nobody() -> None:
+    secret = decoded(built(mesh(replace(service(), identities=()))), SECRET)[1]
+    assert [each.matcher.exact for each in secret.validation_context.match_typed_subject_alt_names] == [
+        "nobody.invalid"
+    ]
+
+
+def test_two_services_of_one_address_do_not_spoil_the_listener() -> None:
+    snapshot = built(mesh(service("a"), service("b")))
+    (listener,) = (each for each in decoded(snapshot, LISTENER) if each.name == "outbound-listener")
+    assert [chain.name for chain in listener.filter_chains] == ["a/a|80 at 80"]
+
+
+def test_a_headless_service_is_called_at_the_pod_that_was_dialled() -> None:
+    headless = replace(service(pods=2), addresses=())
+    snapshot = built(mesh(headless))
+    (cluster,) = (each for each in decoded(snapshot, CLUSTER) if each.name == "bookstore/bookstore|80")
+    assert cluster.type == cluster.ORIGINAL_DST
+    (listener,) = (each for each in decoded(snapshot, LISTENER) if each.name == "outbound-listener")
+    (chain,) = listener.filter_chains
+    assert [each.address_prefix for each in chain.filter_chain_match.prefix_ranges] == ["10.42.0.11", "10.42.0.12"]
+    assert chain.filter_chain_match.destination_port.value == 14001
+
+
+@pytest.mark.parametrize(("caller", "short"), [(STORE, True), (BUYER, False)])
+def test_a_bare_name_means_a_service_of_the_callers_namespace(caller: Identity, *, short: bool) -> None:
+    (routes,) = (each for each in decoded(built(mesh(service()), caller), ROUTES) if each.name == "rds-outbound.80")
+    bare = ["bookstore"] if short else []
+    assert list(routes.virtual_hosts[0].domains) == [
+        *bare,
+        "bookstore.bookstore",
+        "bookstore.bookstore.svc",
+        "bookstore.bookstore.svc.cluster",
+        "bookstore.bookstore.svc.cluster.local",
+        "10.96.0.11",
+    ]
+
+
+def test_the_order_of_endpoints_and_services_does_not_matter() -> None:
+    services = [replace(service(f"s{index}"), addresses=(f"10.96.0.{index}",)) for index in range(9)]
+    shuffled = random.Random(1).sample(services, len(services))
+    assert versions(built(mesh(*services))) == versions(built(mesh(*shuffled)))
