@@ -1,6 +1,7 @@
 """What tests need of the machine: without it they are skipped in one line, but in CI they fail."""
 
 import os
+import resource
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from hypothesis import settings
 
 from demo.namespaces import why_no_namespaces
 from tools.envoy_binary import NoEnvoyError, envoy_binary
+
+# Tests with thousands of connections need more descriptors than the 1,024 that a shell has.
+_, _HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (_HARD, _HARD))
 
 # A slow machine is no counterexample; a test's own timeout bounds it. CI asks the same questions each time: what a new
 # draw would find there is found by the next person who runs the tests, and not by somebody else's change.

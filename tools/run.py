@@ -116,15 +116,21 @@ def _watch(running: dict[str, subprocess.Popen[bytes]]) -> int:
 
 
 def _stop(running: dict[str, subprocess.Popen[bytes]]) -> None:
+    def kill(_number: int = 0, _frame: FrameType | None = None) -> None:
+        for program in running.values():
+            program.kill()
+
+    # From here on an impatient Ctrl-C ends them, and never this program before them.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, kill)
     for program in running.values():
         program.terminate()
     deadline = time.monotonic() + _STOP_LIMIT
-    for program in running.values():
-        try:
+    try:
+        for program in running.values():
             program.wait(max(0.1, deadline - time.monotonic()))
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            program.kill()
-            program.wait()
+    except subprocess.TimeoutExpired:
+        kill()
 
 
 if __name__ == "__main__":
