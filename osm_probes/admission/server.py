@@ -1,9 +1,10 @@
-"""Listening socket -> the webhook: TLS or plain by a connection's first byte."""
+"""Port -> the webhook: TLS or plain by a connection's first byte; a listening socket that is lost is replaced."""
 
 import asyncio
 import contextlib
 import socket
 import ssl
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -11,6 +12,7 @@ from osm_probes.admission.handler import Handler
 from osm_probes.admission.tls import server_context
 from osm_probes.foundation.tasks import beside
 from osm_probes.health.lifecycle import Lifecycle, Phase
+from osm_probes.health.recovery import recover
 from osm_probes.health.supervise import supervised
 from osm_probes.http.server import HttpServer, Limits
 from osm_probes.pki.certificate import Certificate
@@ -22,17 +24,20 @@ _IDLE: Final = 120.0
 
 _TLS_HANDSHAKE: Final = b"\x16"
 
+Listen = Callable[[int], socket.socket]
+"""Listens on this very port, 0 = on the one that was asked for. Raises OsmError."""
+
 
 class WebhookServer:
-    """Serves the webhook on a listening socket, which it owns from then on, as long as it is entered.
+    """Listens from the start, and serves the webhook as long as it is entered.
 
-    A new certificate counts from the next handshake on; connections that are open stay. Leaving it finishes requests
-    in flight within `grace` seconds.
+    A new certificate counts from the next handshake on; connections that are open stay, also if the listening socket is
+    lost and replaced. Leaving it finishes requests in flight within `grace` seconds.
     """
 
     def __init__(
         self,
-        listener: socket.socket,
+        listen: Listen,
         *,
         certificate: Certificate,
         handler: Handler,
@@ -40,8 +45,9 @@ class WebhookServer:
         grace: float = 5.0,
         connections: int = CONNECTIONS,
     ) -> None:
-        self.port: int = listener.getsockname()[1]
-        self._listener = listener
+        self._listen = listen
+        self._listener = listen(0)
+        self.port: int = self._listener.getsockname()[1]
         self._lifecycle = lifecycle
         self._grace = grace
         self._tls = server_context(certificate)
@@ -58,7 +64,7 @@ class WebhookServer:
         stack.callback(lifecycle.move, Phase.STOPPED, reason="asked to stop")
         await stack.enter_async_context(self._http)
         stack.push_async_callback(self._http.finish, within=self._grace)
-        stack.enter_context(self._listener)
+        stack.callback(self._close)
         await stack.enter_async_context(beside(accept=self._accept()))
         lifecycle.move(Phase.SERVING, reason=f"listening on port {self.port}")
         return self
@@ -67,12 +73,30 @@ class WebhookServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop accepting, finish what is in flight, close all."""
-        if self._lifecycle.phase is Phase.SERVING:
+        if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
             self._lifecycle.move(Phase.DRAINING, reason="asked to stop")
         await self._stack.aclose()
 
     async def _accept(self) -> None:
-        await supervised(self._lifecycle, self._http.accept(self._listener))
+        await supervised(self._lifecycle, self._stay())
+
+    async def _stay(self) -> None:
+        reason = ""
+        while True:
+            try:
+                await self._http.accept(self._listener)
+            except OSError as error:
+                reason = f"port {self.port}: {error.strerror or error}"
+            self._close()
+            if self._lifecycle.phase is not Phase.SERVING:
+                return
+            await recover(self._lifecycle, self._listen_again, reason=reason)
+
+    async def _listen_again(self) -> None:
+        self._listener = self._listen(self.port)
+
+    def _close(self) -> None:
+        self._listener.close()
 
     async def _secure(self, accepted: socket.socket) -> ssl.SSLContext | None:
         return self._tls if await _first_byte(accepted) == _TLS_HANDSHAKE else None

@@ -1,6 +1,7 @@
 """osm-injector's own part: CA and mesh folder, then the webhook; what the judge is told; the stop in reverse."""
 
 import asyncio
+import socket
 from datetime import timedelta
 from typing import Final
 
@@ -68,21 +69,20 @@ class Injection:
         self._lifecycle = Lifecycle("webhook")
         self._wallet = Wallet(self._issue, validity=timedelta(seconds=Settings().certificate_validity))
         self._name = f"osm-injector.{shared.osm_namespace}.svc"
-        self._listener = listen(configuration.webhook_port, address=shared.bind_address or "")
-        self._canary = WebhookCanary(
-            address=shared.bind_address or "127.0.0.1",
-            port=self._listener.getsockname()[1],
-            server_name=self._name,
-            bundle_pem=self._authority.root_pem,
-            path=REVIEW_PATH,
-            body=sample_review(),
-        )
         self._server = WebhookServer(
-            self._listener,
+            self._listen,
             certificate=self._wallet.certificate(self._name),
             handler=Handler(self._webhook(), can_inject=coalesced(self._can_inject, keep=_KEEP)),
             lifecycle=self._lifecycle,
             grace=max(1.0, shared.grace - shared.drain_delay - _LAST_STEPS),
+        )
+        self._canary = WebhookCanary(
+            address=shared.bind_address or "127.0.0.1",
+            port=self._server.port,
+            server_name=self._name,
+            bundle_pem=self._authority.root_pem,
+            path=REVIEW_PATH,
+            body=sample_review(),
         )
 
     async def run(self) -> None:
@@ -101,6 +101,10 @@ class Injection:
             await self._frame.signals.stop()
             if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
                 await self._frame.drain(self._lifecycle, delay=self._configuration.shared.drain_delay)
+
+    def _listen(self, port: int) -> socket.socket:
+        configuration = self._configuration
+        return listen(port or configuration.webhook_port, address=configuration.shared.bind_address or "")
 
     def _webhook(self) -> Webhook:
         configuration = self._configuration

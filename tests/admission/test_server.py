@@ -26,6 +26,7 @@ from osm_probes.pki.certificate import Certificate
 from osm_probes.probes.listen import AddressInUseError, listen
 from tests.admission.pods import ENROLLED, OPTIONS, encoded, review
 from tests.admission.test_webhook import KnownNamespaces
+from tests.listeners import destroy_listener
 
 AUTHORITY = Authority.create("webhook tests")
 JSON = "Content-Type: application/json\r\n"
@@ -54,7 +55,7 @@ async def serving(
 ) -> AsyncIterator[WebhookServer]:
     made = webhook or Webhook(OPTIONS, namespaces=KnownNamespaces(bookstore=ENROLLED), within=5)
     async with WebhookServer(
-        listen(0),
+        listen,
         certificate=certificate(),
         handler=Handler(made, can_inject=can_inject),
         lifecycle=Lifecycle("webhook"),
@@ -371,20 +372,62 @@ async def test_a_thousand_connections_that_close_at_once_harm_nobody() -> None:
 
 async def test_the_lifecycle_tells_what_the_server_is() -> None:
     lifecycle = Lifecycle("webhook")
-    made = Handler(Webhook(OPTIONS, namespaces=KnownNamespaces(), within=1), can_inject=yes)
-    async with WebhookServer(listen(0), certificate=certificate(), handler=made, lifecycle=lifecycle) as server:
+    async with told(lifecycle) as server:
         served = lifecycle.phase
         assert lifecycle.reason == f"listening on port {server.port}"
     assert (served, lifecycle.phase) == (Phase.SERVING, Phase.STOPPED)
 
 
-async def test_a_listener_that_is_lost_is_a_failure() -> None:
-    listener, lifecycle = listen(0), Lifecycle("webhook")
+@contextlib.asynccontextmanager
+async def told(lifecycle: Lifecycle) -> AsyncIterator[WebhookServer]:
     made = Handler(Webhook(OPTIONS, namespaces=KnownNamespaces(), within=1), can_inject=yes)
-    async with WebhookServer(listener, certificate=certificate(), handler=made, lifecycle=lifecycle):
-        await asyncio.sleep(0)
-        listener.shutdown(socket.SHUT_RDWR)
-        assert await lifecycle.until(Phase.FAILED, within=5) is Phase.FAILED
+    async with WebhookServer(listen, certificate=certificate(), handler=made, lifecycle=lifecycle) as server:
+        yield server
+
+
+async def test_a_listener_that_is_lost_is_bound_again_and_connections_outlive_it() -> None:
+    lifecycle = Lifecycle("webhook")
+    async with told(lifecycle) as server, dial(server, tls=trusting()) as before:
+        assert b" 200 OK" in await before.ask(HEALTH)
+        port = server.port
+        for _ in range(2):
+            destroy_listener(port)
+            await lifecycle.until(Phase.RECOVERING, within=5)
+            await lifecycle.until(Phase.SERVING, within=5)
+            assert await ask(server, HEALTH, tls=trusting()) == (200, "Health OK")
+        assert b" 200 OK" in await before.ask(HEALTH)
+    assert lifecycle.phase is Phase.STOPPED
+
+
+async def test_a_port_that_another_had_for_a_moment_is_had_back() -> None:
+    lifecycle = Lifecycle("webhook")
+    async with told(lifecycle) as server:
+        destroy_listener(server.port)
+        await lifecycle.until(Phase.RECOVERING, within=5)
+        with listen(server.port):
+            await asyncio.sleep(0.15)
+            assert lifecycle.phase is Phase.RECOVERING
+        await lifecycle.until(Phase.SERVING, within=5)
+        assert await ask(server, HEALTH) == (200, "Health OK")
+
+
+async def test_a_stop_while_the_listener_is_lost_ends_as_any_other() -> None:
+    lifecycle = Lifecycle("webhook")
+    async with told(lifecycle) as server:
+        destroy_listener(server.port)
+        await lifecycle.until(Phase.RECOVERING, within=5)
+    assert lifecycle.phase is Phase.STOPPED
+    with pytest.raises(ConnectionRefusedError):
+        await ask(server, HEALTH)
+
+
+async def test_a_listener_that_is_lost_while_it_drains_is_no_failure() -> None:
+    lifecycle = Lifecycle("webhook")
+    async with told(lifecycle) as server:
+        lifecycle.move(Phase.DRAINING, reason="asked to stop")
+        destroy_listener(server.port)
+        with pytest.raises(TimeoutError):
+            await lifecycle.until(Phase.FAILED, within=0.1)
     assert lifecycle.phase is Phase.STOPPED
 
 

@@ -3,6 +3,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from osm_probes.health.listening import OwnSocket, kernel_forms, owner
 
@@ -48,6 +49,16 @@ def test_a_table_that_cannot_be_read_is_no_loss(monkeypatch: pytest.MonkeyPatch)
         own = OwnSocket("127.0.0.1", listener.getsockname()[1])
         own.claim()
     monkeypatch.setattr(own, "_tables", [Path("/proc/self/nothing")])
+    assert own.listens()
+
+
+def test_a_socket_that_is_in_no_table_is_told_and_never_lost() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    own = OwnSocket("127.0.0.1", port)
+    with capture_logs() as logs:
+        own.claim()
+    assert [entry["event"] for entry in logs] == ["the listening socket is in no table: its loss would not be seen"]
     assert own.listens()
 
 

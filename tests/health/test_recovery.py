@@ -71,7 +71,9 @@ async def test_an_error_that_is_not_understood_is_not_tried_again(monkeypatch: p
     port = Port(monkeypatch, taken=0)
 
     async def bind() -> None:
+        await port.bind()
         raise ValueError("a mistake of ours")
 
     with pytest.raises(ValueError, match="a mistake of ours"):
         await recover(port.lifecycle, bind, reason="it is gone")
+    assert port.attempts == [0.1]
