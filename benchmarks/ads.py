@@ -18,7 +18,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, Discovery
 from osm_probes.ads.sotw import StateOfTheWorld
 from osm_probes.pki.certificate import Certificate
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, Resource, Snapshot
-from tests.ads.dial import AUTHORITY, BOOKSTORE, BOOKSTORE_CERTIFICATE, STREAM, Ads, Call, ads, dialled
+from tests.ads.dial import AUTHORITY, BOOKSTORE, STREAM, Ads, Call, ads, another, dialled
 
 _WITHIN: Final = 30.0
 _TYPES: Final = (CLUSTER, ENDPOINTS)
@@ -42,9 +42,9 @@ class Proxies:
         self._names = [f"c{index:04}" for index in range(clusters)]
         self._received = dict.fromkeys(_TYPES, 0)
 
-    async def run(self, port: int, certificate: Certificate, root_pem: bytes) -> None:
+    async def run(self, port: int, certificates: list[Certificate], root_pem: bytes) -> None:
         """Until the process is ended."""
-        await asyncio.gather(*(self._proxy(port, certificate, root_pem) for _ in range(self._number)))
+        await asyncio.gather(*(self._proxy(port, each, root_pem) for each in certificates))
 
     async def _proxy(self, port: int, certificate: Certificate, root_pem: bytes) -> None:
         async with dialled(port, certificate, root_pem=root_pem) as channel:
@@ -70,8 +70,8 @@ class Proxies:
 
 def child(pipe: Connection, number: int, clusters: int) -> None:
     """The child's entry."""
-    port, certificate, root_pem = pipe.recv()
-    asyncio.run(Proxies(pipe, number=number, clusters=clusters).run(port, certificate, root_pem))
+    port, certificates, root_pem = pipe.recv()
+    asyncio.run(Proxies(pipe, number=number, clusters=clusters).run(port, certificates, root_pem))
 
 
 async def measured(what: str, act: Callable[[], object], *, pipe: Connection, types: set[str]) -> None:
@@ -87,14 +87,14 @@ async def measured(what: str, act: Callable[[], object], *, pipe: Connection, ty
     print(f"{what:<28} {took:8.0f} ms {time.process_time() - cpu:8.2f} s CPU")
 
 
-async def pushes(running: Ads, pipe: Connection, clusters: int) -> None:
+async def pushes(running: Ads, pipe: Connection, *, number: int, clusters: int) -> None:
     """All rounds."""
-    hello = (running.server.port, BOOKSTORE_CERTIFICATE, AUTHORITY.root_pem)
+    hello = (running.server.port, [another() for _ in range(number)], AUTHORITY.root_pem)
     await measured("connect", lambda: pipe.send(hello), pipe=pipe, types=set(_TYPES))
-    for number in (2, 3):
-        full = partial(running.cache.publish, BOOKSTORE, world(clusters, cluster=number, endpoint=number - 1))
+    for turn in (2, 3):
+        full = partial(running.cache.publish, BOOKSTORE, world(clusters, cluster=turn, endpoint=turn - 1))
         await measured("full push", full, pipe=pipe, types=set(_TYPES))
-        one = partial(running.cache.publish, BOOKSTORE, world(clusters, cluster=number, endpoint=number))
+        one = partial(running.cache.publish, BOOKSTORE, world(clusters, cluster=turn, endpoint=turn))
         await measured("one endpoint", one, pipe=pipe, types={ENDPOINTS})
 
 
@@ -122,7 +122,7 @@ async def run(number: int, clusters: int) -> None:
     process.start()
     try:
         async with ads(now=world(clusters)) as running:
-            await pushes(running, here, clusters)
+            await pushes(running, here, number=number, clusters=clusters)
     finally:
         process.kill()
         process.join()

@@ -1,6 +1,7 @@
 """The probe process of either program: dials it, reads its heartbeat and answers 9091. Started by the keeper alone."""
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import resource
@@ -18,14 +19,19 @@ from osm_probes.foundation.tasks import beside
 from osm_probes.health.briefing import AdsCanary, Briefing, WebhookCanary
 from osm_probes.health.checks import Question, UnhealthyError, coalesced
 from osm_probes.health.pulse import Pulse
+from osm_probes.health.stacks import StackFile
 from osm_probes.probes.bench import Bench
+from osm_probes.probes.child import Estate
+from osm_probes.probes.grpc_server import GRPC_CONNECTIONS, GrpcHealth
 from osm_probes.probes.handlers import Probes
-from osm_probes.probes.link import Beat
+from osm_probes.probes.hang import HangWatch
+from osm_probes.probes.link import Beat, Transition
 from osm_probes.probes.metrics import JudgeMetrics
 from osm_probes.probes.program_link import ProgramLink
 from osm_probes.probes.record import Record
 from osm_probes.probes.server import CONNECTIONS, serving
 from osm_probes.probes.verdict import Ruling
+from osm_probes.probes.verdicts import Verdicts
 
 _BEAT: Final = 0.5
 _OWN_DESCRIPTORS: Final = 48  # of the loop, of dials, and of connections that are just accepted or dropped
@@ -37,14 +43,16 @@ Canary = TypeVar("Canary", AdsCanary, WebhookCanary)
 
 
 def main() -> None:
-    """Judge until the program ends. Arguments: listener, pulse and pair by descriptor, program's pid, log level.
+    """Judge until the program ends. Arguments: log level, program's pid, and by descriptor the pair and the estate.
 
     SIGTERM, SIGINT and SIGHUP come blocked from the keeper and stay so: the judge ends last, by the end of the pair.
     """
-    listener, pulse, pair, program = map(int, sys.argv[1:5])
+    program, pair, http, pulse, stacks, *grpc = map(int, sys.argv[2:])
     _follow(program)
-    writer = configure_logs(sys.argv[5], component="judge")
-    asyncio.run(_judge(socket.socket(fileno=listener), pulse=Pulse(pulse), pair=socket.socket(fileno=pair)))
+    writer = configure_logs(sys.argv[1], component="judge")
+    listeners = [socket.socket(fileno=descriptor) for descriptor in (http, *grpc)]
+    estate = Estate(listeners[0], Pulse(pulse), StackFile(stacks), *listeners[1:])
+    asyncio.run(_judge(estate, program=program, pair=socket.socket(fileno=pair)))
     writer.flush(within=0.2)
 
 
@@ -55,33 +63,47 @@ def _follow(program: int) -> None:
         sys.exit(1)
 
 
-async def _judge(listener: socket.socket, *, pulse: Pulse, pair: socket.socket) -> None:
+async def _judge(estate: Estate, *, program: int, pair: socket.socket) -> None:
     link = await ProgramLink.over(pair)
     if (briefing := await link.first()) is None:
         return
-    metrics, record = JudgeMetrics(), Record(link.say)
+    metrics, verdicts = JudgeMetrics(), Verdicts()
+
+    def tell(transition: Transition) -> None:
+        metrics.changed(transition)
+        link.say(transition)
+
+    record = Record(tell)
 
     def observe(ruling: Ruling) -> None:
         metrics.ruled(ruling)
         record.note(ruling)
+        verdicts.note(ruling)
 
-    bench = Bench(pulse, briefing=briefing, dials=dials(lambda: bench.briefing), observe=observe)
+    bench = Bench(estate.pulse, briefing=briefing, dials=dials(lambda: bench.briefing), observe=observe)
     probes = Probes(bench, record=record, metrics=metrics, program_metrics=link.metrics)
+    health = GrpcHealth(bench, verdicts, answered=metrics.answered)
+    hang = HangWatch(bench, stacks=estate.stacks, program=program)
+    own = _OWN_DESCRIPTORS + (GRPC_CONNECTIONS if estate.grpc else 0)
     async with (
-        serving(listener, probes.answer, malformed=probes.malformed, connections=_room()),
-        beside(beat=_beat(bench, link), ask=_ask(bench)),
+        serving(estate.http, probes.answer, malformed=probes.malformed, connections=_room(own)),
+        health.serving(estate.grpc) if estate.grpc else contextlib.nullcontext(),
+        beside(beat=_beat(bench, link), ask=_ask(bench), hang=hang.run()),
     ):
         await link.hear(bench.brief)
 
 
-def _room() -> int:
-    """How many connections can be held; a program that was given few descriptors has handed its limit on."""
+def _room(own: int) -> int:
+    """How many connections of HTTP can be held beside `own` descriptors.
+
+    A program that was given few has handed its limit on.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS + _OWN_DESCRIPTORS
+    wanted = CONNECTIONS + own
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        return max(1, min(CONNECTIONS, soft - _OWN_DESCRIPTORS))
+        return max(1, min(CONNECTIONS, soft - own))
     return CONNECTIONS
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Hashable, Iterable, Mapping
-from types import MappingProxyType
 from typing import Final, Protocol
 
 from osm_probes.foundation.latest import Latest
@@ -18,6 +17,7 @@ from osm_probes.xds.secrets import Secrets
 
 _QUIET: Final = 0.03
 _SETTLED_AT_LAST: Final = 0.5
+_TRIED_AT_MOST: Final = 100
 
 
 class Builder(Protocol):
@@ -29,6 +29,10 @@ class Builder(Protocol):
 
 class Publisher:
     """Keeps the cache true: for each identity that somebody listens to, the newest snapshot that can be built.
+
+    `failing` has the identities whose newest snapshot cannot be built, with the reasons. `problem` says why nobody can
+    be served: none can be built; "" as long as one can. With no listeners one of the mesh's identities is tried, so
+    that it is known before the first proxy comes.
 
     An identity whose snapshot cannot be built keeps its last one; the others go on. `wallet` must hold nothing but
     the certificates of identities, by principal: those of identities that are gone are forgotten.
@@ -50,13 +54,10 @@ class Publisher:
         self._wallet = wallet
         self._trust_domain = trust_domain
         self._roots_pem = roots_pem
-        self._failing: dict[Hashable, str] = {}
+        self.failing: Latest[Mapping[Hashable, str]] = Latest({})
+        self.problem: Latest[str] = Latest("")
+        self._outcomes: dict[Hashable, str] = {}
         self._one_at_a_time = asyncio.Lock()
-
-    @property
-    def failing(self) -> Mapping[Hashable, str]:
-        """The identities whose newest snapshot cannot be built, with the reasons."""
-        return MappingProxyType(self._failing)
 
     async def run(self) -> None:
         """Publish, without an end."""
@@ -67,7 +68,7 @@ class Publisher:
         seen = self._mesh.version
         while True:
             seen = await settle(self._mesh, seen, quiet=_QUIET, at_most=_SETTLED_AT_LAST)
-            await self._build(self._cache.wanted.value)
+            await self._build(self._cache.wanted.value or self._sample())
 
     async def _follow_renewals(self) -> None:
         seen = self._wallet.renewed.version
@@ -77,11 +78,15 @@ class Publisher:
 
     async def _follow_listeners(self) -> None:
         async for wanted in self._cache.wanted.values():
-            for gone in self._failing.keys() - wanted:
-                del self._failing[gone]
+            for gone in self._outcomes.keys() - wanted:
+                del self._outcomes[gone]
             # What failed is not tried again before something else changes.
-            await self._build(self._cache.missing - self._failing.keys())
+            await self._build((self._cache.missing - self._failures().keys()) if wanted else self._sample())
             self._forget_certificates()
+
+    def _sample(self) -> frozenset[Identity]:
+        mesh = self._mesh.value
+        return frozenset([min(mesh.identities)] if mesh is not None and mesh.identities else ())
 
     async def _build(self, keys: Iterable[Hashable]) -> None:
         for key in keys:
@@ -89,6 +94,29 @@ class Publisher:
             async with self._one_at_a_time:
                 if isinstance(key, Identity) and self._mesh.value is not None:
                     await self._build_one(self._mesh.value, key)
+        await self._try_others()
+        self._report()
+
+    def _failures(self) -> dict[Hashable, str]:
+        return {key: reason for key, reason in self._outcomes.items() if reason}
+
+    def _report(self) -> None:
+        failing = self._failures()
+        self.failing.set(failing)
+        nobody = 0 < len(failing) == len(self._outcomes)
+        self.problem.set(f"no configuration can be built: {next(iter(failing.values()))}" if nobody else "")
+
+    async def _try_others(self) -> None:
+        """Where all that were tried fail, look for one that can be built: only if there is none is nobody served."""
+        mesh = self._mesh.value
+        if mesh is None:
+            return
+        for identity in sorted(mesh.identities)[:_TRIED_AT_MOST]:
+            if not all(self._outcomes.values()):
+                return
+            if identity not in self._outcomes:
+                async with self._one_at_a_time:
+                    await self._build_one(mesh, identity)
 
     async def _build_one(self, mesh: Mesh, identity: Identity) -> None:
         try:
@@ -99,14 +127,15 @@ class Publisher:
         except Exception as error:
             self._fail(identity, f"{type(error).__name__}: {error}")
             return
-        if self._failing.pop(identity, None):
+        if self._outcomes.get(identity):
             logger("publisher").info("a snapshot can be built again", identity=str(identity))
+        self._outcomes[identity] = ""
         self._cache.publish(identity, snapshot)
 
     def _fail(self, identity: Identity, reason: str) -> None:
-        if self._failing.get(identity) != reason:
+        if self._outcomes.get(identity) != reason:
             logger("publisher").error("a snapshot cannot be built", identity=str(identity), error=reason)
-        self._failing[identity] = reason
+        self._outcomes[identity] = reason
 
     def _forget_certificates(self) -> None:
         mesh, wanted = self._mesh.value, self._cache.wanted.value

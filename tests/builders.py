@@ -30,7 +30,7 @@ def mesh(*services: Service) -> Mesh:
     )
     return Mesh(
         services=tuple(sorted(services, key=lambda one: (one.namespace, one.name))),
-        proxies={proxy.uuid: proxy for proxy in proxies},
+        proxies={(proxy.uuid, proxy.identity): proxy for proxy in proxies},
         identities=frozenset(identities),
     )
 

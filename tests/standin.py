@@ -1,9 +1,12 @@
 """A program that stands in for a controller: it keeps a judge and does what its standard input says.
 
-Run as a program: `python -m tests.standin HEARTBEAT_LIMIT`. Lines: `phase NAME`, `told CHECK REASON…`, `exhaust`.
+Run as a program: `python -m tests.standin HEARTBEAT_LIMIT`. Lines: `phase NAME`, `told CHECK REASON…`, `exhaust`,
+`hold` (the GIL until the next line), `deafen` (to requests for its stacks).
 """
 
 import contextlib
+import ctypes
+import faulthandler
 import http.client
 import json
 import os
@@ -22,6 +25,8 @@ from osm_probes.foundation.logs import configure_logs
 from osm_probes.health.briefing import CONTROLLER
 from osm_probes.health.lifecycle import Phase
 from osm_probes.health.pulse import Pulse
+from osm_probes.health.stacks import REQUEST, StackFile
+from osm_probes.probes.child import Estate
 from osm_probes.probes.keeper import JudgeKeeper
 from osm_probes.probes.listen import listen
 
@@ -140,7 +145,7 @@ def main() -> None:
     )
     pulse = Pulse.create()
     threading.Thread(target=_beat, args=(pulse,), daemon=True).start()
-    with listen(0) as listener, JudgeKeeper(listener, pulse=pulse, briefing=briefing) as keeper:
+    with listen(0) as listener, JudgeKeeper(Estate(listener, pulse, StackFile.create()), briefing=briefing) as keeper:
         keeper.metrics = lambda: "osm_standin 1\n"
         print(listener.getsockname()[1], flush=True)
         _obey(sys.stdin, keeper=keeper, pulse=pulse, briefing=briefing)
@@ -161,6 +166,10 @@ def _obey(lines: IO[str], *, keeper: JudgeKeeper, pulse: Pulse, briefing: Any) -
             with contextlib.suppress(OSError):
                 while True:
                     held.append(os.dup(0))
+        elif word == "hold":
+            ctypes.PyDLL(None).read(0, ctypes.create_string_buffer(1), 1)  # the empty line that ends it
+        elif word == "deafen":
+            faulthandler.unregister(REQUEST)
         elif word == "stop":
             return
 

@@ -17,8 +17,10 @@ from osm_probes.health.briefing import CONTROLLER, INJECTOR
 from osm_probes.health.checks import UnhealthyError
 from osm_probes.health.lifecycle import Phase
 from osm_probes.health.pulse import Pulse
+from osm_probes.health.stacks import StackFile
 from osm_probes.judge import dials
 from osm_probes.pki.authority import Authority
+from osm_probes.probes.child import Estate
 from osm_probes.probes.keeper import JudgeKeeper
 from osm_probes.probes.listen import listen
 from tests.ads.small import small_ads
@@ -202,7 +204,8 @@ async def test_ready_follows_a_real_ads_and_a_change_of_its_ca() -> None:
     briefing = msgspec.structs.replace(CONTROLLER, ready=("ads",))
     pulse = Pulse.create()
     pulse.show(Phase.SERVING, has_served=True)
-    with listen(0) as listener, JudgeKeeper(listener, pulse=pulse, briefing=briefing) as keeper:
+    stacks = StackFile.create()
+    with listen(0) as listener, JudgeKeeper(Estate(listener, pulse, stacks), briefing=briefing) as keeper:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/health/ready?verbose"
         for authority in (Authority.create("one"), Authority.create("two")):
             async with small_ads(authority=authority) as canary:
@@ -211,6 +214,7 @@ async def test_ready_follows_a_real_ads_and_a_change_of_its_ca() -> None:
         refused = f"[-]ads failed: 127.0.0.1:{canary.port} refuses connections\n"
         await eventually(url, f"{refused}Readiness probe for ADS indicates it is not ready")
     pulse.close()
+    stacks.close()
 
 
 async def eventually(url: str, body: str) -> None:

@@ -123,19 +123,19 @@ async def test_one_identity_that_cannot_be_built_keeps_its_last_snapshot_and_the
             await services(buyer, 2)
             bench.mesh.set(mesh(service()))
             await services(buyer, 1)
-            assert bench.publisher.failing == {STORE: "ValueError: two of one name"}
+            await until(lambda: bench.publisher.failing.value == {STORE: "ValueError: two of one name"})
             assert "1" in (store.value or Snapshot()).sets[CLUSTER].by_name
             bench.broken = set()
             bench.mesh.set(mesh(service(), service("bookbuyer")))
             await services(store, 2)
-            assert bench.publisher.failing == {}
+            await until(lambda: not bench.publisher.failing.value)
 
 
 async def test_what_cannot_be_built_is_not_tried_again_before_something_changes() -> None:
     async with at_work(mesh(service())) as bench:
         bench.broken = {STORE}
         with bench.cache.listen(STORE):
-            await until(lambda: bool(bench.publisher.failing))
+            await until(lambda: bool(bench.publisher.failing.value))
             with bench.cache.listen(BUYER) as buyer:
                 await services(buyer, 1)
         assert bench.built == [(STORE, 1), (BUYER, 1)]
@@ -143,10 +143,30 @@ async def test_what_cannot_be_built_is_not_tried_again_before_something_changes(
 
 async def test_a_failure_goes_with_its_last_listener() -> None:
     async with at_work(mesh(service())) as bench:
+        bench.broken = {BUYER}
+        with bench.cache.listen(BUYER):
+            await until(lambda: bool(bench.publisher.failing.value))
+        await until(lambda: not bench.publisher.failing.value)
+
+
+async def test_that_nobody_can_be_built_is_known_without_a_listener() -> None:
+    async with at_work() as bench:
         bench.broken = {STORE}
-        with bench.cache.listen(STORE):
-            await until(lambda: bool(bench.publisher.failing))
-        await until(lambda: not bench.publisher.failing)
+        bench.mesh.set(mesh(service()))
+        await until(lambda: bench.publisher.problem.value != "")
+        assert bench.publisher.problem.value == "no configuration can be built: ValueError: two of one name"
+        bench.broken = set()
+        bench.mesh.set(mesh(service(), service("bookbuyer")))
+        await until(lambda: bench.publisher.problem.value == "")
+
+
+async def test_as_long_as_one_identity_can_be_built_there_is_no_problem() -> None:
+    async with at_work(mesh(service(), service("bookbuyer"))) as bench:
+        bench.broken = {STORE}
+        with bench.cache.listen(STORE), bench.cache.listen(BUYER) as buyer:
+            await services(buyer, 2)
+            await until(lambda: bool(bench.publisher.failing.value))
+            assert bench.publisher.problem.value == ""
 
 
 async def test_a_renewed_certificate_is_published() -> None:

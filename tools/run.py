@@ -28,7 +28,8 @@ Both are up. In another terminal:
   curl -i localhost:9091/health/ready              # a proxy that dials the ADS now is served
   curl -ik https://localhost:9090/healthz          # osm-injector: it can inject sidecars
   curl -s localhost:9091/metrics | grep ^osm_
-  .venv/bin/osm proxy bootstrap bookstore/bookstore-0 --mesh-dir examples/bookstore --ca-dir .run/ca
+  .venv/bin/osm proxy bootstrap bookstore/bookstore-0 --mesh-dir examples/bookstore \\
+    --ca-dir .run/ca --output .run/bootstrap.json
 
 Edit examples/bookstore and watch {log}. Ctrl-C stops both.
 """

@@ -1,5 +1,6 @@
 """Webhook canary -> yes, or no with a reason: the injector dials itself as the API server does."""
 
+import asyncio
 import base64
 import ssl
 from datetime import UTC, datetime
@@ -10,15 +11,20 @@ from msgspec import Struct
 
 from osm_probes.health.briefing import WebhookCanary
 from osm_probes.health.checks import UnhealthyError
-from osm_probes.health.dial import dialled
+from osm_probes.health.dial import Dial, Talk, asked
 
 _ANSWER_LIMIT: Final = 1 << 20
 _CHUNK: Final = 65536
 
 
+class _Status(Struct):
+    message: str = ""
+
+
 class _Response(Struct):
     allowed: bool = False
     patch: str = ""
+    status: _Status = msgspec.field(default_factory=_Status)
     patchType: str = ""  # noqa: N815 - the API's name
 
 
@@ -28,10 +34,7 @@ class _Review(Struct):
 
 async def ask_certificate(canary: WebhookCanary, *, within: float) -> None:
     """Whether the certificate that it serves now is in date. Raises UnhealthyError."""
-    async with dialled(
-        canary.address, port=canary.port, context=_trusting_all(), server_name=canary.server_name, within=within
-    ) as (_, writer):
-        served = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    served = await _asked(canary, _trusting_all(), _served, within=within)
     not_before, not_after = validity(served)
     now = datetime.now(UTC)
     if now >= not_after:
@@ -47,10 +50,7 @@ async def ask_bundle(canary: WebhookCanary, *, within: float) -> None:
         context.load_verify_locations(cadata=canary.bundle_pem.decode("ascii"))
     except (ssl.SSLError, ValueError) as error:
         raise UnhealthyError(f"the CA bundle cannot be read: {error}") from error
-    async with dialled(
-        canary.address, port=canary.port, context=context, server_name=canary.server_name, within=within
-    ):
-        pass
+    await _asked(canary, context, _served, within=within)
 
 
 async def ask_review(canary: WebhookCanary, *, within: float) -> None:
@@ -59,16 +59,28 @@ async def ask_review(canary: WebhookCanary, *, within: float) -> None:
         f"POST {canary.path} HTTP/1.1\r\nHost: {canary.server_name}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(canary.body)}\r\nConnection: close\r\n\r\n"
     )
-    async with dialled(
-        canary.address, port=canary.port, context=_trusting_all(), server_name=canary.server_name, within=within
-    ) as (reader, writer):
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(head.encode("ascii") + canary.body)
         answer = b""
         while chunk := await reader.read(_CHUNK):
             answer += chunk
             if len(answer) > _ANSWER_LIMIT:
                 raise UnhealthyError("the webhook's answer has no end")
-    _judge(answer)
+        return answer
+
+    _judge(await _asked(canary, _trusting_all(), talk, within=within))
+
+
+async def _asked(canary: WebhookCanary, context: ssl.SSLContext, talk: Talk[bytes], *, within: float) -> bytes:
+    dial = Dial(address=canary.address, port=canary.port, context=context, server_name=canary.server_name)
+    return await asked(dial, talk, within=within)
+
+
+async def _served(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """The certificate that it shows."""
+    certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    return certificate
 
 
 def _judge(answer: bytes) -> None:
@@ -78,11 +90,11 @@ def _judge(answer: bytes) -> None:
         raise UnhealthyError(f"the webhook answers {status.removeprefix('HTTP/1.1 ') or 'nothing'}")
     try:
         response = msgspec.json.decode(body, type=_Review).response
+        if not response.allowed:
+            raise UnhealthyError(f"the webhook refuses the synthetic pod: {response.status.message}")
         patch = msgspec.json.decode(base64.b64decode(response.patch, validate=True), type=list[dict[str, msgspec.Raw]])
     except ValueError as error:
         raise UnhealthyError(f"the webhook's answer is no review with a patch: {error}") from error
-    if not response.allowed:
-        raise UnhealthyError("the webhook refuses the synthetic pod")
     if response.patchType != "JSONPatch" or not patch:
         raise UnhealthyError("the webhook leaves the synthetic pod without a sidecar")
 

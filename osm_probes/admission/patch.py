@@ -8,7 +8,7 @@ from osm_probes.admission import annotation
 from osm_probes.admission.eligible import NamespaceFacts
 from osm_probes.admission.operation import Operation, add
 from osm_probes.admission.options import InjectionOptions
-from osm_probes.admission.pod import SIDECAR_NAME, UUID_LABEL, Pod, UnfitPodError
+from osm_probes.admission.pod import SIDECAR_NAME, UUID_LABEL, Pod, UnfitPodError, secret_name
 from osm_probes.admission.probes import rewrite_probes
 from osm_probes.admission.redirect import redirect_rules
 from osm_probes.admission.sidecar import (
@@ -55,11 +55,6 @@ class Injection:
     def secret(self) -> str:
         """The name of the Secret that the pod mounts."""
         return secret_name(self.proxy.uuid)
-
-
-def secret_name(uuid: str) -> str:
-    """The Secret with a proxy's bootstrap."""
-    return f"envoy-bootstrap-config-{uuid}"
 
 
 def inject(pod: Pod, *, uuid: str, namespace: str, facts: NamespaceFacts, options: InjectionOptions) -> Injection:

@@ -11,6 +11,11 @@ SIDECAR_NAME: Final = "envoy"
 UUID_LABEL: Final = "osm-proxy-uuid"
 
 
+def secret_name(uuid: str) -> str:
+    """The Secret with a proxy's bootstrap."""
+    return f"envoy-bootstrap-config-{uuid}"
+
+
 class UnfitPodError(OsmError):
     """This pod cannot be given a sidecar; the text says why, to the person who made it."""
 
@@ -56,6 +61,12 @@ class Port(msgspec.Struct, frozen=True, rename="camel"):
     name: str | None = None
 
 
+class Mount(msgspec.Struct, frozen=True):
+    """A container's mount of the volume of that name."""
+
+    name: str
+
+
 class Container(msgspec.Struct, frozen=True, rename="camel"):
     """A container; an init container with restartPolicy Always is a native sidecar."""
 
@@ -65,6 +76,7 @@ class Container(msgspec.Struct, frozen=True, rename="camel"):
     readiness_probe: Probe | None = None
     startup_probe: Probe | None = None
     restart_policy: str | None = None
+    volume_mounts: list[Mount] | None = None
 
     @property
     def keeps_running(self) -> bool:
@@ -72,10 +84,17 @@ class Container(msgspec.Struct, frozen=True, rename="camel"):
         return self.restart_policy == "Always"
 
 
+class SecretSource(msgspec.Struct, frozen=True, rename="camel"):
+    """The Secret behind a volume."""
+
+    secret_name: str | None = None
+
+
 class Volume(msgspec.Struct, frozen=True):
-    """A volume's name."""
+    """A volume's name, and its Secret if it has one."""
 
     name: str
+    secret: SecretSource | None = None
 
 
 class Os(msgspec.Struct, frozen=True):
@@ -123,9 +142,12 @@ class Pod(msgspec.Struct, frozen=True):
 
     @property
     def has_sidecar(self) -> bool:
-        """True if it was patched before: label and sidecar are both there."""
-        names = {container.name for container in (*self.spec.containers, *self.init_containers)}
-        return SIDECAR_NAME in names and UUID_LABEL in (self.metadata.labels or {})
+        """True if it was patched before: its sidecar mounts the bootstrap of the proxy that its label names."""
+        secret = secret_name((self.metadata.labels or {}).get(UUID_LABEL, ""))
+        volumes = {each.name for each in self.spec.volumes or () if each.secret and each.secret.secret_name == secret}
+        containers = (*self.spec.containers, *self.init_containers)
+        mounts = (mount for each in containers if each.name == SIDECAR_NAME for mount in each.volume_mounts or ())
+        return any(mount.name in volumes for mount in mounts)
 
     def identity(self, namespace: str) -> Identity:
         """Who it is to the mesh. Its namespace comes from the request: the object need not have one yet."""

@@ -3,23 +3,27 @@
 By h2 and not by grpc: less memory and time in the judge, and a new connection each time for certain.
 """
 
+import asyncio
 import os
 import ssl
 from typing import Final
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived, Event, ResponseReceived, StreamReset, TrailersReceived
 from h2.exceptions import ProtocolError
 
 from osm_probes.health.briefing import AdsCanary
 from osm_probes.health.checks import UnhealthyError
-from osm_probes.health.dial import dialled
+from osm_probes.health.dial import Dial, asked
 
 PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 
 _CHUNK: Final = 65536
 _MESSAGE_LIMIT: Final = 1 << 20
+_FRAME_HEADER: Final = 9
+_FRAME_LIMIT: Final = 16384  # what h2 announces
 _PREFIX: Final = 5  # gRPC over HTTP/2: a byte for compression, four for the length
 _CODES: Final = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
@@ -30,10 +34,8 @@ _CODES: Final = (
 
 async def ask_ads(canary: AdsCanary, *, within: float) -> None:
     """A new connection with mTLS, a stream, a request, the resource. Raises UnhealthyError."""
-    context = _context(canary)
-    async with dialled(
-        canary.address, port=canary.port, context=context, server_name=canary.server_name, within=within
-    ) as (reader, writer):
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         call = _Call(canary)
         try:
             while not call.answered:
@@ -43,6 +45,10 @@ async def ask_ads(canary: AdsCanary, *, within: float) -> None:
             raise UnhealthyError(f"the ADS breaks the rules of HTTP/2: {error}") from error
         writer.write(call.goodbye())
 
+    context = _context(canary)
+    dial = Dial(address=canary.address, port=canary.port, context=context, server_name=canary.server_name)
+    await asked(dial, talk, within=within)
+
 
 class _Call:
     """One ADS stream on one HTTP/2 connection, without I/O."""
@@ -50,6 +56,7 @@ class _Call:
     def __init__(self, canary: AdsCanary) -> None:
         self.answered = False
         self._expected = canary.expected
+        self._pending = b""
         self._received = b""
         self._http = H2Connection(H2Configuration(header_encoding="utf-8"))
         self._http.initiate_connection()
@@ -71,11 +78,22 @@ class _Call:
         return self._http.data_to_send()
 
     def receive(self, data: bytes) -> None:
-        """Take what came. Raises UnhealthyError where it says no, EOFError where the connection ended."""
+        """Take what came. Raises UnhealthyError where it says no, EOFError where the connection ended or is to end."""
         if not data:
             raise EOFError
-        for event in self._http.receive_data(data):
-            self._take(event)
+        self._pending += data
+        # Frame by frame: h2 takes any frame after a GOAWAY for an error, and the GOAWAY itself would never be seen.
+        while frame := self._next_frame():
+            for event in self._http.receive_data(frame):
+                self._take(event)
+
+    def _next_frame(self) -> bytes:
+        """The next whole frame (RFC 9113, 4.1); one that is longer than allowed as it is, for h2 to refuse."""
+        length = _FRAME_HEADER + int.from_bytes(self._pending[:3], "big")
+        if len(self._pending) < _FRAME_HEADER or len(self._pending) < length <= _FRAME_HEADER + _FRAME_LIMIT:
+            return b""
+        frame, self._pending = self._pending[:length], self._pending[length:]
+        return frame
 
     def _take(self, event: Event) -> None:
         if isinstance(event, ResponseReceived | TrailersReceived):
@@ -85,6 +103,8 @@ class _Call:
             if event.flow_controlled_length:
                 self._http.acknowledge_received_data(event.flow_controlled_length, self._stream)
             self._read()
+        elif isinstance(event, ConnectionTerminated) and event.error_code == ErrorCodes.NO_ERROR:
+            raise EOFError  # a server that has a successor takes leave
         elif isinstance(event, StreamReset | ConnectionTerminated):
             raise UnhealthyError(f"the ADS dropped the stream: HTTP/2 error {event.error_code}")
 

@@ -45,7 +45,8 @@ def channel_options(limits: Limits) -> Sequence[tuple[str, int]]:
         ("grpc.max_allowed_incoming_connections", limits.connections),
         ("grpc.server_handshake_timeout_ms", int(limits.handshake * 1000)),
         ("grpc.max_connection_idle_ms", 60_000),
-        ("grpc.max_concurrent_streams", 16),
+        # A proxy has one; a newer one may come before the older one has ended.
+        ("grpc.max_concurrent_streams", 4),
         ("grpc.max_receive_message_length", limits.request_bytes),
         ("grpc.max_send_message_length", -1),
         # An Envoy that pings each second would lose its stream every few seconds.

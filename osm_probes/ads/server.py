@@ -37,8 +37,9 @@ from osm_probes.snapshot.snapshot import Snapshot
 _SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _WRITES_AT_ONCE: Final = 16
 _SLOW_WRITE: Final = 0.05
-_HAND_OVER_LIMIT: Final = 2.0
 _HAND_OVER_PAUSE: Final = 0.001
+# Not a time: it would be over after a stop of the process, and could cut off a server that is half begun.
+_HAND_OVER_TRIES: Final = 500
 # Where nobody drained first: a program that ends by an error.
 _LAST_DRAIN: Final = 2.0
 
@@ -134,7 +135,7 @@ class AdsServer:
     async def renew(self, certificate: Certificate) -> None:
         """Show another certificate from now on. Streams live on: the old server keeps them, a new one gets the port.
 
-        Dials within about two milliseconds are refused. If the port cannot be had back the lifecycle is FAILED.
+        Dials within about two milliseconds are refused. A port that is not had back at once is a lost listener.
         """
         self._door = replace(self._door, certificate=certificate)
         async with self._changing:
@@ -142,23 +143,25 @@ class AdsServer:
                 return
             self._succeed()
             try:
-                async with asyncio.timeout(_HAND_OVER_LIMIT):
-                    await self._take_over()
-            except (OsmError, TimeoutError) as error:
-                reason = str(error) or "the port was not free for a renewed certificate"
-                logger("ads").error("a renewed certificate cannot be served", error=reason)
-                self._lifecycle.move(Phase.FAILED, reason=reason)
+                await self._take_over()
+            except OsmError as error:
+                await self._regain(f"a renewed certificate cannot be served: {error}")
 
     async def drain(self, *, within: float) -> None:
         """Refuse new streams, end all cleanly in batches, stop; `within` seconds, after which the rest is cut."""
         if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
             self._lifecycle.move(Phase.DRAINING, reason="asked to stop")
-        servers = [self._server, *self._retired]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                await asyncio.gather(self._streams.end_all(), *(server.stop(within * 0.8) for server in servers))
+                await asyncio.gather(self._streams.end_all(), self._stop(grace=within * 0.8))
         if self._lifecycle.phase is Phase.DRAINING:
             self._lifecycle.move(Phase.STOPPED, reason="drained")
+
+    async def _stop(self, *, grace: float) -> None:
+        # grpc crashes the process where a server is stopped while it begins: whoever changes it gives up first.
+        async with self._changing:
+            servers = (self._server, *self._replaced, *self._retired)
+            await asyncio.gather(*(server.stop(grace) for server in servers))
 
     async def _stay(self) -> None:
         """Listen again whenever the listening socket is lost; grpc does not tell."""
@@ -172,8 +175,15 @@ class AdsServer:
             if self._lifecycle.phase is not Phase.SERVING or self._socket.listens():
                 return
             self._succeed()
-            reason = f"nothing of ours listens on {self._door.address}"
+            await self._regain(f"nothing of ours listens on {self._door.address}")
+
+    async def _regain(self, reason: str) -> None:
+        """RECOVERING, then SERVING, or FAILED where the port cannot be had back in time."""
+        try:
             await recover(self._lifecycle, self._listen, reason=reason, within=self._limits.recover)
+        except OsmError as error:
+            self._lifecycle.move(Phase.FAILED, reason=str(error))
+            logger("ads").error("a component failed", error=str(error))
 
     def _succeed(self) -> None:
         """A new server, not listening yet; the old one gives its port back."""
@@ -184,7 +194,13 @@ class AdsServer:
     async def _listen(self) -> None:
         bind(self._server, self._door)
         self._socket.claim()
-        await self._server.start()
+        starting = asyncio.ensure_future(self._server.start())
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # One that is half begun could not be stopped.
+            await starting
+            raise
 
     async def _retire(self) -> None:
         """Stop each server that has a successor: its port is free at once, its streams live out their age."""
@@ -199,11 +215,19 @@ class AdsServer:
         self._retired.discard(old)
 
     async def _take_over(self) -> None:
-        while True:
-            # The old server's sockets close on a thread of grpc's.
+        """Listen as soon as the old server's sockets are closed, on a thread of grpc's. Raises as `bind` does."""
+        for left in reversed(range(_HAND_OVER_TRIES)):
             await asyncio.sleep(_HAND_OVER_PAUSE)
-            with contextlib.suppress(AddressInUseError):
-                return await self._listen()
+            # Who is asked to stop meanwhile begins nothing.
+            if self._lifecycle.phase is not Phase.SERVING:
+                return
+            try:
+                await self._listen()
+            except AddressInUseError:
+                if not left:
+                    raise
+            else:
+                return
 
     def _make(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=channel_options(self._limits))
@@ -239,7 +263,9 @@ class AdsServer:
             with self._snapshots(name) as snapshots:
                 stream = Stream(name, session, line=context, snapshots=snapshots, house=self._house)
                 with self._streams.joined(stream):
-                    return await stream.run()
+                    ending = await stream.run()
+            await stream.settle(within=self._limits.grace)
+            return ending
         except NotAdmittedError as error:
             return Ending(grpc.StatusCode.PERMISSION_DENIED, str(error))
         except CapacityError as error:

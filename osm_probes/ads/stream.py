@@ -65,6 +65,7 @@ class Stream:
         self._seen = -1
         self._awake = asyncio.Event()
         self._ending: Ending | None = None
+        self._unsent: asyncio.Future[None] | None = None
         self._since = time.monotonic()
         self._accepted: dict[str, str] = {}
         self._rejection: Rejection | None = None
@@ -97,6 +98,16 @@ class Stream:
         finally:
             old.cancel()
         return self._ending or CLEAN
+
+    async def settle(self, *, within: float) -> None:
+        """Wait for the write that the proxy did not take: until it is over, grpc cannot say how the stream ends."""
+        if self._unsent is None:
+            return
+        try:
+            async with asyncio.timeout(within):
+                await self._unsent
+        except (TimeoutError, grpc.aio.BaseError):
+            return
 
     async def _listen(self) -> None:
         budget = _Budget(self._house.limits.requests_per_second)
@@ -153,12 +164,10 @@ class Stream:
         event = Event.SENT
         try:
             with await self._house.turnstile.enter():
-                async with asyncio.timeout(self._house.limits.write):
-                    await self._line.write(response.body)
-        except TimeoutError:
-            event = Event.UNSENT
-            text = f"the proxy read nothing for {self._house.limits.write:g} s"
-            self.end(Ending(grpc.StatusCode.DEADLINE_EXCEEDED, text))
+                if not await self._wrote(response.body):
+                    event = Event.UNSENT
+                    text = f"the proxy read nothing for {self._house.limits.write:g} s"
+                    self.end(Ending(grpc.StatusCode.DEADLINE_EXCEEDED, text))
         except grpc.aio.BaseError:
             # The proxy is gone; the reading side learns it too.
             event = Event.UNSENT
@@ -166,6 +175,20 @@ class Stream:
         if self.name.kind != CANARY:
             took = time.monotonic() - started
             self._house.streams.observe(event, type_url=response.type_url, seconds=took)
+
+    async def _wrote(self, body: bytes) -> bool:
+        """Write; False where the proxy did not take it in time: the write then stays under way."""
+        writing = asyncio.ensure_future(self._line.write(body))
+        try:
+            done, _ = await asyncio.wait({writing}, timeout=self._house.limits.write)
+        except asyncio.CancelledError:
+            writing.cancel()
+            raise
+        if not done:
+            self._unsent = writing
+            return False
+        await writing
+        return True
 
 
 class _Budget:

@@ -38,13 +38,13 @@ class Member(Protocol):
 
 
 class Streams:
-    """The registry. `most`: proxies' streams at most, 0 = no limit; it may be changed at any time."""
+    """The registry, of one stream a proxy. `most`: proxies at most, 0 = no limit; it may be changed at any time."""
 
     def __init__(self, cache: SnapshotCache, *, observe: Observer, most: int = 0) -> None:
         self.most = most
         self.observe = observe
         self._cache = cache
-        self._members: dict[Member, None] = {}
+        self._members: dict[str, Member] = {}  # by uuid
         self._canaries: dict[Member, None] = {}
         # uuid -> type -> the rejected version that was logged last; also: who was here before.
         self._known: OrderedDict[str, dict[str, str]] = OrderedDict()
@@ -59,7 +59,7 @@ class Streams:
     @property
     def proxies(self) -> tuple[ConnectedProxy, ...]:
         """The connected proxies; the canary is none."""
-        return tuple(member.facts() for member in self._members)
+        return tuple(member.facts() for member in self._members.values())
 
     def full(self) -> bool:
         """Whether one more proxy would be refused."""
@@ -67,19 +67,38 @@ class Streams:
 
     @contextmanager
     def joined(self, member: Member) -> Iterator[None]:
-        """Count a stream as long as the block lasts. Raises CapacityError, DrainingError."""
+        """Count a stream as long as the block lasts. Raises CapacityError, DrainingError.
+
+        A proxy has one: a newer one ends it, for it may come before the old connection is known to be dead.
+        """
         if self._closed:
             raise DrainingError("this control plane is stopping")
-        members = self._canaries if member.name.kind == CANARY else self._members
-        if members is self._members:
-            self._count_in(member.name.uuid)
-        members[member] = None
+        canary = member.name.kind == CANARY
+        if canary:
+            self._canaries[member] = None
+        else:
+            self._join(member)
         try:
             yield
         finally:
-            del members[member]
-            if members is self._members:
-                self.observe(Event.DISCONNECTED)
+            if canary:
+                del self._canaries[member]
+            else:
+                self._leave(member)
+
+    def _join(self, member: Member) -> None:
+        uuid = member.name.uuid
+        if older := self._members.get(uuid):
+            self._leave(older)
+            older.end()
+        self._count_in(uuid)
+        self._members[uuid] = member
+
+    def _leave(self, member: Member) -> None:
+        """Counted out once: at its end, or when a newer one came."""
+        if self._members.get(member.name.uuid) is member:
+            del self._members[member.name.uuid]
+            self.observe(Event.DISCONNECTED)
 
     def _count_in(self, uuid: str) -> None:
         if self.full():
@@ -121,13 +140,13 @@ class Streams:
         while True:
             seen = await self._cache.published.after(seen)
             self.observe(Event.BROADCAST)
-            async for member in _in_batches([each for each in self._members if each.behind]):
+            async for member in _in_batches([each for each in self._members.values() if each.behind]):
                 member.wake()
 
     async def end_all(self) -> None:
         """Let nobody in any more and end all streams cleanly, a few at a time."""
         self._closed = True
-        async for member in _in_batches([*self._members, *self._canaries]):
+        async for member in _in_batches([*self._members.values(), *self._canaries]):
             member.end()
 
 

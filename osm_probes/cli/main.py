@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from osm_probes import __version__
+from osm_probes.configuration.flags import domain, folder
 from osm_probes.foundation.errors import OsmError
 
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(1)
     try:
-        print(text, flush=True)
+        print(text, end="\n" if text else "", flush=True)
     except BrokenPipeError:
         sys.stderr.close()
 
@@ -49,13 +50,13 @@ def _add_proxy(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         help="print the bootstrap with which an Envoy joins the mesh as a pod's sidecar",
         description="Print the bootstrap (JSON) with which an Envoy joins the mesh as the sidecar of POD. "
         "It holds a private key: keep it where only that Envoy can read it.",
-        epilog="example: osm proxy bootstrap bookstore/bookstore-0 --mesh-dir examples/bookstore > bootstrap.json",
+        epilog="example: osm proxy bootstrap bookstore/bookstore-0 --mesh-dir examples/bookstore --output out.json",
         allow_abbrev=False,
     )
     bootstrap.add_argument("pod", metavar="POD", help="NAME or NAMESPACE/NAME of a pod of the mesh")
-    bootstrap.add_argument("--mesh-dir", type=Path, required=True, metavar="DIR", help="folder of the mesh's manifests")
+    bootstrap.add_argument("--mesh-dir", type=folder, required=True, metavar="DIR", help="folder of manifests")
     bootstrap.add_argument(
-        "--ca-dir", type=Path, default=Path("osm-ca"), metavar="DIR", help="the CA's folder (./osm-ca)"
+        "--ca-dir", type=folder, default=Path("osm-ca"), metavar="DIR", help="the CA's folder (./osm-ca)"
     )
     bootstrap.add_argument("--ads-address", default="", metavar="HOST:PORT", help="where the controller's ADS listens")
     bootstrap.add_argument("--incremental", action="store_true", help="use incremental xDS")
@@ -64,6 +65,7 @@ def _add_proxy(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "--osm-namespace", default="osm-system", metavar="NAME", help="the controller's (%(default)s)"
     )
     bootstrap.add_argument(
-        "--trust-domain", default="cluster.local", metavar="NAME", help="of identities (%(default)s)"
+        "--trust-domain", type=domain, default="cluster.local", metavar="NAME", help="of identities (%(default)s)"
     )
+    bootstrap.add_argument("--output", type=Path, metavar="FILE", help="write it there, readable by its owner alone")
     bootstrap.set_defaults(command="proxy:print_bootstrap")

@@ -1,7 +1,9 @@
 """`osm proxy …`: what a sidecar starts with."""
 
 import argparse
+import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from osm_probes.foundation.errors import OsmError
@@ -26,19 +28,38 @@ class AddressError(OsmError):
     """Not HOST:PORT."""
 
 
+class OutputError(OsmError):
+    """The file cannot be written."""
+
+
 def print_bootstrap(given: argparse.Namespace) -> str:
-    """The bootstrap of one pod's sidecar, as JSON."""
+    """The bootstrap of one pod's sidecar, as JSON; "" where it was written to --output."""
     mesh = read_mesh(given.mesh_dir, mesh_name=given.mesh_name)
     proxy = _proxy(mesh, given.pod)
     authority = load_authority(given.ca_dir)
     name = ProxyName(proxy.uuid, SIDECAR, proxy.identity)
     certificate = authority.issue(name.common_name(given.trust_domain), validity=_VALIDITY)
-    return bootstrap(
+    content = bootstrap(
         name,
         trust_domain=given.trust_domain,
         ads=_target(given),
         secrets=Secrets(certificate.chain_pem, certificate.key_pem, authority.root_pem),
-    ).decode()
+    )
+    if given.output is None:
+        return content.decode()
+    _write(given.output, content)
+    return ""
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        # It holds a private key. An older file keeps its mode, so it makes room for a new one.
+        file.unlink(missing_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(content)
+    except OSError as error:
+        raise OutputError(f"--output {file}: {error.strerror or error}") from error
 
 
 def _proxy(mesh: Mesh, pod: str) -> Proxy:

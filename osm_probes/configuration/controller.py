@@ -44,13 +44,6 @@ def parse_controller(argv: Sequence[str]) -> ControllerConfiguration:
         metavar="N",
         help="proxies served at most (0: as MeshConfig)",
     )
-    ads.add_argument(
-        "--grpc-health-port",
-        type=port,
-        default=0,
-        metavar="PORT",
-        help="grpc.health.v1; not built yet, only 0 (%(default)s)",
-    )
     accepted = add_accepted_flags(parser)
     accepted.add_argument("--osm-service-account", default="", metavar="NAME")
     accepted.add_argument(
@@ -58,6 +51,4 @@ def parse_controller(argv: Sequence[str]) -> ControllerConfiguration:
     )
     add_switch(accepted, "--validate-traffic-target", default=True, help_text="SMI policies are not read yet")
     given = parser.parse_args(argv)
-    if given.grpc_health_port:
-        parser.error("--grpc-health-port is not built yet: probe over HTTP on --http-port")
     return ControllerConfiguration(shared_values(parser, given), given.ads_port, given.max_data_plane_connections)

@@ -3,11 +3,13 @@
 import argparse
 import ipaddress
 import re
+from pathlib import Path
 from typing import Final, NoReturn
 
 from osm_probes.foundation.durations import seconds_of
 
 _PLAIN: Final = re.compile(r"\d+(\.\d+)?")
+_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _TRUE: Final = {"1", "t", "true"}
 _FALSE: Final = {"0", "f", "false"}
 _LIMIT: Final = 24 * 3600.0
@@ -61,6 +63,30 @@ def name(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no name of lower-case letters, digits, '-' and '.'")
     return text
+
+
+def label(text: str) -> str:
+    """A name as Kubernetes takes them for namespaces: like `name`, but without dots, and 63 characters at most."""
+    if not re.fullmatch(_LABEL, text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of at most 63 lower-case letters, digits and '-'")
+    return text
+
+
+def domain(text: str) -> str:
+    """A trust domain: labels with dots between them."""
+    if len(text) > 253 or not all(re.fullmatch(_LABEL, part) for part in text.split(".")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no domain such as cluster.local")
+    # In it a service account osm-controller would have the controller's own name.
+    if text.partition(".")[0] == "svc":
+        raise argparse.ArgumentTypeError(f"{text!r} is where services' names are: take another")
+    return text
+
+
+def folder(text: str) -> Path:
+    """A folder's path."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no folder; the current one is '.'")
+    return Path(text)
 
 
 class _Page(argparse.RawDescriptionHelpFormatter):

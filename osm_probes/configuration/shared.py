@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from osm_probes import __version__
-from osm_probes.configuration.flags import FlagParser, add_switch, address, name, port, seconds
+from osm_probes.configuration.flags import FlagParser, add_switch, address, domain, folder, label, name, port, seconds
 from osm_probes.foundation.logs import LEVELS
 
 HTTP_PORT: Final = 9091
@@ -40,6 +40,7 @@ class Shared:
     ca_dir: Path
     bind_address: str | None
     http_port: int
+    grpc_health_port: int | None
     heartbeat_limit: float
     canary_limit: float
     drain_delay: float
@@ -50,10 +51,10 @@ def add_shared_flags(parser: FlagParser) -> None:
     """Add the flags of `Shared`, and those that are accepted so that upstream's charts can start this program."""
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     mesh = parser.add_argument_group("the mesh")
-    mesh.add_argument("--mesh-name", type=name, metavar="NAME", help="name of the mesh (with --mesh-dir: osm)")
+    mesh.add_argument("--mesh-name", type=label, metavar="NAME", help="name of the mesh (with --mesh-dir: osm)")
     mesh.add_argument(
         "--osm-namespace",
-        type=name,
+        type=label,
         metavar="NAME",
         help="namespace of the control plane (with --mesh-dir: osm-system)",
     )
@@ -67,7 +68,7 @@ def add_shared_flags(parser: FlagParser) -> None:
     )
     mesh.add_argument(
         "--trust-domain",
-        type=name,
+        type=domain,
         metavar="NAME",
         default="cluster.local",
         help="last part of identities (%(default)s)",
@@ -77,9 +78,11 @@ def add_shared_flags(parser: FlagParser) -> None:
     )
 
     alone = parser.add_argument_group("on one machine, without Kubernetes")
-    alone.add_argument("--mesh-dir", type=Path, metavar="DIR", help="folder of Kubernetes manifests: the mesh, watched")
     alone.add_argument(
-        "--ca-dir", type=Path, metavar="DIR", default=Path("osm-ca"),
+        "--mesh-dir", type=folder, metavar="DIR", help="folder of Kubernetes manifests: the mesh, watched"
+    )
+    alone.add_argument(
+        "--ca-dir", type=folder, metavar="DIR", default=Path("osm-ca"),
         help="folder of the certificate authority, made on the first start (./%(default)s)",
     )  # fmt: skip
 
@@ -87,6 +90,9 @@ def add_shared_flags(parser: FlagParser) -> None:
     listen.add_argument("--bind-address", type=address, metavar="IP", help="listen on this address (all)")
     listen.add_argument(
         "--http-port", type=port, default=HTTP_PORT, metavar="PORT", help="probes and metrics, plain HTTP (%(default)s)"
+    )
+    listen.add_argument(
+        "--grpc-health-port", type=port, metavar="PORT", help="the same verdicts by grpc.health.v1, plaintext (off)"
     )
 
     probes = parser.add_argument_group("probes and stopping (seconds, or 500ms, 1m30s)")

@@ -24,10 +24,19 @@ LEVELS: Final[Mapping[str, int]] = {
 """The level names of --verbosity and their weights."""
 
 _LINE_LIMIT = 4096  # a pipe takes lines up to this whole, so two processes on one stderr never mix theirs
+# A pipe holds 64 KB in 16 pages: a line of 15 goes in with one write, whole, unless its reader is behind.
+_LONG_LINE_LIMIT = 15 * 4096
 _QUEUE_LIMIT = 2000
 _SHORTER = (1500, 300, 40, 0)
+_LONG_SHORTER = (48_000, 40_000, 30_000, 20_000, 8_000, *_SHORTER)
 _MOST_FACTS = 30
 _NAMES = {"warning": "warn", "critical": "fatal", "exception": "error"}
+
+
+class LongText(str):
+    """A fact for whose sake its line may be 60 KB long: for rare lines, such as that with the stacks of a hang."""
+
+    __slots__ = ()
 
 
 def logger(component: str) -> FilteringBoundLogger:
@@ -150,9 +159,11 @@ class _Line:
             "message": event.pop("event"),
             **event,
         }
-        for most in _SHORTER:
+        is_long = any(isinstance(value, LongText) for value in line.values())
+        limit = _LONG_LINE_LIMIT if is_long else _LINE_LIMIT
+        for most in _LONG_SHORTER if is_long else _SHORTER:
             text = json.dumps(line, separators=(",", ":"), default=str, ensure_ascii=False)
-            if len(text.encode("utf-8", "replace")) < _LINE_LIMIT:
+            if len(text.encode("utf-8", "replace")) < limit:
                 return text
             line = {key: _cut(value, most) for key, value in list(line.items())[:_MOST_FACTS]}
         return text

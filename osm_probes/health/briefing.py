@@ -47,7 +47,9 @@ class Briefing(Struct, frozen=True, kw_only=True, tag=True):
     ready_bodies: the paths of readiness, and what each says when all is well.
     fixed_bodies: paths whose answer never changes, such as /version.
     told: reasons of the checks that the program judges itself, by name: "" = yes. A check not told yet is a no.
-    expiries: when each certificate in use ends, by name (aware times): judged against the clock when asked.
+    expiries: when each certificate in use ends, by kind (root, ads, canary, webhook; aware times): judged against the
+    clock when asked.
+    warnings: what a person should know and no verdict rests on, such as one proxy that cannot be configured.
     Limits are in seconds.
     """
 
@@ -57,6 +59,7 @@ class Briefing(Struct, frozen=True, kw_only=True, tag=True):
     fixed_bodies: Mapping[str, str] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
     expiries: Mapping[str, datetime] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     ads: AdsCanary | None = None
     webhook: WebhookCanary | None = None
     heartbeat_limit: float = 15.0

@@ -1,11 +1,11 @@
 """Health: a new TLS connection to oneself, or the reason why there is none, for a person."""
 
 import asyncio
-import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
 from osm_probes.health.checks import UnhealthyError
 
@@ -13,48 +13,69 @@ _REDIAL: Final = 0.02
 _CLOSED_WITHIN: Final = 0.05  # grpc never answers the goodbye of TLS, and each connection holds 256 KB until then
 
 
-@contextlib.asynccontextmanager
-async def dialled(
-    address: str, *, port: int, context: ssl.SSLContext, server_name: str, within: float
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A new connection to a literal address; all that is done with it must be over `within` seconds.
+T = TypeVar("T")
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[T]]
 
-    Raises UnhealthyError for what goes wrong before and inside. A refused dial is tried once more after 20 ms: between
-    a server and its successor on the same port nobody listens for a moment.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dial:
+    """Whom to dial, at a literal address, and how to trust it."""
+
+    address: str
+    port: int
+    context: ssl.SSLContext
+    server_name: str
+
+
+async def asked(dial: Dial, talk: Talk[T], *, within: float) -> T:
+    """What `talk` learns over a new connection, all within so many seconds.
+
+    Raises UnhealthyError for what goes wrong before it and in it. Who is refused or cut off asks once more after 20 ms:
+    between a server and its successor on the same port nobody listens for a moment, and what waited there is closed.
     """
-    step = "TCP connection"
+    attempt = _Attempt(dial)
+    where = f"{dial.address}:{dial.port}"
     try:
         async with asyncio.timeout(within):
-            connection = await _connected(address, port)
-            step = "TLS handshake"
-            reader, writer = await _secured(connection, context, server_name)
-            step = "answer"
             try:
-                yield reader, writer
-                writer.close()
-            except BaseException:
-                writer.transport.abort()
-                raise
+                return await attempt.run(talk)
+            except (EOFError, ConnectionError):
+                await asyncio.sleep(_REDIAL)
+                return await attempt.run(talk)
     except TimeoutError as error:
-        raise UnhealthyError(f"no {step} from {address}:{port} within {within:g} s") from error
+        raise UnhealthyError(f"no {attempt.step} from {where} within {within:g} s") from error
     except ssl.SSLCertVerificationError as error:
         raise UnhealthyError(f"TLS: the server's certificate: {error.verify_message}") from error
     except ssl.SSLError as error:
         raise UnhealthyError(f"TLS: {(error.reason or str(error)).lower().replace('_', ' ')}") from error
     except (EOFError, ConnectionResetError, BrokenPipeError) as error:
-        raise UnhealthyError(f"{address}:{port} closed the connection before its {step} was complete") from error
+        raise UnhealthyError(f"{where} closed the connection before its {attempt.step} was complete") from error
     except ConnectionRefusedError as error:
-        raise UnhealthyError(f"{address}:{port} refuses connections") from error
+        raise UnhealthyError(f"{where} refuses connections") from error
     except OSError as error:
-        raise UnhealthyError(f"no {step} from {address}:{port}: {error.strerror or error}") from error
+        raise UnhealthyError(f"no {attempt.step} from {where}: {error.strerror or error}") from error
 
 
-async def _connected(address: str, port: int) -> socket.socket:
-    try:
-        return await _connect(address, port)
-    except ConnectionRefusedError:
-        await asyncio.sleep(_REDIAL)
-        return await _connect(address, port)
+class _Attempt:
+    """One connection after the other, and how far the last one came."""
+
+    def __init__(self, dial: Dial) -> None:
+        self._dial = dial
+        self.step = ""
+
+    async def run(self, talk: Talk[T]) -> T:
+        self.step = "TCP connection"
+        connection = await _connect(self._dial.address, self._dial.port)
+        self.step = "TLS handshake"
+        reader, writer = await _secured(connection, self._dial.context, self._dial.server_name)
+        self.step = "answer"
+        try:
+            learned = await talk(reader, writer)
+            writer.close()
+        except BaseException:
+            writer.transport.abort()
+            raise
+        return learned
 
 
 async def _connect(address: str, port: int) -> socket.socket:

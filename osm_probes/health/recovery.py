@@ -1,6 +1,6 @@
 """Health: a component that lost its listener -> one that has it again in the same process, or has failed."""
 
-import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -26,12 +26,18 @@ async def recover(
     pause = _FIRST_PAUSE
     while _recovering(lifecycle):
         # Before the first attempt too: a listener that is lost as soon as it is there must not become a busy loop.
-        await asyncio.sleep(max(0.0, min(pause, within - lifecycle.age)))
+        await _pause(lifecycle, max(0.0, min(pause, within - lifecycle.age)))
         pause = min(2 * pause, _LONGEST_PAUSE)
         if _recovering(lifecycle) and await _succeeds(bind, last=lifecycle.age >= within):
             break
     if _recovering(lifecycle):
         lifecycle.move(Phase.SERVING, reason=f"listening again after {lifecycle.age:.1f} s")
+
+
+async def _pause(lifecycle: Lifecycle, seconds: float) -> None:
+    """Sleep; a component that is asked to stop does not wait for it."""
+    with contextlib.suppress(TimeoutError):
+        await lifecycle.until(Phase.DRAINING, Phase.STOPPED, Phase.FAILED, within=seconds)
 
 
 def _recovering(lifecycle: Lifecycle) -> bool:

@@ -9,6 +9,7 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 SIDECAR = "sidecar"
 CANARY = "canary"
+_CONTROL_PLANE = ("osm-controller", "osm-injector")
 
 
 class UnknownIdentityError(OsmError):
@@ -25,6 +26,17 @@ class Identity:
     def principal(self, trust_domain: str) -> str:
         """The name in a workload certificate: `<service account>.<namespace>.<trust domain>`."""
         return f"{self.service_account}.{self.namespace}.{trust_domain}"
+
+    @property
+    def misleading(self) -> bool:
+        """True if its principal could be taken for a proxy's name, the controller's or the injector's.
+
+        Those begin with a uuid, or the program's name, and go on with a dot. A service account's name may do so, too:
+        `<uuid>.canary.x`, or `osm-controller.osm-system` in a namespace `svc`. Whatever the trust domain, as long as it
+        does not begin with `svc` (the programs' flags see to that), only such service accounts are in the way.
+        """
+        first, dot, _ = self.service_account.partition(".")
+        return bool(dot) and (first in _CONTROL_PLANE or _UUID.match(first) is not None)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.service_account}"

@@ -68,10 +68,19 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """Everything that decides what proxies are told. Services sorted by namespace and name; proxies by uuid."""
+    """Everything that decides what proxies are told. Services sorted by namespace and name; proxies by their keys.
+
+    The key of a proxy is its uuid with its identity: whoever gives a pod another's uuid shuts nobody out.
+    `refused`: identities that are left out since they are misleading.
+    """
 
     services: tuple[Service, ...] = ()
-    proxies: Mapping[str, Proxy] = field(default_factory=dict)
+    proxies: Mapping[tuple[str, Identity], Proxy] = field(default_factory=dict)
     identities: frozenset[Identity] = frozenset()
+    refused: frozenset[Identity] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
+
+    def has_proxy(self, uuid: str, *, identity: Identity) -> bool:
+        """Whether a pod of this identity has the proxy with this uuid."""
+        return (uuid, identity) in self.proxies

@@ -55,7 +55,7 @@ class Authority:
 
     @classmethod
     def load(cls, root_pem: bytes, key_pem: bytes, *, now: Callable[[], datetime] = _now) -> "Authority":
-        """Take a stored root. Raises InvalidAuthorityError: unreadable, no CA, expired, or not of one pair."""
+        """Take a stored root. Raises InvalidAuthorityError: unreadable, no CA, expired, no P-256, or no pair."""
         try:
             certificate = x509.load_pem_x509_certificate(root_pem)
             key = serialization.load_pem_private_key(key_pem, password=None)
@@ -63,6 +63,8 @@ class Authority:
             raise InvalidAuthorityError(f"the root certificate or its key cannot be read: {error}") from error
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise InvalidAuthorityError("the root's key is no elliptic-curve key")
+        if not isinstance(key.curve, ec.SECP256R1):
+            raise InvalidAuthorityError(f"the root's key is on curve {key.curve.name}: only P-256 (secp256r1) is taken")
         if certificate.public_key() != key.public_key():
             raise InvalidAuthorityError("the private key does not belong to the root certificate")
         if not _may_sign(certificate):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from osm_probes.foundation.errors import OsmError
+from osm_probes.foundation.text import legible
 from osm_probes.pki.authority import Authority, InvalidAuthorityError
 
 ROOT_FILE: Final = "ca.crt"
@@ -31,7 +32,7 @@ def load_or_create_authority(folder: Path, *, common_name: str) -> Authority:
                 _store(folder, Authority.create(common_name))
             return load_authority(folder)
     except OSError as error:
-        raise AuthorityFolderError(f"--ca-dir {folder}: {error.strerror or error}") from error
+        raise AuthorityFolderError(f"--ca-dir {legible(folder)}: {error.strerror or error}") from error
 
 
 def load_authority(folder: Path) -> Authority:
@@ -42,14 +43,14 @@ def load_authority(folder: Path) -> Authority:
             pair.append((folder / name).read_bytes())
         except OSError as error:
             raise AuthorityFolderError(
-                f"--ca-dir {folder}: {name}: {error.strerror or error}; "
+                f"--ca-dir {legible(folder)}: {name}: {error.strerror or error}; "
                 f"put the pair {ROOT_FILE} and {KEY_FILE} back, or name an empty folder for a new authority"
             ) from error
     try:
         return Authority.load(pair[0], pair[1])
     except InvalidAuthorityError as error:
         raise AuthorityFolderError(
-            f"--ca-dir {folder}: {error}; nothing was overwritten: "
+            f"--ca-dir {legible(folder)}: {error}; nothing was overwritten: "
             f"put the right pair back, or name an empty folder for a new authority"
         ) from error
 

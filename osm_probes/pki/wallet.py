@@ -41,9 +41,12 @@ class Wallet:
         return MappingProxyType(self._held)
 
     def certificate(self, name: str) -> Certificate:
-        """The certificate for `name`, issued now if there is none. Raises OsmError where it cannot be issued."""
+        """The certificate for `name`, issued now if there is none. Raises OsmError where it cannot be issued.
+
+        One that could not be renewed stays, even when it has ended: its dates are a check's business.
+        """
         certificate = self._held.get(name)
-        if certificate is None or certificate.not_after <= self._now():
+        if certificate is None:
             certificate = self._held[name] = self._issue(name, self._validity)
             self._new.set()
         return certificate

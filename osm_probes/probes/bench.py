@@ -20,7 +20,7 @@ class Bench:
     """Rules on alive and ready of one program. `dials` are the questions that open a connection, by their check.
 
     `observe` sees each whole ruling. `ready_asked_at` is the clock's ns when readiness was
-    last seen whole, 0 where phase or briefing have changed since.
+    last seen whole, 0 where phase, life or briefing have changed since.
     """
 
     def __init__(
@@ -39,12 +39,16 @@ class Bench:
         self._observe = observe
         self._clock = clock
         self._phase = Phase.STARTING
-        self._awake_since = self._looked_at = clock()
+        self._life = Life.UNBORN
+        self._changes = 0
+        # A new judge excuses nothing: a program that hangs must not seem alive again each time its judge is replaced.
+        self._awake_since = 0
+        self._looked_at = clock()
 
     def brief(self, briefing: Briefing) -> None:
         """Know this from now on."""
         self.briefing = briefing
-        self.ready_asked_at = 0
+        self._change()
 
     def look(self) -> Vitals:
         """The program's vitals; call it twice a second: after a longer gap in these calls the judge itself was asleep.
@@ -59,7 +63,7 @@ class Bench:
         vitals = self._pulse.read(not_before=self._awake_since)
         if vitals.phase is not self._phase:
             self._phase = vitals.phase
-            self.ready_asked_at = 0
+            self._change()
         return vitals
 
     def alive(self, *, without: Collection[str] = ()) -> Ruling:
@@ -67,6 +71,9 @@ class Bench:
         limit = self.briefing.heartbeat_limit
         vitals = self.look()
         state = life(vitals, heartbeat_limit=limit)
+        if state is not self._life:
+            self._life = state
+            self._change()
         reason = death(vitals, heartbeat_limit=limit) if state is Life.DEAD else ""
         reports = (Report(self.briefing.alive, reason),)
         ruling = Ruling("alive", reports, responds=state is not Life.UNBORN)
@@ -75,16 +82,22 @@ class Bench:
 
     async def ready(self, *, without: Collection[str] = ()) -> Ruling:
         """Whether to send work now: asks each check but those in `without`."""
+        changes = self._changes
         ruling = await self.ask(*(name for name in self.briefing.ready if name not in without))
         if not set(without) & set(self.briefing.ready):
             self._observe(ruling)
-            self.ready_asked_at = self._clock()
+            if changes == self._changes:  # else it may be about what was before
+                self.ready_asked_at = self._clock()
         return ruling
 
     async def ask(self, *names: str) -> Ruling:
         """The ruling on these checks of readiness alone."""
         checks = [Check(name, self._question(name)) for name in names]
         return Ruling("ready", await examine(checks, within=self.briefing.canary_limit + _MARGIN))
+
+    def _change(self) -> None:
+        self._changes += 1
+        self.ready_asked_at = 0
 
     def _question(self, name: str) -> Question:
         async def ask() -> None:
@@ -113,5 +126,5 @@ class Bench:
 
 
 def _expired(expiries: Mapping[str, datetime], *, now: datetime) -> str:
-    ended = [f"{name} expired at {at:%FT%TZ}" for name, at in expiries.items() if at <= now]
+    ended = [f"the {kind} certificate expired at {at:%FT%TZ}" for kind, at in expiries.items() if at <= now]
     return ", ".join(ended) if ended or expiries else "no certificate yet"

@@ -3,11 +3,13 @@
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from os import getpid
 from typing import Final
 
 from osm_probes.foundation.errors import OsmError
 from osm_probes.health.pulse import Pulse
+from osm_probes.health.stacks import StackFile
 from osm_probes.probes.link import LINE_LIMIT, ToJudge, ToProgram, line_of, message_to_program
 
 _CHUNK: Final = 65536
@@ -18,20 +20,39 @@ class JudgeGoneError(OsmError):
     """The judge ended, or does not speak or listen any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Estate:
+    """What each judge of a program inherits: the sockets where it answers, and what it reads of the program.
+
+    `grpc` is the socket of grpc.health.v1; None = it is not served.
+    """
+
+    http: socket.socket
+    pulse: Pulse
+    stacks: StackFile
+    grpc: socket.socket | None = None
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """In the order of the judge's arguments."""
+        always = (self.http.fileno(), self.pulse.descriptor, self.stacks.descriptor)
+        return always if self.grpc is None else (*always, self.grpc.fileno())
+
+
 class JudgeProcess:
-    """A judge that answers on `listener` until it is ended or this process ends.
+    """A judge that answers on the estate's sockets until it is ended or this process ends.
 
     Never forked alone: its interpreter is a new one, so nothing of this process's threads and libraries goes along.
     """
 
-    def __init__(self, listener: socket.socket, *, pulse: Pulse, level: str) -> None:
+    def __init__(self, estate: Estate, *, level: str) -> None:
         self._rest = b""
         self._pair, theirs = socket.socketpair()
         try:
-            passed = (listener.fileno(), pulse.descriptor, theirs.fileno())
+            passed = (theirs.fileno(), *estate.descriptors)
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with numbers
                 # -P: a file in the working directory must not stand in for a module of the judge.
-                [sys.executable, "-P", "-m", "osm_probes.judge", *map(str, (*passed, getpid())), level],
+                [sys.executable, "-P", "-m", "osm_probes.judge", level, *map(str, (getpid(), *passed))],
                 stdin=subprocess.DEVNULL,
                 pass_fds=passed,
                 start_new_session=True,  # a terminal's Ctrl-C is for the program, which ends its judge last

@@ -54,7 +54,8 @@ class Probes:
         if path in briefing.ready_bodies:
             return await self._ready(request, well=briefing.ready_bodies[path])
         if path == "/metrics":
-            return Answer(HTTPStatus.OK, self._metrics.text(await self._program_metrics()))
+            text = self._metrics.text(await self._program_metrics(), expiries=briefing.expiries)
+            return Answer(HTTPStatus.OK, text)
         if path in briefing.fixed_bodies:
             return Answer(HTTPStatus.OK, briefing.fixed_bodies[path])
         return await self._check(request)
@@ -83,12 +84,15 @@ class Probes:
         return self._said(ruling, request=request, known=self._bench.briefing.ready, well=well)
 
     def _said(self, ruling: Ruling, *, request: Request, known: tuple[str, ...], well: str) -> Answer:
+        warnings = self._bench.briefing.warnings if ruling.probe == "ready" else ()
         if JSON in request.headers.get("Accept", ""):
             record = self._record
-            body = as_json(ruling, since=record.since(ruling), transitions=tuple(record.transitions))
+            told = tuple(record.transitions)
+            body = as_json(ruling, since=record.since(ruling), transitions=told, warnings=warnings)
             return Answer(ruling.status, body, JSON)
         if any(name == "verbose" for name, _ in request.query):
-            return Answer(ruling.status, verbose(ruling, without=_excluded(request), known=known, well=well))
+            text = verbose(ruling, without=_excluded(request), known=known, well=well, warnings=warnings)
+            return Answer(ruling.status, text)
         return Answer(ruling.status, bare(ruling, well=well))
 
 

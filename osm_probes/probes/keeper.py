@@ -4,7 +4,6 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -13,9 +12,8 @@ from typing import Final, Self
 
 from osm_probes.foundation.logs import logger
 from osm_probes.health.briefing import Briefing
-from osm_probes.health.pulse import Pulse
-from osm_probes.probes.child import JudgeGoneError, JudgeProcess
-from osm_probes.probes.link import Metrics, MetricsRequest, ToProgram, Transition
+from osm_probes.probes.child import Estate, JudgeGoneError, JudgeProcess
+from osm_probes.probes.link import Metrics, MetricsRequest, ToProgram, Transition, line_of
 
 _SPARE: Final = 8  # descriptors: what a spawn needs, and a few that others may snatch meanwhile
 _POLL: Final = 0.5
@@ -36,11 +34,10 @@ class JudgeKeeper:
     last.
     """
 
-    def __init__(self, listener: socket.socket, *, pulse: Pulse, briefing: Briefing, level: str = "info") -> None:
+    def __init__(self, estate: Estate, *, briefing: Briefing, level: str = "info") -> None:
         self.metrics: Callable[[], str] = str
         self.transitions: Callable[[Transition], None] = lambda _: None
-        self._listener = listener
-        self._pulse = pulse
+        self._estate = estate
         self._briefing = briefing
         self._level = level
         self._stopping = False
@@ -58,17 +55,22 @@ class JudgeKeeper:
         self.stop()
 
     def start(self) -> None:
-        """Start the judge, which answers on the listener from now on."""
+        """Start the judge, which answers from now on."""
         self._reserve()
         self._thread.start()
 
     def tell(self, briefing: Briefing) -> None:
         """Tell the judge what it is to know from now on; from any thread, never waits."""
+        try:
+            line_of(briefing)
+        except ValueError as error:  # a text that is no Unicode: no reason to be without a judge
+            logger("keeper").error("the judge cannot be told: it keeps what it knows", error=str(error))
+            return
         self._briefing = briefing
         os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
-        """End the judge; within 3 s. The listener and the pulse stay the caller's."""
+        """End the judge; within 3 s. The estate stays the caller's."""
         self._stopping = True
         os.eventfd_write(self._wake, 1)
         self._thread.join(3.0)
@@ -91,7 +93,7 @@ class JudgeKeeper:
     def _keep_one(self) -> None:
         self._release()
         try:
-            judge = JudgeProcess(self._listener, pulse=self._pulse, level=self._level)
+            judge = JudgeProcess(self._estate, level=self._level)
         finally:
             self._reserve()
         try:

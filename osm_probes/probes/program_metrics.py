@@ -11,6 +11,7 @@ from prometheus_client.exposition import generate_latest
 
 from osm_probes import __version__
 
+_LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0)
 _BUCKETS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 
 
@@ -22,6 +23,12 @@ class ProgramMetrics:
         self.registry = CollectorRegistry()
         version = Gauge("osm_version_info", "The version of this program", ["version"], registry=self.registry)
         version.labels(__version__).set(1)
+        self.lag = Histogram(
+            "osm_event_loop_lag_seconds",
+            "Seconds by which the event loop was late for its beat, four times a second",
+            buckets=_LAG_BUCKETS,
+            registry=self.registry,
+        )
         self.issued = Gauge("osm_cert_issued_count", "Certificates issued since the start", registry=self.registry)
 
     def text(self) -> str:

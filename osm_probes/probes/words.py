@@ -23,11 +23,14 @@ def bare(ruling: Ruling, *, well: str) -> str:
     return f"{_KINDS[ruling.probe]} probe for {_NAMES.get(name, name)} indicates it is not {ruling.probe}"
 
 
-def verbose(ruling: Ruling, *, without: Collection[str], known: Collection[str], well: str) -> str:
-    """A line for each check, as Kubernetes writes them, and the bare sentence last."""
+def verbose(
+    ruling: Ruling, *, without: Collection[str], known: Collection[str], well: str, warnings: Sequence[str] = ()
+) -> str:
+    """A line for each check, as Kubernetes writes them, then the warnings, and the bare sentence last."""
     lines = [_line(report) for report in ruling.reports]
     lines += [f"[+]{name} excluded" for name in known if name in without]
     lines += [f"warn: no check {name} to exclude" for name in sorted(set(without) - set(known))]
+    lines += [f"warn: {each}" for each in warnings]
     return "\n".join([*lines, bare(ruling, well=well)])
 
 
@@ -47,16 +50,20 @@ class _Verdict(Struct):
     healthy: bool
     since: datetime | None
     checks: list[_Check]
+    warnings: Sequence[str]
     transitions: list[dict[str, object]]
 
 
-def as_json(ruling: Ruling, *, since: datetime | None, transitions: Sequence[Transition]) -> str:
+def as_json(
+    ruling: Ruling, *, since: datetime | None, transitions: Sequence[Transition], warnings: Sequence[str] = ()
+) -> str:
     """The ruling with all that is known about it; `since` when its verdict holds."""
     verdict = _Verdict(
         probe=ruling.probe,
         healthy=ruling.healthy,
         since=since,
         checks=[_check(report) for report in ruling.reports],
+        warnings=warnings,
         transitions=[msgspec.structs.asdict(transition) for transition in transitions],
     )
     return msgspec.json.encode(verdict).decode()

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
@@ -79,7 +80,7 @@ class Control:
 
     async def run(self) -> None:
         """Serve until a stop is asked for, then drain."""
-        self._frame.keeper.metrics = self._metrics.text
+        self._frame.measure(self._metrics)
         async with (
             beside(
                 show=self._frame.show(self._lifecycle),
@@ -89,9 +90,14 @@ class Control:
                 own=self._own.renew(),
             ),
             self._ads.serving(),
-            beside(mesh=self._follow_mesh(), certificates=self._follow_certificates()),
+            beside(
+                mesh=self._follow_mesh(),
+                manifests=self._follow_manifests(),
+                builds=self._follow_builds(),
+                certificates=self._follow_certificates(),
+            ),
         ):
-            await self._frame.signals.stop()
+            await self._frame.until_stop(grace=self._configuration.shared.grace)
             await self._drain()
 
     async def _drain(self) -> None:
@@ -113,6 +119,14 @@ class Control:
                 wallet.change_validity(timedelta(seconds=settings.certificate_validity))
             self._tell()
 
+    async def _follow_builds(self) -> None:
+        async for _ in self._publisher.failing.values():
+            self._tell()
+
+    async def _follow_manifests(self) -> None:
+        async for _ in self._source.problem.values():
+            self._tell()
+
     async def _follow_certificates(self) -> None:
         """Show the ADS's newest certificate, and give the judge the newest of the canary."""
         async for _ in self._own.renewed.values():
@@ -124,13 +138,15 @@ class Control:
 
     def _tell(self) -> None:
         """Tell the judge all that it cannot see itself."""
+        self._was_full = self._ads.full
         canary = self._own.certificate(self._canary_name)
         self._frame.brief(
             told={"mesh": self._mesh_problem(), "capacity": self._capacity_problem()},
+            warnings=tuple(self._warnings()),
             expiries={
-                "the root certificate": self._authority.not_after,
-                "the certificate of the ADS": self._shown.not_after,
-                "the certificate of the canary": canary.not_after,
+                "root": self._authority.not_after,
+                "ads": self._shown.not_after,
+                "canary": canary.not_after,
             },
             ads=AdsCanary(
                 address=self._configuration.shared.bind_address or "127.0.0.1",
@@ -144,10 +160,16 @@ class Control:
             ),
         )
 
+    def _warnings(self) -> Iterator[str]:
+        if self._source.mesh.value is not None and self._source.problem.value:
+            yield f"the last good mesh is served: {self._source.problem.value}"
+        for identity, reason in self._publisher.failing.value.items():
+            yield f"the last good configuration of {identity} is served: {reason}"
+
     def _mesh_problem(self) -> str:
         if self._source.mesh.value is not None:
-            return ""
-        return self._source.problem or "the mesh has not been read yet"
+            return self._publisher.problem.value
+        return self._source.problem.value or "the mesh has not been read yet"
 
     def _capacity_problem(self) -> str:
         return f"all {self._ads.max_streams} places for proxies are taken" if self._ads.full else ""
@@ -155,8 +177,7 @@ class Control:
     def _admit(self, name: ProxyName) -> None:
         """Only pods of the mesh, under their own service account."""
         mesh = self._source.mesh.value
-        proxy = mesh.proxies.get(name.uuid) if mesh is not None else None
-        if proxy is None or proxy.identity != name.identity:
+        if mesh is None or not mesh.has_proxy(name.uuid, identity=name.identity):
             raise NotAdmittedError(f"no pod of the mesh has the proxy {name.uuid} with service account {name.identity}")
 
     def _observe(self, event: Event, /, *, type_url: str = "", seconds: float = 0.0) -> None:
@@ -167,7 +188,6 @@ class Control:
 
     def _tell_capacity(self) -> None:
         if self._ads.full != self._was_full:
-            self._was_full = self._ads.full
             self._tell()
 
     def _issue(self, name: str, validity: timedelta) -> Certificate:

@@ -1,27 +1,38 @@
 """A program's first moments and its last: port 9091, heartbeat and judge around whatever it serves."""
 
 import asyncio
+import contextlib
 import gc
+import os
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from osm_probes import __version__
 from osm_probes.configuration.shared import Shared
 from osm_probes.foundation.errors import OsmError
-from osm_probes.foundation.logs import LogWriter, configure_logs, logger
+from osm_probes.foundation.logs import configure_logs, logger
 from osm_probes.foundation.signals import StopSignals
 from osm_probes.foundation.tasks import beside
 from osm_probes.health.briefing import Briefing
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.pulse import Pulse
+from osm_probes.health.stacks import StackFile
+from osm_probes.probes.child import Estate
 from osm_probes.probes.keeper import JudgeKeeper
 from osm_probes.probes.listen import listen
 
+if TYPE_CHECKING:  # prometheus_client waits until the probes' port listens
+    from osm_probes.probes.program_metrics import ProgramMetrics
+
 _BEAT_EVERY: Final = 0.25
 _FLUSH_LIMIT: Final = 1.0
+_LAST_WORDS: Final = 0.1
+_STDERR: Final = 2
 # A loop that is busy in short steps must still hand the GIL to grpc's and to the keeper's threads at once.
 _SWITCH_INTERVAL: Final = 0.0005
 # The default thresholds paused the loop up to 357 ms with 5,000 proxies.
@@ -36,6 +47,20 @@ class Frame:
         self.pulse = pulse
         self.keeper = keeper
         self._briefing = briefing
+        self._lagged: Callable[[float], object] = lambda _: None
+
+    def measure(self, metrics: "ProgramMetrics") -> None:
+        """From now on these are the program's metrics."""
+        self.keeper.metrics = metrics.text
+        self._lagged = metrics.lag.observe
+
+    async def beat(self) -> None:
+        """Beat without an end, and measure how late the loop lets it."""
+        while True:
+            self.pulse.beat()
+            due = time.monotonic() + _BEAT_EVERY
+            await asyncio.sleep(_BEAT_EVERY)
+            self._lagged(max(0.0, time.monotonic() - due))
 
     def brief(self, **changes: Any) -> None:
         """Let the judge know what changed: fields of `Briefing` with their new values."""
@@ -49,6 +74,14 @@ class Frame:
         async for phase in lifecycle.phases.values():
             self.pulse.show(phase, has_served=lifecycle.has_served)
             logger(lifecycle.name).info("phase", phase=phase.name, reason=lifecycle.reason)
+
+    async def until_stop(self, *, grace: float) -> None:
+        """Wait until a stop is asked for; from then on the process ends within `grace` seconds, whatever hangs."""
+        await self.signals.stop()
+        # A thread that reads a slow disk, which nothing can interrupt, would keep the interpreter from its end.
+        limit = threading.Timer(grace, _give_up)
+        limit.daemon = True
+        limit.start()
 
     async def drain(self, lifecycle: Lifecycle, *, delay: float) -> None:
         """Once asked to stop: not ready at once, serving for `delay` seconds more while endpoints propagate."""
@@ -73,6 +106,7 @@ def run_program(
 
     Status 0 when `serve` returns; 1 with one log line where it raises an OsmError.
     """
+    _fill_standard_descriptors()
     writer = configure_logs(shared.verbosity, component=name)
     briefing = msgspec.structs.replace(
         briefing,
@@ -80,39 +114,51 @@ def run_program(
         canary_limit=shared.canary_limit,
         fixed_bodies={**briefing.fixed_bodies, "/version": _version_body()},
     )
+    pulse = Pulse.create()
     status = 0
     try:
-        _run(shared, briefing=briefing, signals=signals, serve=serve)
+        _run(shared, pulse=pulse, briefing=briefing, signals=signals, serve=serve)
     except OsmError as error:
-        logger(name).critical("cannot start", error=str(error))
+        message = "ended by an error" if pulse.read().has_served else "cannot start"
+        logger(name).critical(message, error=str(error))
         status = 1
-    _exit(writer, status)
+    writer.flush(within=_FLUSH_LIMIT)
+    sys.exit(status)
 
 
-def _run(shared: Shared, *, briefing: Briefing, signals: StopSignals, serve: Serve) -> None:
-    with listen(shared.http_port, address=shared.bind_address or "") as listener:
-        pulse = Pulse.create()
-        with JudgeKeeper(listener, pulse=pulse, briefing=briefing, level=shared.verbosity) as keeper:
-            sys.setswitchinterval(_SWITCH_INTERVAL)
-            gc.set_threshold(*_GC_THRESHOLDS)
-            logger("probes").info("listening", port=listener.getsockname()[1])
-            asyncio.run(_beating(Frame(signals, pulse=pulse, keeper=keeper, briefing=briefing), serve))
+def _run(shared: Shared, *, pulse: Pulse, briefing: Briefing, signals: StopSignals, serve: Serve) -> None:
+    with contextlib.ExitStack() as opened:
+        address = shared.bind_address or ""
+        http = opened.enter_context(listen(shared.http_port, address=address))
+        grpc = None
+        if shared.grpc_health_port is not None:
+            grpc = opened.enter_context(listen(shared.grpc_health_port, address=address))
+        estate = Estate(http, pulse, StackFile.create(), grpc)
+        keeper = opened.enter_context(JudgeKeeper(estate, briefing=briefing, level=shared.verbosity))
+        sys.setswitchinterval(_SWITCH_INTERVAL)
+        gc.set_threshold(*_GC_THRESHOLDS)
+        logger("probes").info("listening", port=http.getsockname()[1])
+        if grpc is not None:
+            logger("grpc-health").info("listening", port=grpc.getsockname()[1])
+        asyncio.run(_beating(Frame(signals, pulse=pulse, keeper=keeper, briefing=briefing), serve))
 
 
 async def _beating(frame: Frame, serve: Serve) -> None:
-    async with beside(beat=_beat(frame.pulse)):
+    async with beside(beat=frame.beat()):
         await serve(frame)
 
 
-async def _beat(pulse: Pulse) -> None:
-    while True:
-        pulse.beat()
-        await asyncio.sleep(_BEAT_EVERY)
+def _give_up() -> None:
+    logger("program").warning("the grace is over: ended as it stands")
+    time.sleep(_LAST_WORDS)
+    os._exit(0)
 
 
-def _exit(writer: LogWriter, status: int) -> None:
-    writer.flush(within=_FLUSH_LIMIT)
-    sys.exit(status)
+def _fill_standard_descriptors() -> None:
+    """Where 0, 1 or 2 is closed, a socket would get its number, and a child's standard input in its place."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(descriptor)
 
 
 def _version_body() -> str:

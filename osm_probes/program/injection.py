@@ -51,7 +51,7 @@ class FolderNamespaces:
         """The namespace; None if it is not enrolled. Raises MeshUnknownError."""
         mesh = self._source.mesh.value
         if mesh is None:
-            raise MeshUnknownError(self._source.problem or "the mesh has not been read yet")
+            raise MeshUnknownError(self._source.problem.value or "the mesh has not been read yet")
         found = mesh.namespaces.get(name)
         return NamespaceFacts(found.labels, found.annotations) if found is not None else None
 
@@ -87,8 +87,8 @@ class Injection:
 
     async def run(self) -> None:
         """Serve until a stop is asked for, then drain."""
-        self._frame.keeper.metrics = self._metrics.text
-        self._frame.brief(webhook=self._canary)
+        self._frame.measure(self._metrics)
+        self._tell()
         async with (
             beside(
                 show=self._frame.show(self._lifecycle),
@@ -98,7 +98,7 @@ class Injection:
             self._server,
             beside(settings=self._follow_mesh(), certificate=self._follow_certificate()),
         ):
-            await self._frame.signals.stop()
+            await self._frame.until_stop(grace=self._configuration.shared.grace)
             if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
                 await self._frame.drain(self._lifecycle, delay=self._configuration.shared.drain_delay)
 
@@ -138,6 +138,13 @@ class Injection:
     async def _follow_certificate(self) -> None:
         async for _ in self._wallet.renewed.values():
             self._server.use(self._wallet.certificate(self._name))
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell the judge all that it cannot see itself."""
+        served = self._wallet.certificate(self._name)
+        expiries = {"root": self._authority.not_after, "webhook": served.not_after}
+        self._frame.brief(webhook=self._canary, expiries=expiries)
 
     def _issue(self, name: str, validity: timedelta) -> Certificate:
         self._metrics.issued.inc()

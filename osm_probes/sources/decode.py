@@ -11,7 +11,6 @@ from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
 from osm_probes.sources.objects import (
     ClusterAddress,
-    Duration,
     Endpoints,
     EndpointSlice,
     MeshConfig,
@@ -20,6 +19,7 @@ from osm_probes.sources.objects import (
     Pod,
     ServiceAccount,
     ServiceObject,
+    Validity,
 )
 
 
@@ -38,7 +38,9 @@ _KINDS: Final[Mapping[tuple[str, str], type[MeshObject]]] = {
 }
 
 
-_LONGEST: Final = 1e10  # seconds; more than a date can take
+# In seconds. Below, issuing certificates would be all that the controller does; above, no date can take it.
+_SHORTEST: Final = 5.0
+_LONGEST: Final = 1e10
 
 
 def objects_from_manifest(document: object) -> Iterator[MeshObject]:
@@ -89,8 +91,8 @@ def _decode(wanted: type, value: object) -> object:
     if not isinstance(value, str):
         # msgspec adds the field's path to this type of error alone.
         raise ValueError(f"Expected `str`, got `{type(value).__name__}`")  # noqa: TRY004
-    if wanted is Duration:
-        return Duration(_lasting(value))
+    if wanted is Validity:
+        return Validity(_lasting(value))
     if wanted is ClusterAddress and value in {"", "None"}:
         return ClusterAddress(value)
     try:
@@ -106,4 +108,6 @@ def _lasting(text: str) -> float:
     seconds = seconds_of(text)
     if not 0 < seconds < _LONGEST:
         raise ValueError(f"{text!r} is no duration above 0 such as 24h or 1h30m")
+    if seconds < _SHORTEST:
+        raise ValueError(f"{text!r} is below {_SHORTEST:g}s, the shortest validity of certificates")
     return seconds

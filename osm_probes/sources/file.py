@@ -6,6 +6,8 @@ from typing import Final
 
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.text import legible
+from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Mesh
 from osm_probes.sources.decode import ManifestError
 from osm_probes.sources.folder import Contents, Stamp, read, scan
@@ -24,13 +26,14 @@ class FolderSource:
 
     def __init__(self, folder: Path, *, mesh_name: str, every: float = 0.25) -> None:
         self.mesh: Latest[Mesh | None] = Latest(None)
-        self.problem = ""
+        self.problem: Latest[str] = Latest("")
         self._folder = folder
         self._mesh_name = mesh_name
         self._every = every
         self._stamps: dict[str, Stamp] | None = None
         self._contents = Contents()
         self._errors: tuple[str, ...] = ()
+        self._refused: frozenset[Identity] = frozenset()
 
     async def read_once(self) -> None:
         """Read the folder now. Raises ManifestError if that gives no mesh; nothing is logged then."""
@@ -45,6 +48,7 @@ class FolderSource:
             mesh, errors = await asyncio.to_thread(self._read)
             self._tell(errors)
             if mesh is not None:
+                self._tell_refused(mesh)
                 self.mesh.set(mesh)
             await self._settled()
 
@@ -76,7 +80,10 @@ class FolderSource:
         self._contents = read(self._stamps, known=self._contents)
         if self._contents.errors:
             return None, self._contents.errors
-        return mesh_from_objects(self._contents.objects, mesh_name=self._mesh_name), ()
+        try:
+            return _mesh(self._contents, mesh_name=self._mesh_name), ()
+        except ManifestError as error:
+            return None, (str(error),)
 
     def _tell(self, errors: tuple[str, ...]) -> None:
         """Log what became wrong, once each, and that all is well again."""
@@ -85,9 +92,17 @@ class FolderSource:
             if error not in self._errors:
                 log.error("a manifest cannot be used: the last good mesh stays", error=error)
         if self._errors and not errors:
-            log.info("the manifests are good again", folder=str(self._folder))
+            log.info("the manifests are good again", folder=legible(self._folder))
         self._errors = errors
-        self.problem = _said(errors)
+        self.problem.set(_said(errors))
+
+    def _tell_refused(self, mesh: Mesh) -> None:
+        for identity in sorted(mesh.refused - self._refused):
+            logger("sources").error(
+                "a service account is left out of the mesh: its certificate's name could be taken for another's",
+                service_account=str(identity),
+            )
+        self._refused = mesh.refused
 
 
 def read_mesh(folder: Path, *, mesh_name: str) -> Mesh:
@@ -95,7 +110,14 @@ def read_mesh(folder: Path, *, mesh_name: str) -> Mesh:
     contents = read(scan(folder), known=Contents())
     if contents.errors:
         raise ManifestError(_said(contents.errors))
-    return mesh_from_objects(contents.objects, mesh_name=mesh_name)
+    return _mesh(contents, mesh_name=mesh_name)
+
+
+def _mesh(contents: Contents, *, mesh_name: str) -> Mesh:
+    try:
+        return mesh_from_objects(contents.objects, mesh_name=mesh_name)
+    except Exception as error:  # the boundary of what others wrote: it must not end the program
+        raise ManifestError(f"the manifests make no mesh: {type(error).__name__}: {error}") from error
 
 
 def _said(errors: tuple[str, ...]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from osm_probes.foundation.text import legible
 from osm_probes.sources.decode import ManifestError
 from osm_probes.sources.manifest import read_objects
 from osm_probes.sources.objects import MeshConfig, MeshObject, ServiceObject
@@ -49,9 +50,9 @@ def scan(folder: Path) -> dict[str, Stamp]:
             status = entry.stat()
             found[entry.path] = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
             if len(found) > MOST_FILES:
-                raise ManifestError(f"{folder}: more than {MOST_FILES} manifests")
+                raise ManifestError(f"{legible(folder)}: more than {MOST_FILES} manifests")
     except OSError as error:
-        raise ManifestError(f"{error.filename or folder}: {error.strerror or error}") from error
+        raise ManifestError(legible(f"{error.filename or folder}: {error.strerror or error}")) from error
     return dict(sorted(found.items()))
 
 
@@ -76,7 +77,7 @@ def read(stamps: Mapping[str, Stamp], *, known: Contents) -> Contents:
         before = known.files.get(path)
         files[path] = before if before is not None and before.stamp == stamp else _parse(path, stamp)
     errors = [parsed.error for parsed in files.values() if parsed.error]
-    return Contents(files, tuple(errors or _conflicts(files)))
+    return Contents(files, tuple(map(legible, errors or _conflicts(files))))
 
 
 def _parse(path: str, stamp: Stamp) -> Parsed:

@@ -1,6 +1,7 @@
 """What Kubernetes objects look like here: typed, and pruned to what decides the mesh."""
 
-from typing import Annotated, Literal, TypeAlias
+import re
+from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
@@ -17,8 +18,8 @@ class ClusterAddress(str):
     __slots__ = ()
 
 
-class Duration(float):
-    """Seconds, above 0; written as Go does: 24h, 1h30m, 500ms."""
+class Validity(float):
+    """How long certificates are valid, in seconds, from 5 on; written as Go does: 24h, 1h30m."""
 
     __slots__ = ()
 
@@ -28,6 +29,10 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_leng
 PortNumber = Annotated[int, Meta(ge=1, le=65535)]
 LogLevel = Literal["trace", "debug", "info", "warn", "error", "fatal", "panic", "disabled"]
 EnvoyLogLevel = Literal["trace", "debug", "info", "warning", "warn", "error", "critical", "off"]
+
+# RFC 6335, 5.1: the names of ports.
+_PORT_NAME: Final = re.compile(r"(?=[^a-z]*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?\Z")
+_DIGITS: Final = re.compile(r"[0-9]{1,5}\Z")
 
 
 class _Part(Struct, frozen=True, rename="camel"):
@@ -71,6 +76,13 @@ class PortOfService(_Part, frozen=True):
     target_port: PortNumber | str | None = None
     protocol: str = "TCP"
     app_protocol: str = ""
+
+    def __post_init__(self) -> None:
+        target = self.target_port
+        if not isinstance(target, str) or _PORT_NAME.match(target):
+            return
+        if not _DIGITS.match(target) or not 0 < int(target) <= 65535:
+            raise ValueError(f"targetPort: {target[:64]!r} is neither a port between 1 and 65535 nor a port's name")
 
 
 class ServiceSpec(_Part, frozen=True):
@@ -225,7 +237,7 @@ class SidecarSpec(_Part, frozen=True):
 class CertificateSpec(_Part, frozen=True):
     """spec.certificate."""
 
-    service_cert_validity_duration: Duration | None = None
+    service_cert_validity_duration: Validity | None = None
 
 
 class MeshConfigSpec(_Part, frozen=True):

@@ -51,6 +51,7 @@ class _World:
     pods_of: dict[str, list[Pod]] = field(default_factory=lambda: defaultdict(list))
     pods_at: dict[str, Pod] = field(default_factory=dict)
     identities: set[Identity] = field(default_factory=set)
+    refused: set[Identity] = field(default_factory=set)
     namespaces: dict[str, mesh.Namespace] = field(default_factory=dict)
     config: MeshConfig | None = None
 
@@ -59,14 +60,16 @@ def mesh_from_objects(objects: Iterable[MeshObject], *, mesh_name: str) -> Mesh:
     """The mesh that these objects are, whatever their order.
 
     Namespaces count that carry the label openservicemesh.io/monitored-by=<mesh name>, and all that is in them;
-    proxies are their pods with a uuid in the label osm-proxy-uuid (of two with one uuid the first by name).
+    proxies are their pods with a uuid in the label osm-proxy-uuid (of two with one uuid and one service account the
+    first by name). Misleading service accounts and their pods are left out, and named in `refused`.
     """
     world = _world(sorted(objects, key=_place), mesh_name=mesh_name)
-    proxies = {proxy.uuid: proxy for proxy in sorted(_proxies(world), key=lambda proxy: proxy.uuid)}
+    proxies = sorted(_proxies(world), key=lambda proxy: (proxy.uuid, proxy.identity))
     return Mesh(
         services=tuple(_service(each, world) for each in world.services),
-        proxies=proxies,
+        proxies={(proxy.uuid, proxy.identity): proxy for proxy in proxies},
         identities=frozenset(world.identities),
+        refused=frozenset(world.refused),
         namespaces=world.namespaces,
         settings=_settings(world.config),
     )
@@ -93,6 +96,10 @@ def _world(objects: list[MeshObject], *, mesh_name: str) -> _World:
 def _settle_in(each: MeshObject, world: _World) -> None:
     place = _place(each)
     match each:
+        case ServiceAccount() if Identity(*place).misleading:
+            world.refused.add(Identity(*place))
+        case Pod() if _identity(each).misleading:
+            world.refused.add(_identity(each))
         case ServiceObject() if each.spec.type != "ExternalName":
             world.services.append(each)
         case EndpointSlice() if SERVICE_NAME in each.metadata.labels:
@@ -127,8 +134,8 @@ def _proxies(world: _World) -> Iterator[Proxy]:
     for pod in world.pods.values():
         uuid = pod.metadata.labels.get(PROXY_UUID, "")
         # No certificate can name a proxy whose label is no uuid.
-        if _UUID.match(uuid) and uuid not in seen:
-            seen.add(uuid)
+        if _UUID.match(uuid) and (uuid, _identity(pod)) not in seen:
+            seen.add((uuid, _identity(pod)))
             address = next(iter(_addresses(pod)), "")
             yield Proxy(uuid, pod.metadata.namespace, pod.metadata.name, _identity(pod), address)
 

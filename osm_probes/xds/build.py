@@ -57,16 +57,18 @@ class SnapshotBuilder:
 
     def _take(self, mesh: Mesh) -> None:
         """A new mesh: the assignments are the same for all; the rest waits for its identity."""
-        self._mesh = mesh
         new, endpoints = outline(mesh)
         if new != self._outline:
-            self._outline = new
             self._kept.turn()
-            self._configured.clear()
-            self._secrets.clear()
         self._kept_assignments.turn()
         made = (self._assignment(to, there) for to, there in endpoints.items() if not to.headless)
-        self._assignments = ResourceSet.of(ENDPOINTS, made)
+        assignments = ResourceSet.of(ENDPOINTS, made)
+        # All or nothing: had this failed half-way, the next identity would get parts of two meshes.
+        if new != self._outline:
+            self._outline = new
+            self._configured.clear()
+            self._secrets.clear()
+        self._mesh, self._assignments = mesh, assignments
 
     def _assignment(self, to: Destination, endpoints: tuple[Endpoint, ...]) -> Resource:
         # One set of assignments serves all identities: their clusters change together, if not to the same bytes.

@@ -5,7 +5,7 @@ import pytest
 from osm_probes.admission.annotation import IGNORE, INJECTION, MONITORED_BY, BadAnnotationError
 from osm_probes.admission.eligible import NamespaceFacts, exemption
 from osm_probes.admission.pod import decode_pod
-from tests.admission.pods import ENROLLED, OPTIONS, Json, annotated, container, encoded, patched, pod
+from tests.admission.pods import ENROLLED, OPTIONS, UUID, Json, annotated, container, encoded, patched, pod
 
 ASKS_NOT = NamespaceFacts({MONITORED_BY: "osm"})
 FORBIDS = NamespaceFacts({MONITORED_BY: "osm"}, {INJECTION: "no"})
@@ -72,6 +72,25 @@ def test_a_pod_with_a_native_sidecar_of_ours_gets_none_again() -> None:
         exempted(patched(pod(initContainers=[container("log", restartPolicy="Always")])))
         == "a pod that has its sidecar"
     )
+
+
+def with_secret(secret: str, *, mounted: str = "envoy-bootstrap-config-volume") -> Json:
+    made = patched(pod())
+    made["spec"]["volumes"][0]["secret"]["secretName"] = secret
+    made["spec"]["containers"][-1]["volumeMounts"][0]["name"] = mounted
+    return made
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        pytest.param(pod(container("envoy"), metadata={"labels": {"osm-proxy-uuid": UUID}}), id="names alone"),
+        pytest.param(with_secret("envoy-bootstrap-config-other"), id="another proxy's bootstrap"),
+        pytest.param(with_secret(f"envoy-bootstrap-config-{UUID}", mounted="x"), id="a bootstrap that is not mounted"),
+    ],
+)
+def test_a_container_that_only_looks_like_the_sidecar_is_none(original: Json) -> None:
+    assert exempted(original) == ""
 
 
 @pytest.mark.parametrize(

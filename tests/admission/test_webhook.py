@@ -110,6 +110,10 @@ async def test_what_gets_no_sidecar_is_let_in_as_it_is(asked: Json) -> None:
         (annotated(sidecar_injection="on"), "sidecar-injection of the pod is 'on'"),
         (annotated(inbound_port_exclusion_list="x"), "inbound-port-exclusion-list has 'x'"),
         (pod(container("envoy")), "named envoy"),
+        (
+            pod(container("envoy"), metadata={"labels": {"osm-proxy-uuid": UUID}}),
+            "named envoy, which its sidecar needs",
+        ),
         ({"spec": {"containers": []}}, "no pod: Object missing required field `metadata`"),
         (pod(container(ports=7)), "at `$.spec.containers[0].ports`"),
         ([[[]]], "no pod: Expected `object`, got `array`"),

@@ -54,6 +54,11 @@ def certificate_of(name: ProxyName, authority: Authority = AUTHORITY) -> Certifi
     return authority.issue(name.common_name(TRUST_DOMAIN), validity=DAY)
 
 
+def another() -> Certificate:
+    """The certificate of one more proxy: each has one stream."""
+    return certificate_of(proxy_name())
+
+
 BOOKSTORE_PROXY = proxy_name()
 BOOKSTORE_CERTIFICATE = certificate_of(BOOKSTORE_PROXY)
 

@@ -140,6 +140,23 @@ async def test_a_server_that_speaks_bad_http_2_is_a_no() -> None:
     assert said.startswith("the ADS breaks the rules of HTTP/2: ")
 
 
+async def test_a_server_that_takes_leave_is_asked_once_more_also_where_it_says_more_after_that() -> None:
+    dials = 0
+
+    async def leaving(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal dials
+        dials += 1
+        await reader.read(65536)
+        goodbye, ping = b"\0\0\x08\x07" + b"\0" * 13, b"\0\0\x08\x06" + b"\0" * 13
+        writer.write(b"\0\0\0\x04\0\0\0\0\0" + goodbye + ping)
+        await reader.read()
+        writer.close()
+
+    async with by_hand(leaving) as dialled:
+        said = await says_no(dialled)
+    assert (dials, "closed the connection before its answer was complete" in said) == (2, True)
+
+
 async def test_it_takes_leave_of_the_stream_and_of_the_connection() -> None:
     heard: list[Event] = []
     left = asyncio.Event()

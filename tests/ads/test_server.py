@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 
 import grpc
 import grpc.aio
@@ -23,7 +24,6 @@ from tests.ads.deaf import deaf_proxy
 from tests.ads.dial import (
     AUTHORITY,
     BOOKSTORE,
-    BOOKSTORE_CERTIFICATE,
     BOOKSTORE_PROXY,
     DELTA,
     SERVER_NAME,
@@ -31,6 +31,7 @@ from tests.ads.dial import (
     TRUST_DOMAIN,
     Ads,
     ads,
+    another,
     certificate_of,
     ended,
     proxy_name,
@@ -160,7 +161,11 @@ async def test_a_node_id_of_another_proxy_is_refused_and_any_other_word_is_not()
 
 
 async def test_a_malformed_request_ends_its_stream_and_nobody_elses() -> None:
-    async with ads(now=WORLD) as running, stream(running.server.port) as good, stream(running.server.port) as bad:
+    async with (
+        ads(now=WORLD) as running,
+        stream(running.server.port) as good,
+        stream(running.server.port, another()) as bad,
+    ):
         await good.write(asks(CLUSTER))
         await read(good)
         await bad.write(b"\xff\xff")
@@ -173,7 +178,7 @@ async def test_an_oversized_request_ends_its_stream_and_nobody_elses() -> None:
     async with (
         ads(now=WORLD, limits=Limits(request_bytes=1000)) as running,
         stream(running.server.port) as good,
-        stream(running.server.port) as bad,
+        stream(running.server.port, another()) as bad,
     ):
         await bad.write(b"x" * 2000)
         assert (await ended(bad))[0] is not grpc.StatusCode.OK
@@ -198,7 +203,7 @@ async def test_above_the_cap_a_proxy_is_told_so_and_the_canary_is_not_counted() 
         await first.write(asks(CLUSTER))
         await read(first)
         assert running.server.full
-        async with stream(running.server.port) as second:
+        async with stream(running.server.port, another()) as second:
             assert await ended(second) == (
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 "1 proxies are connected, the most that this control plane serves",
@@ -208,10 +213,28 @@ async def test_above_the_cap_a_proxy_is_told_so_and_the_canary_is_not_counted() 
             assert canary_resource.EXPECTED in await read(call)
         assert running.server.max_streams == 1
         running.server.max_streams = 2
-        async with stream(running.server.port) as third:
+        async with stream(running.server.port, another()) as third:
             await third.write(asks(CLUSTER))
             await read(third)
         assert running.counts.events.count(Event.CAPPED) == 1
+
+
+async def test_a_proxy_cannot_take_the_places_of_others_and_its_newest_stream_is_served() -> None:
+    async with ads(now=WORLD) as running, contextlib.AsyncExitStack() as opened:
+        running.server.max_streams = 2
+        older = None
+        for _ in range(5):
+            call = await opened.enter_async_context(stream(running.server.port))
+            await call.write(asks(CLUSTER))
+            assert Sotw(await read(call)).names == ["a"]
+            if older is not None:
+                assert await ended(older) == (grpc.StatusCode.OK, "")
+            older = call
+        assert (len(running.server.proxies), running.server.full) == (1, False)
+        async with stream(running.server.port, another()) as other:
+            await other.write(asks(CLUSTER))
+            await read(other)
+        assert running.counts.events.count(Event.CAPPED) == 0
 
 
 async def test_the_canary_needs_no_snapshot_and_counts_in_no_figure() -> None:
@@ -275,7 +298,7 @@ async def test_a_renewed_certificate_is_shown_to_new_connections_and_old_streams
         first = Sotw(await read(old))
         for certificate in (server_certificate(), renewed):
             await running.server.renew(certificate)
-        async with stream(running.server.port) as new:
+        async with stream(running.server.port, another()) as new:
             await new.write(asks(CLUSTER))
             assert Sotw(await read(new)).names == ["a"]
         assert await asyncio.to_thread(_shown, running.server.port) == renewed.chain_pem
@@ -324,20 +347,49 @@ async def test_a_port_that_is_free_a_little_late_is_waited_for(monkeypatch: pyte
         assert (busy, running.lifecycle.phase) == (0, Phase.SERVING)
 
 
+async def test_a_port_that_is_not_had_back_in_a_hand_over_is_had_back_as_a_lost_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with ads() as running:
+
+        def bind_late(server: grpc.aio.Server, door: Door) -> int:
+            if running.lifecycle.phase is Phase.SERVING:
+                raise AddressInUseError("taken")
+            return bind(server, door)
+
+        monkeypatch.setattr("osm_probes.ads.server.bind", bind_late)
+        monkeypatch.setattr("osm_probes.ads.server._HAND_OVER_TRIES", 5)
+        await running.server.renew(server_certificate())
+        assert running.lifecycle.phase is Phase.SERVING
+        assert running.lifecycle.reason.startswith("listening again after")
+
+
+async def test_a_process_that_was_stopped_during_a_hand_over_goes_on_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ads(now=WORLD) as running:
+        seen = running.lifecycle.phases.version
+        renewal = asyncio.create_task(running.server.renew(server_certificate()))
+        await asyncio.sleep(0)
+        time.sleep(0.2)  # noqa: ASYNC251 - as SIGSTOP does
+        await renewal
+        assert running.lifecycle.phases.version == seen
+        async with stream(running.server.port) as call:
+            await call.write(asks(CLUSTER))
+            await read(call)
+
+
 async def test_a_port_that_is_not_free_again_fails_the_ads(monkeypatch: pytest.MonkeyPatch) -> None:
     def bind_never(_server: grpc.aio.Server, _door: Door) -> int:
         raise AddressInUseError("taken")
 
-    async with ads() as running:
+    async with ads(limits=Limits(recover=0.05)) as running:
         monkeypatch.setattr("osm_probes.ads.server.bind", bind_never)
-        monkeypatch.setattr("osm_probes.ads.server._HAND_OVER_LIMIT", 0.05)
+        monkeypatch.setattr("osm_probes.ads.server._HAND_OVER_TRIES", 5)
         await running.server.renew(server_certificate())
-        assert running.lifecycle.phase is Phase.FAILED
-        assert running.lifecycle.reason == "the port was not free for a renewed certificate"
+        assert (running.lifecycle.phase, running.lifecycle.reason) == (Phase.FAILED, "taken")
 
 
 async def test_an_unusable_renewed_certificate_fails_the_ads() -> None:
-    async with ads() as running:
+    async with ads(limits=Limits(recover=0.05)) as running:
         await running.server.renew(Certificate("x", b"no", b"no", SHOWN.not_before, SHOWN.not_after))
         assert running.lifecycle.phase is Phase.FAILED
 
@@ -373,7 +425,7 @@ LARGE = snapshot(*(cluster(f"{number:05}" + "x" * 2000) for number in range(500)
 async def deaf_proxies(running: Ads, stack: contextlib.AsyncExitStack, *, number: int) -> None:
     """Proxies that never read, and that the server is writing to."""
     for _ in range(number):
-        await stack.enter_async_context(deaf_proxy(running.server.port, BOOKSTORE_CERTIFICATE, asks(CLUSTER)))
+        await stack.enter_async_context(deaf_proxy(running.server.port, another(), asks(CLUSTER)))
     await running.counts.until(Event.REQUESTED, times=number)
 
 

@@ -16,8 +16,8 @@ from tests.ads.dial import BOOKSTORE, Counts, proxy_name
 class Member:
     """A stream that only remembers."""
 
-    def __init__(self, kind: str = SIDECAR, *, behind: int = 1) -> None:
-        self.name: ProxyName = proxy_name(kind)
+    def __init__(self, kind: str = SIDECAR, *, behind: int = 1, name: ProxyName | None = None) -> None:
+        self.name: ProxyName = name or proxy_name(kind)
         self.behind = bool(behind)
         self.woken = 0
         self.ended = 0
@@ -55,6 +55,19 @@ def test_a_limit_counts_proxies_and_not_the_canary_and_may_change() -> None:
         with streams.joined(Member()):
             assert len(streams.proxies) == 2
     assert counts.events.count(Event.CAPPED) == 1
+
+
+def test_a_proxy_has_one_place_and_its_newest_stream_has_it() -> None:
+    streams, counts, _ = registry(most=1)
+    older = Member()
+    newer = Member(name=older.name)
+    with contextlib.ExitStack() as newest:
+        with streams.joined(older):
+            newest.enter_context(streams.joined(newer))
+            assert (older.ended, newer.ended, streams.count) == (1, 0, 1)
+        assert (streams.count, [each.name for each in streams.proxies]) == (1, [newer.name])
+    assert streams.count == 0
+    assert counts.events == [Event.CONNECTED, Event.DISCONNECTED, Event.RECONNECTED, Event.DISCONNECTED]
 
 
 async def test_after_the_end_nobody_may_join_not_even_the_canary() -> None:

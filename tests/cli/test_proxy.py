@@ -37,6 +37,18 @@ def test_a_bootstrap_names_its_proxy_and_its_control_plane(
     assert '"address":"::1","port_value":15128' in out.replace(" ", "")
 
 
+def test_a_bootstrap_in_a_file_is_its_owners_alone(
+    tmp_path: Path, folders: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bootstrap.json"
+    file.write_text("old")
+    file.chmod(0o644)
+    status, out, _ = _osm("proxy", "bootstrap", "bookstore-0", *folders, "--output", str(file), capsys=capsys)
+    assert (status, out) == (0, "")
+    assert json.loads(file.read_text())["node"]["cluster"] == "bookstore/bookstore"
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize(
     ("pod", "flags", "word"),
     [
@@ -45,6 +57,7 @@ def test_a_bootstrap_names_its_proxy_and_its_control_plane(
         ("bookstore-0", ("--ads-address", "nowhere"), "--ads-address 'nowhere' is not HOST:PORT"),
         ("bookstore-0", ("--mesh-dir", "/no/such/folder"), "/no/such/folder"),
         ("bookstore-0", ("--ca-dir", "/no/such/folder"), "--ca-dir /no/such/folder"),
+        ("bookstore-0", ("--output", "/no/such/folder/file"), "--output /no/such/folder/file: No such file"),
     ],
 )
 def test_a_users_mistake_is_one_error_line(

@@ -1,6 +1,9 @@
+import fcntl
 import json
 import logging
 import os
+import sys
+import termios
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from osm_probes.foundation.logs import LogWriter, configure_logs
+from osm_probes.foundation.logs import LogWriter, LongText, configure_logs, logger
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +102,19 @@ def test_lines_for_a_persons_eyes_are_no_json() -> None:
     os.close(writing)
     with os.fdopen(reading, "r") as pipe:
         assert pipe.read().split(" ", 1)[1] == "info  osm-controller: started port=15128\n"
+
+
+def test_a_long_text_lengthens_its_line_to_what_a_pipe_takes_whole_beside_another_line() -> None:
+    reading, writing = os.pipe()
+    writer = configure_logs("info", component="judge", writer=LogWriter(writing))
+    logger("judge").info("short", text="x" * 3500)
+    logger("judge").error("long", stacks=LongText("\n".join(f"line {number}" for number in range(9_000))))
+    writer.flush(within=2)
+    held = fcntl.ioctl(reading, termios.FIONREAD, bytes(4))  # nobody has read yet
+    with os.fdopen(reading, "rb") as pipe:
+        short, long = pipe.readline(), pipe.readline()
+    assert int.from_bytes(held, sys.byteorder) == len(short) + len(long)
+    assert len(short) < 4096
+    assert 30_000 < len(long) < 61_440
+    assert json.loads(long)["stacks"].startswith("line 0\nline 1\n")
+    os.close(writing)

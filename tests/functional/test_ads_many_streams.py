@@ -18,6 +18,7 @@ from tests.ads.dial import (
     Ads,
     Call,
     ads,
+    another,
     dialled,
     ended,
     read,
@@ -26,7 +27,7 @@ from tests.ads.dial import (
 )
 from tests.ads.messages import Sotw, asks, cluster, snapshot
 
-_CONNECTIONS, _EACH = 125, 8
+_PROXIES = 1000
 
 
 @contextlib.asynccontextmanager
@@ -34,9 +35,9 @@ async def thousand(running: Ads) -> AsyncGenerator[list[Call], None]:
     """A thousand streams that have their clusters."""
     async with contextlib.AsyncExitStack() as stack:
         calls: list[Call] = []
-        for _ in range(_CONNECTIONS):
-            channel = await stack.enter_async_context(dialled(running.server.port))
-            calls += [channel.stream_stream(STREAM)() for _ in range(_EACH)]
+        for _ in range(_PROXIES):
+            channel = await stack.enter_async_context(dialled(running.server.port, another()))
+            calls.append(channel.stream_stream(STREAM)())
         await asyncio.gather(*(call.write(asks(CLUSTER)) for call in calls))
         for call in calls:
             answer = Sotw(await read(call))
@@ -88,7 +89,7 @@ async def test_a_thousand_connections_closed_without_a_handshake_harm_nobody() -
             await asyncio.gather(*(_knock(running.server.port) for _ in range(20)))
         running.cache.publish(BOOKSTORE, snapshot(cluster("b")))
         assert "b" in Sotw(await read(call)).names
-        async with stream(running.server.port) as new:
+        async with stream(running.server.port, another()) as new:
             await new.write(asks(CLUSTER))
             assert Sotw(await read(new)).names == ["b"]
 

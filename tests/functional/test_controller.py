@@ -1,16 +1,23 @@
 """osm-controller as a process, asked over real sockets."""
 
+import asyncio
 import json
 import re
 import signal
 import socket
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
 from osm_probes.pki.authority import Authority
-from tests.functional.programs import BOOKSTORE, ended, running
+from osm_probes.pki.folder import load_authority
+from osm_probes.snapshot.snapshot import CLUSTER
+from tests.ads.dial import STREAM, Call, dialled, read
+from tests.ads.messages import asks
+from tests.functional.programs import BOOKSTORE, Program, ended, running
 from tests.standin import until
 
 _DATE = re.compile(r"Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n")
@@ -34,17 +41,27 @@ def test_a_mesh_folder_is_all_it_needs_to_be_alive_and_ready(tmp_path: Path) -> 
         assert 'osm_health_check{check="ads",probe="ready"} 1.0' in metrics
 
 
+async def _is_served(program: Program, folder: Path) -> None:
+    """A proxy that dials now gets a stream and its clusters."""
+    authority = load_authority(folder / "ca")
+    name = ProxyName("7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))
+    certificate = authority.issue(name.common_name("cluster.local"), validity=timedelta(hours=1))
+    async with asyncio.timeout(1), dialled(program.served_port, certificate, root_pem=authority.root_pem) as channel:
+        call: Call = channel.stream_stream(STREAM)()
+        await call.write(asks(CLUSTER))
+        await read(call)
+        call.cancel()
+
+
 def test_sigterm_makes_it_unready_at_once_while_it_drains_then_ends_it_with_0(tmp_path: Path) -> None:
     with running("osm-controller", tmp_path, "--drain-delay=2s") as program:
         program.until_ready()
-        ads = program.served_port
         started = time.monotonic()
         program.process.terminate()
         until(lambda: "503" in program.get("/health/ready", "-i"), within=1)
         assert program.get("/health/ready") == "Readiness probe for draining indicates it is not ready"
         assert program.get("/health/alive") == "Service is alive"
-        with socket.create_connection(("127.0.0.1", ads), 1):
-            pass  # proxies are still let in
+        asyncio.run(_is_served(program, tmp_path))  # proxies are still let in
         assert program.process.wait(10) == 0
         assert 2.0 <= time.monotonic() - started < 6.0
 
@@ -129,6 +146,7 @@ def test_a_broken_manifest_is_one_error_and_the_last_good_mesh_stays(tmp_path: P
         assert "bookstore.yaml" in error
         assert "port" in error
         assert program.get("/health/ready") == "Service is ready"
+        until(lambda: "warn: the last good mesh is served: " in program.get("/health/ready?verbose"), within=2)
         manifest.write_text(good)
         program.logged("the manifests are good again")
         assert len(program.lines("a manifest cannot be used: the last good mesh stays")) == 1
@@ -141,6 +159,10 @@ def test_without_a_readable_mesh_it_is_alive_and_not_ready_until_there_is_one(tm
     with running("osm-controller", tmp_path, mesh_dir=mesh) as program:
         until(lambda: program.get("/health/alive") == "Service is alive", within=15)
         assert program.get("/health/ready") == "Readiness probe for mesh indicates it is not ready"
+        until(
+            lambda: "[-]mesh failed: " in (said := program.get("/health/ready?verbose")) and "mesh.yaml" in said,
+            within=2,
+        )
         (mesh / "mesh.yaml").write_text((BOOKSTORE / "mesh.yaml").read_text())
         program.until_ready()
 
@@ -154,13 +176,20 @@ def test_killed_it_takes_its_judge_along(tmp_path: Path) -> None:
             until(lambda: socket.create_connection(("127.0.0.1", port), 1).close(), within=1)
 
 
-def test_a_private_key_is_never_logged(tmp_path: Path) -> None:
-    with running("osm-controller", tmp_path, "--verbosity=trace") as program:
+def test_it_ends_within_its_grace_whatever_still_hangs(tmp_path: Path) -> None:
+    with running("osm-controller", tmp_path, "--grace=2s") as program:
         program.until_ready()
-        program.stop()
-        log = program.log.read_text()
-    assert "PRIVATE" not in log
-    assert "BEGIN" not in log
+        # It takes many seconds to read, in a thread that nothing can interrupt.
+        (tmp_path / "mesh" / "large.yaml").write_text("kind: Other\nitems:\n" + "- a: [1, 2, 3]\n" * 500_000)
+        time.sleep(0.7)
+        started = time.monotonic()
+        assert program.stop(within=10) == 0
+        assert time.monotonic() - started < 3
+
+
+def test_a_closed_standard_input_costs_no_port(tmp_path: Path) -> None:
+    with running("osm-controller", tmp_path, where=("sh", "-c", 'exec "$@" <&-', "sh")) as program:
+        program.until_ready()
 
 
 def test_help_starts_nothing() -> None:

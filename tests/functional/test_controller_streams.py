@@ -10,13 +10,15 @@ import grpc.aio
 
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
 from osm_probes.pki.folder import load_authority
-from osm_probes.snapshot.snapshot import CLUSTER
+from osm_probes.snapshot.snapshot import CLUSTER, SECRET
 from tests.ads.dial import STREAM, Call, dialled, ended, read
-from tests.ads.messages import asks
+from tests.ads.messages import Sotw, asks
 from tests.functional.programs import Program, running
 from tests.standin import until
 
 _BOOKSTORE = ProxyName("7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))
+_BOOKBUYER = ProxyName("1e9f1f0b-3a0c-4c0d-8a51-6c1b5b7f2a11", SIDECAR, Identity("bookbuyer", "bookbuyer"))
+_BOOKBUYER = ProxyName("1e9f1f0b-3a0c-4c0d-8a51-6c1b5b7f2a11", SIDECAR, Identity("bookbuyer", "bookbuyer"))
 _NOBODY = ProxyName("00000000-0000-4000-8000-000000000000", SIDECAR, Identity("bookstore", "bookstore"))
 
 
@@ -43,7 +45,7 @@ async def test_when_all_places_are_taken_proxies_are_told_and_ready_falls_until_
     with running("osm-controller", tmp_path, "--max-data-plane-connections=1") as program:
         program.until_ready()
         dialler = Dialler(program, tmp_path)
-        async with dialler.as_(_BOOKSTORE) as one, dialler.as_(_BOOKSTORE) as another:
+        async with dialler.as_(_BOOKSTORE) as one, dialler.as_(_BOOKBUYER) as another:
             call = await _ask(one, asks(CLUSTER))
             await read(call)
             code, words = await ended(await _ask(another, asks(CLUSTER)))
@@ -69,13 +71,47 @@ async def test_a_malformed_request_ends_its_own_stream_and_nobody_elses(tmp_path
     with running("osm-controller", tmp_path) as program:
         program.until_ready()
         dialler = Dialler(program, tmp_path)
-        async with dialler.as_(_BOOKSTORE) as one, dialler.as_(_BOOKSTORE) as another:
+        async with dialler.as_(_BOOKSTORE) as one, dialler.as_(_BOOKBUYER) as another:
             good = await _ask(one, asks(CLUSTER))
             await read(good)
             code, _ = await ended(await _ask(another, b"\xff\xff\xff"))
             assert code is grpc.StatusCode.INVALID_ARGUMENT
             assert not good.done()
             good.cancel()
+
+
+async def test_capacity_follows_a_limit_that_changes_while_it_runs(tmp_path: Path) -> None:
+    with running("osm-controller", tmp_path) as program:
+        program.until_ready()
+        config = tmp_path / "mesh" / "mesh.yaml"
+        without = config.read_text()
+        async with Dialler(program, tmp_path).as_(_BOOKSTORE) as channel:
+            call = await _ask(channel, asks(CLUSTER))
+            await read(call)
+            config.write_text(without + "  sidecar:\n    maxDataPlaneConnections: 1\n")
+            full = "Readiness probe for capacity indicates it is not ready"
+            await asyncio.to_thread(until, lambda: program.get("/health/ready") == full, within=5)
+            call.cancel()
+        await asyncio.to_thread(program.until_ready)
+
+
+async def test_a_private_key_is_never_logged(tmp_path: Path) -> None:
+    with running("osm-controller", tmp_path, "--verbosity=trace") as program:
+        program.until_ready()
+        async with Dialler(program, tmp_path).as_(_BOOKSTORE) as channel:
+            name = "service-cert:bookstore/bookstore"
+            call = await _ask(channel, asks(SECRET, name))
+            first = await read(call)
+            assert b"PRIVATE KEY" in first
+            await call.write(asks(SECRET, name, nonce=Sotw(first).nonce))
+            config = tmp_path / "mesh" / "mesh.yaml"
+            config.write_text(config.read_text() + "  certificate:\n    serviceCertValidityDuration: 10m\n")
+            assert b"PRIVATE KEY" in await read(call), "it was renewed"
+            call.cancel()
+        program.stop()
+        log = program.log.read_text()
+    assert "PRIVATE" not in log
+    assert "BEGIN" not in log
 
 
 async def test_a_drain_ends_streams_cleanly(tmp_path: Path) -> None:

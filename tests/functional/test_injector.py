@@ -6,7 +6,7 @@ import signal
 import socket
 from pathlib import Path
 
-from tests.functional.programs import Program, curl, running
+from tests.functional.programs import BOOKSTORE, Program, curl, running
 from tests.standin import until
 
 _POD = {"metadata": {"name": "new"}, "spec": {"containers": [{"name": "app", "image": "app"}]}}
@@ -64,6 +64,20 @@ def test_its_health_is_told_on_both_ports_over_tls_and_plain(tmp_path: Path) -> 
         assert program.get("/healthz") == "Health OK"
         assert program.get("/health/alive") == "Service is alive"
         assert program.get("/version") == '{"version":"0.1.0"}'
+
+
+def test_without_a_readable_mesh_it_cannot_inject_and_says_so_on_both_ports(tmp_path: Path) -> None:
+    mesh = tmp_path / "mesh"
+    mesh.mkdir()
+    (mesh / "mesh.yaml").write_text("kind: [")
+    with running("osm-injector", tmp_path, mesh_dir=mesh) as program:
+        until(lambda: program.get("/health/alive") == "Service is alive", within=15)
+        assert curl(f"http://127.0.0.1:{program.served_port}/healthz") == ""
+        assert program.get("/health/ready") == "Readiness probe for review indicates it is not ready"
+        until(lambda: "mesh.yaml" in program.get("/health/ready?verbose"), within=2)
+        (mesh / "mesh.yaml").write_text((BOOKSTORE / "mesh.yaml").read_text())
+        program.until_ready()
+        assert curl(f"http://127.0.0.1:{program.served_port}/healthz") == "Health OK"
 
 
 def test_stopped_it_gives_no_response_and_goes_on_afterwards(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from osm_probes.health.checks import UnhealthyError
-from osm_probes.health.dial import dialled
+from osm_probes.health.dial import Dial, asked
 from osm_probes.pki.authority import Authority
 from tests.certificates import client_context, server_context
 
@@ -41,8 +41,8 @@ async def listening(serve: Serve = greet, *, context: ssl.SSLContext | None = No
 async def dial(port: int, *, context: ssl.SSLContext | None = None, name: str = "server", within: float = 5.0) -> bytes:
     """What comes over a new connection."""
     context = context or client_context(AUTHORITY.root_pem)
-    async with dialled("127.0.0.1", port=port, context=context, server_name=name, within=within) as (reader, _):
-        return await reader.readexactly(5)
+    whom = Dial(address="127.0.0.1", port=port, context=context, server_name=name)
+    return await asked(whom, lambda reader, _: reader.readexactly(5), within=within)
 
 
 def free_port() -> int:
@@ -74,6 +74,56 @@ async def test_a_refused_dial_is_tried_once_more_after_a_moment() -> None:
     listening_soon = asyncio.ensure_future(late())
     assert await dial(port) == b"hello"
     await listening_soon
+
+
+class Leaving:
+    """A server that leaves so many times before it greets."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.dials = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.dials += 1
+        await (leave if self.dials <= self.times else greet)(reader, writer)
+
+
+async def test_who_is_cut_off_before_the_answer_asks_once_more() -> None:
+    serve = Leaving(1)
+    async with listening(serve, context=server_context(SERVER)) as port:
+        assert await dial(port) == b"hello"
+    assert serve.dials == 2
+
+
+async def test_who_is_cut_off_again_asks_no_more() -> None:
+    serve = Leaving(2)
+    async with listening(serve, context=server_context(SERVER)) as port:
+        with pytest.raises(UnhealthyError, match="closed the connection before its answer was complete"):
+            await dial(port)
+    assert serve.dials == 2
+
+
+async def test_who_is_cut_off_in_the_handshake_asks_once_more() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as old:
+        port = old.getsockname()[1]
+        old.settimeout(0.0)
+        asking = asyncio.create_task(dial(port))
+        waiting, _ = await asyncio.get_running_loop().sock_accept(old)
+    waiting.close()
+    async with listening_on(port):
+        assert await asking == b"hello"
+
+
+async def test_asking_once_more_takes_no_more_time() -> None:
+    async def slow(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.06)
+        writer.transport.abort()
+
+    async with listening(slow, context=server_context(SERVER)) as port:
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(UnhealthyError, match=r"no answer from .* within 0.1 s"):
+            await dial(port, within=0.1)
+        assert asyncio.get_running_loop().time() - started < 0.2
 
 
 @asynccontextmanager

@@ -14,19 +14,23 @@ class Port:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, taken: int) -> None:
         self.now = 0.0
         self.attempts: list[float] = []
+        self.tried = asyncio.Event()
         self.taken = taken
         self.lifecycle = Lifecycle("ADS", clock=lambda: self.now)
         self.lifecycle.move(Phase.SERVING, reason="listening")
-        self.asleep = asyncio.sleep
-        monkeypatch.setattr("osm_probes.health.recovery.asyncio.sleep", self.sleep)
+        monkeypatch.setattr(self.lifecycle, "until", self.until)
 
-    async def sleep(self, seconds: float) -> None:
-        self.now = round(self.now + seconds, 3)
-        await self.asleep(0)
+    async def until(self, *phases: Phase, within: float) -> Phase:
+        self.now = round(self.now + within, 3)
+        await asyncio.sleep(0)
+        if self.lifecycle.phase not in phases:
+            raise TimeoutError
+        return self.lifecycle.phase
 
     async def bind(self) -> None:
         assert self.lifecycle.phase is Phase.RECOVERING
         self.attempts.append(self.now)
+        self.tried.set()
         if len(self.attempts) <= self.taken:
             raise OsmError("the port is taken")
 
@@ -49,12 +53,25 @@ async def test_it_is_tried_ever_less_often_for_ten_seconds_then_it_has_failed(mo
 async def test_who_is_asked_to_stop_meanwhile_binds_no_more_and_stays_draining(monkeypatch: pytest.MonkeyPatch) -> None:
     port = Port(monkeypatch, taken=100)
     recovering = asyncio.create_task(recover(port.lifecycle, port.bind, reason="it is gone"))
-    while not port.attempts:
-        await port.asleep(0)
+    await port.tried.wait()
     port.lifecycle.move(Phase.DRAINING, reason="asked to stop")
     attempts = len(port.attempts)
     await recovering
     assert (len(port.attempts), port.lifecycle.phase) == (attempts, Phase.DRAINING)
+
+
+async def test_who_is_asked_to_stop_does_not_wait_for_the_next_attempt() -> None:
+    lifecycle = Lifecycle("ADS")
+    lifecycle.move(Phase.SERVING, reason="listening")
+
+    async def bind() -> None:
+        pytest.fail("who stops binds nothing")
+
+    recovering = asyncio.create_task(recover(lifecycle, bind, reason="it is gone"))
+    await asyncio.sleep(0)
+    lifecycle.move(Phase.DRAINING, reason="asked to stop")
+    async with asyncio.timeout(0.05):
+        await recovering
 
 
 async def test_who_is_asked_to_stop_while_it_binds_stays_draining(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
+import re
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from osm_probes.mesh.identity import Identity, ProxyName, UnknownIdentityError
@@ -40,3 +42,31 @@ def test_a_common_name_says_exactly_the_proxy_it_was_made_for(
 def test_any_other_name_is_nobody(common_name: str) -> None:
     with pytest.raises(UnknownIdentityError):
         ProxyName.parse(common_name, trust_domain="cluster.local")
+
+
+@given(
+    account=st.lists(
+        _label | st.just(_UUID) | st.sampled_from(["sidecar", "canary", "osm-controller"]), min_size=1
+    ).map(".".join),
+    namespace=_label | st.sampled_from(["svc", "osm-system", "cluster"]),
+    domain=st.sampled_from(["cluster.local", "local", "osm-system.svc.cluster.local", "example.org"]),
+)
+@example(f"{_UUID}.canary.foo", "shop", "cluster.local")
+@example("osm-controller.osm-system", "svc", "cluster.local")
+@example("osm-controller.osm-system.svc", "cluster", "local")
+def test_a_principal_that_is_not_misleading_is_no_proxys_and_no_controllers(
+    account: str, namespace: str, domain: str
+) -> None:
+    identity = Identity(namespace, account)
+    principal = identity.principal(domain)
+    try:
+        ProxyName.parse(principal, trust_domain=domain)
+        taken = True
+    except UnknownIdentityError:
+        taken = bool(re.fullmatch(r"osm-controller\.[^.]+\.svc\.cluster\.local", principal))
+    assert identity.misleading or not taken
+
+
+@pytest.mark.parametrize("account", ["osm-controller", _UUID, "a.osm-controller", f"a.{_UUID}.canary", "a.canary.b"])
+def test_other_accounts_are_not_misleading(account: str) -> None:
+    assert not Identity("shop", account).misleading

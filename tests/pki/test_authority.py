@@ -2,10 +2,14 @@ import ssl
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from osm_probes.pki.authority import Authority, InvalidAuthorityError, common_names
+from osm_probes.pki.authority import Authority, InvalidAuthorityError, _pem, common_names
 
 _HOUR = timedelta(hours=1)
 _AUTHORITY = Authority.create("osm-ca", now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
@@ -29,6 +33,17 @@ def test_a_leaf_is_no_authority() -> None:
     leaf = Authority.create("osm-ca").issue("leaf.ns.cluster.local", validity=_HOUR)
     with pytest.raises(InvalidAuthorityError, match="not allowed to sign"):
         Authority.load(leaf.chain_pem, leaf.key_pem)
+
+
+def test_a_root_on_another_curve_is_refused() -> None:
+    key = ec.generate_private_key(ec.SECP384R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "osm-ca")])
+    now = datetime.now(UTC)
+    root = x509.CertificateBuilder(name, name, key.public_key(), 1, now - _HOUR, now + _HOUR)
+    root = root.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    root_pem = root.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    with pytest.raises(InvalidAuthorityError, match="key is on curve secp384r1: only P-256"):
+        Authority.load(root_pem, _pem(key))
 
 
 @pytest.mark.parametrize(("root", "key"), [(b"", b""), (b"garbage", b"garbage")])

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from osm_probes.pki.authority import Authority
-from osm_probes.pki.folder import AuthorityFolderError, load_or_create_authority
+from osm_probes.pki.folder import AuthorityFolderError, load_authority, load_or_create_authority
 
 
 def test_the_first_start_makes_it_and_the_second_finds_it(tmp_path: Path) -> None:
@@ -57,3 +58,9 @@ def test_programs_that_start_together_get_one_authority(tmp_path: Path) -> None:
     roots = {program.communicate(timeout=30)[0] for program in programs}
     assert len(roots) == 1
     assert roots.pop().startswith(b"-----BEGIN CERTIFICATE-----")
+
+
+def test_a_folder_name_that_is_no_text_can_be_told(tmp_path: Path) -> None:
+    with pytest.raises(AuthorityFolderError, match=r"\\udcff: ca.crt: No such file") as caught:
+        load_authority(tmp_path / os.fsdecode(b"\xff"))
+    assert str(caught.value).encode()

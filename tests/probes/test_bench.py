@@ -112,7 +112,7 @@ async def test_a_new_briefing_counts_at_once() -> None:
 async def test_a_certificate_that_ended_is_named_with_its_date() -> None:
     ended = {"ads": datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC), "root": datetime.now(UTC) + timedelta(days=1)}
     judged = bench(msgspec.structs.replace(WELL, expiries=ended))
-    assert reasons(await judged.ready()) == {"certificates": "ads expired at 2020-01-02T03:04:05Z"}
+    assert reasons(await judged.ready()) == {"certificates": "the ads certificate expired at 2020-01-02T03:04:05Z"}
 
 
 async def test_an_excluded_check_is_out_of_the_verdict_and_out_of_the_record() -> None:
@@ -152,3 +152,33 @@ async def test_a_change_of_phase_or_briefing_is_due_to_be_asked() -> None:
     assert judged.ready_asked_at == 0
     await judged.ready(without=["ads"])
     assert judged.ready_asked_at == 0  # not seen whole
+
+
+async def test_when_life_ends_or_begins_again_readiness_is_due_to_be_asked() -> None:
+    clock = Clock()
+    judged = bench(clock=clock)
+    judged.alive()
+    for _ in range(155):
+        await judged.ready()
+        assert judged.ready_asked_at > 0
+        clock.sleep(0.1)
+    assert not judged.alive().healthy
+    assert judged.ready_asked_at == 0
+
+
+async def test_a_change_while_readiness_is_asked_is_still_due_after_the_answer() -> None:
+    async def slow() -> None:
+        judged.brief(WELL)
+
+    judged = bench(dials={"ads": slow})
+    judged.look()
+    assert (await judged.ready()).healthy
+    assert judged.ready_asked_at == 0
+
+
+def test_a_new_judge_of_a_program_that_hangs_does_not_excuse_it() -> None:
+    clock = Clock()
+    pulse = Pulse.create(clock=clock)
+    pulse.show(Phase.SERVING, has_served=True)
+    clock.sleep(600)
+    assert not Bench(pulse, briefing=WELL, dials=DIALS, clock=clock).alive().healthy

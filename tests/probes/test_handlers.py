@@ -98,7 +98,7 @@ async def test_requests_are_counted_by_known_paths_alone() -> None:
     metrics = JudgeMetrics()
     await ask("/health/alive", phase=Phase.STARTING, metrics=metrics)
     await ask("/anything", metrics=metrics)
-    text = metrics.text("")
+    text = metrics.text("", expiries={})
     assert 'osm_probe_requests_total{code="none",path="/health/alive"} 1.0' in text
     assert 'osm_probe_requests_total{code="404",path="other"} 1.0' in text
     assert "anything" not in text

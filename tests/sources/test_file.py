@@ -10,11 +10,12 @@ from structlog.testing import capture_logs
 
 from osm_probes.foundation.tasks import beside
 from osm_probes.mesh.mesh import Mesh
+from osm_probes.sources import file as file_module
 from osm_probes.sources import folder as folder_module
 from osm_probes.sources.decode import ManifestError
 from osm_probes.sources.file import FolderSource, read_mesh
 from osm_probes.sources.folder import Contents, read, scan
-from tests.sources.manifests import mesh_config, namespace, pod, service
+from tests.sources.manifests import document, mesh_config, namespace, pod, service
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bookstore"
 
@@ -136,15 +137,15 @@ async def test_a_bad_manifest_is_one_line_and_leaves_the_last_good_mesh_whole(tm
         async with watching(fill(tmp_path, a=namespace(), b=pod())) as source:
             await until(lambda: count(source) == 1)
             fill(tmp_path, b="{", c=pod("shop-1"))
-            await until(lambda: source.problem)
+            await until(lambda: source.problem.value)
             os.utime(tmp_path / "b.yaml")
             fill(tmp_path, d=pod("shop-2"))
             await asyncio.sleep(0.1)
             assert count(source) == 1
-            assert "b.yaml: document 1: while parsing" in source.problem
+            assert "b.yaml: document 1: while parsing" in source.problem.value
             fill(tmp_path, b=pod())
             await until(lambda: count(source) == 3)
-            assert source.problem == ""
+            assert source.problem.value == ""
     assert [(line["log_level"], line["event"]) for line in lines if line["log_level"] != "debug"] == [
         ("error", "a manifest cannot be used: the last good mesh stays"),
         ("info", "the manifests are good again"),
@@ -157,8 +158,58 @@ async def test_a_folder_that_vanishes_leaves_the_last_good_mesh(tmp_path: Path) 
     async with watching(fill(folder, a=namespace(), b=pod())) as source:
         await until(lambda: count(source) == 1)
         folder.rename(tmp_path / "away")
-        await until(lambda: source.problem)
-        assert "No such file or directory" in source.problem
+        await until(lambda: source.problem.value)
+        assert "No such file or directory" in source.problem.value
         assert count(source) == 1
         (tmp_path / "away").rename(folder)
-        await until(lambda: not source.problem)
+        await until(lambda: not source.problem.value)
+
+
+async def test_what_nobody_thought_of_is_an_error_and_leaves_the_last_good_mesh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> Mesh:
+        raise ZeroDivisionError("of the port")
+
+    with capture_logs() as lines:
+        async with watching(fill(tmp_path, a=namespace(), b=pod())) as source:
+            await until(lambda: count(source) == 1)
+            with monkeypatch.context() as patch:
+                patch.setattr(file_module, "mesh_from_objects", fail)
+                fill(tmp_path, c=pod("shop-1"))
+                await until(lambda: source.problem.value)
+                os.utime(tmp_path / "b.yaml")
+                await asyncio.sleep(0.05)
+            assert source.problem.value == "the manifests make no mesh: ZeroDivisionError: of the port"
+            assert count(source) == 1
+            os.utime(tmp_path / "b.yaml")
+            await until(lambda: count(source) == 2)
+            assert source.problem.value == ""
+    assert [line["log_level"] for line in lines if line["log_level"] != "debug"] == ["error", "info"]
+
+
+async def test_a_file_name_that_is_no_text_can_be_told(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"\xff.yaml")
+    for text in ("{", f"{service()}\n---\n{service()}"):
+        (tmp_path / odd).write_text(text)
+        source = FolderSource(tmp_path, mesh_name="osm")
+        with pytest.raises(ManifestError, match=r"\\udcff.yaml") as caught:
+            await source.read_once()
+        assert str(caught.value).encode()
+
+
+def test_a_folder_name_that_is_no_text_can_be_told(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"\\udcff: No such file") as caught:
+        read_mesh(tmp_path / os.fsdecode(b"\xff"), mesh_name="osm")
+    assert str(caught.value).encode()
+
+
+async def test_a_service_account_that_is_left_out_is_told_once(tmp_path: Path) -> None:
+    misleading = "6f2f2c3e-0d4b-4b3c-9d8f-0a1b2c3d4e5f.canary.foo"
+    with capture_logs() as lines:
+        async with watching(fill(tmp_path, a=namespace(), b=document("ServiceAccount", misleading))) as source:
+            await until(lambda: count(source) == 0)
+            fill(tmp_path, c=pod())
+            await until(lambda: count(source) == 1)
+    told = [line for line in lines if line["log_level"] == "error"]
+    assert [line["service_account"] for line in told] == [f"shop/{misleading}"]

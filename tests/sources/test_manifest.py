@@ -48,6 +48,15 @@ def test_a_date_is_a_text() -> None:
         (service({"port": "80"}), "document 1: spec.ports[0].port: Expected `int`, got `str`"),
         (service({"port": 80}, {"port": 99999}), "document 1: spec.ports[1].port: Expected `int` <= 65535"),
         (service({"port": 80}, {"port": 80}), "document 1: spec: ports[1].port: 80/TCP is there twice"),
+        (service({"port": 80, "targetPort": "9" * 5000}), "document 1: spec.ports[0]: targetPort: '99999"),
+        (service({"port": 80, "targetPort": "99999999999"}), "targetPort: '99999999999' is neither a port between 1"),
+        (service({"port": 80, "targetPort": "70000"}), "targetPort: '70000' is neither a port between 1"),
+        (service({"port": 80, "targetPort": "0"}), "targetPort: '0' is neither"),
+        (service({"port": 80, "targetPort": "٣"}), "targetPort: '٣' is neither"),
+        (service({"port": 80, "targetPort": ""}), "targetPort: '' is neither"),
+        (service({"port": 80, "targetPort": "sixteen-letters-"}), "targetPort: 'sixteen-letters-' is neither"),
+        (service({"port": 80, "targetPort": "a--b"}), "targetPort: 'a--b' is neither"),
+        (service({"port": 80, "targetPort": 70000}), "spec.ports[0].targetPort: Expected `int` <= 65535"),
         (service(clusterIP="10.0.0"), "document 1: spec.clusterIP: '10.0.0' is no IP address"),
         (pod(ip="fe80::1%eth0"), "document 1: status.podIP: 'fe80::1%eth0' is no IP address"),
         (slice_of({"addresses": ["x"]}), "document 1: endpoints[0].addresses[0]: 'x' is no IP address"),
@@ -56,6 +65,8 @@ def test_a_date_is_a_text() -> None:
         ("{apiVersion: v1, kind: Pod}", "document 1: Object missing required field `metadata`"),
         (mesh_config({"certificate": {"serviceCertValidityDuration": "1 day"}}), "spec.certificate.serviceCert"),
         (mesh_config({"certificate": {"serviceCertValidityDuration": "0s"}}), "'0s' is no duration above 0"),
+        (mesh_config({"certificate": {"serviceCertValidityDuration": "4.9s"}}), "'4.9s' is below 5s"),
+        (mesh_config({"certificate": {"serviceCertValidityDuration": "1ns"}}), "'1ns' is below 5s"),
         (mesh_config({"sidecar": {"maxDataPlaneConnections": -1}}), "spec.sidecar.maxDataPlaneConnections: Expected"),
         (mesh_config({"observability": {"osmLogLevel": "loud"}}), "spec.observability.osmLogLevel: Invalid enum value"),
         (mesh_config({"traffic": {"enableEgress": "true"}}), "spec.traffic.enableEgress: Expected `bool | null`"),
@@ -104,3 +115,12 @@ def test_depth_does_not_end_the_process(text: str) -> None:
 @pytest.mark.timeout(5)
 def test_deep_json_does_not_end_the_process() -> None:
     assert complaint("[" * 100_000 + "]" * 100_000, "x.json") == "document 1: nested too deep"
+
+
+@pytest.mark.parametrize("target", ["1", "65535", "web", "fifteen-letters", "8a"])
+def test_a_target_port_is_a_number_or_a_name(target: str) -> None:
+    assert len(objects(service({"port": 80, "targetPort": target}))) == 1
+
+
+def test_a_certificate_may_live_for_five_seconds() -> None:
+    assert len(objects(mesh_config({"certificate": {"serviceCertValidityDuration": "5s"}}))) == 1

@@ -42,6 +42,28 @@ def test_a_pod_with_a_uuid_is_a_proxy() -> None:
     assert (proxy.pod, proxy.identity, proxy.address) == ("shop-0", Identity("shop", "seller"), "10.42.0.1")
 
 
+def test_a_pod_elsewhere_with_the_same_uuid_shuts_nobody_out() -> None:
+    def other(text: str) -> str:
+        return text.replace('"namespace": "shop"', '"namespace": "aaa"')
+
+    found = mesh_of(namespace(), namespace("aaa"), pod(), other(pod(ip="10.42.0.2")))
+    uuid = "00000000-0000-0000-0000-000000000000"
+    assert found.has_proxy(uuid, identity=Identity("shop", "seller"))
+    assert found.has_proxy(uuid, identity=Identity("aaa", "seller"))
+    assert not found.has_proxy(uuid, identity=Identity("aaa", "default"))
+    assert len(found.proxies) == 2
+
+
+@pytest.mark.parametrize(
+    "account", ["6f2f2c3e-0d4b-4b3c-9d8f-0a1b2c3d4e5f.canary.foo", "osm-controller.osm-system", "osm-injector.a"]
+)
+def test_an_account_whose_principal_can_be_taken_for_another_name_is_left_out(account: str) -> None:
+    found = mesh_of(namespace(), service(), pod(), document("ServiceAccount", account), pod("shop-1", account=account))
+    assert found.identities == {Identity("shop", "seller")} == set(found.services[0].identities)
+    assert [proxy.pod for proxy in found.proxies.values()] == ["shop-0"]
+    assert found.refused == {Identity("shop", account)}
+
+
 def test_a_pod_that_has_ended_is_no_proxy() -> None:
     assert not mesh_of(namespace(), pod(phase="Succeeded")).proxies
 

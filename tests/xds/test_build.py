@@ -116,6 +116,18 @@ def test_no_two_chains_of_a_listener_are_for_the_same_calls(of: Mesh, whose: Ide
         assert len(matches) == len(set(matches))
 
 
+def test_a_mesh_that_failed_for_one_identity_fails_for_the_next() -> None:
+    builder = SnapshotBuilder("cluster.local")
+    before, third = mesh(service()), identity("third")
+    good = builder.build(before, BUYER, secrets=SECRETS)
+    unfit = ServicePort(81, 14001, Protocol.HTTP, (Endpoint("10.42.0.11", 2**40),))
+    broken = mesh(replace(service(), ports=(*service().ports, unfit)))
+    for whose in (BUYER, third):
+        with pytest.raises(ValueError, match="out of range"):
+            builder.build(broken, whose, secrets=SECRETS)
+    assert versions(builder.build(before, BUYER, secrets=SECRETS)) == versions(good)
+
+
 @given(MESHES, MESHES, _IDENTITIES)
 def test_what_is_kept_changes_nothing(before: Mesh, after: Mesh, whose: Identity) -> None:
     builder = SnapshotBuilder("cluster.local")

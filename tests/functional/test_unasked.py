@@ -1,0 +1,55 @@
+"""The judge asks by itself what nobody asks: a fault that only a dial can see is told everywhere."""
+
+import asyncio
+import contextlib
+import subprocess
+import time
+
+import msgspec
+import pytest
+
+from osm_probes.health.briefing import CONTROLLER
+from osm_probes.health.lifecycle import Phase
+from osm_probes.health.pulse import Pulse
+from osm_probes.health.stacks import StackFile
+from osm_probes.probes.child import Estate
+from osm_probes.probes.keeper import JudgeKeeper
+from osm_probes.probes.listen import listen
+from tests.ads.small import small_ads
+from tests.functional.test_grpc_health import NOT_SERVING, SERVING, Watch
+from tests.probes.test_metrics import samples
+
+
+async def test_a_fault_that_nobody_asks_about_is_in_watch_metrics_and_log_within_6_s(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    pulse, stacks = Pulse.create(), StackFile.create()
+    pulse.show(Phase.SERVING, has_served=True)
+    briefing = msgspec.structs.replace(CONTROLLER, ready=("ads",), heartbeat_limit=60.0)
+    with contextlib.ExitStack() as opened:
+        http, grpc = (opened.enter_context(listen(0)) for _ in range(2))
+        keeper = opened.enter_context(JudgeKeeper(Estate(http, pulse, stacks, grpc), briefing=briefing))
+
+        def metrics() -> dict[str, float]:
+            url = f"http://127.0.0.1:{http.getsockname()[1]}/metrics"
+            text = subprocess.run(["curl", "-s", url], capture_output=True, text=True, timeout=10, check=True).stdout
+            return samples(text)
+
+        async with small_ads() as canary:
+            keeper.tell(msgspec.structs.replace(briefing, ads=canary))
+            watch = await asyncio.to_thread(Watch, grpc.getsockname()[1], "")
+            opened.callback(watch.close)
+            said = b""
+            while said != SERVING:
+                _, said = await asyncio.to_thread(watch.said.get, timeout=7)
+        gone_at = time.monotonic()
+        told_at, said = await asyncio.to_thread(watch.said.get, timeout=8)
+        assert (said, told_at - gone_at < 6) == (NOT_SERVING, True)
+        found = await asyncio.to_thread(metrics)
+        assert found["osm_health_check,ads,ready"] == 0
+        assert found["osm_health_transitions_total,ready"] >= 1
+        assert found["osm_health_check_duration_seconds_count,ads"] >= 2
+    log = capfd.readouterr().err
+    assert '"message":"a probe fell","probe":"ready","check":"ads"' in log
+    stacks.close()
+    pulse.close()

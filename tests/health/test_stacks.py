@@ -1,0 +1,23 @@
+import os
+
+from osm_probes.health.stacks import REQUEST, StackFile
+
+
+def test_a_program_writes_its_stacks_when_it_is_asked_and_anew_after_they_were_cleared() -> None:
+    stacks = StackFile.create()
+    for _ in range(2):
+        os.kill(os.getpid(), REQUEST)
+        text = stacks.read(limit=65536)
+        assert text.count("test_a_program_writes_its_stacks") == 1
+        assert "\0" not in text  # no hole where the first ones were
+        assert stacks.size == len(text.encode())
+        stacks.clear()
+    assert stacks.read(limit=65536) == ""
+    stacks.close()
+
+
+def test_no_more_is_read_than_the_limit() -> None:
+    stacks = StackFile.create()
+    os.write(stacks.descriptor, b"x" * 100_000)
+    assert len(stacks.read(limit=65536)) == 65536
+    stacks.close()
