@@ -5,10 +5,10 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test coverage check format locks stubs clean .venv
+.PHONY: help run demo test faults faults-quick coverage check format locks stubs clean .venv
 
 help: ## what each target does
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: .venv ## controller and injector on the example mesh, until Ctrl-C
 	@exec $(BIN)/python tools/run.py
@@ -20,6 +20,12 @@ demo: .venv ## the same with two real Envoys and requests between them (root)
 test: .venv ## all tests
 	@$(BIN)/python tools/envoy_binary.py >/dev/null || true
 	@$(BIN)/pytest -q
+
+faults: .venv ## every fault there is, and whether the probes told the truth: docs/truth-table.md (root)
+	@exec $(BIN)/python -m tests.faults
+
+faults-quick: .venv ## the same in ten minutes: heartbeat limit 3 s, a tenth of the clients
+	@exec $(BIN)/python -m tests.faults --quick
 
 coverage: .venv ## all tests, and the branches that none takes
 	@$(BIN)/pytest -q --cov --cov-report=term-missing:skip-covered
