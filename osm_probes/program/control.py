@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from osm_probes.ads import canary_resource
 from osm_probes.ads.errors import NotAdmittedError
@@ -14,6 +14,7 @@ from osm_probes.ads.limits import Limits
 from osm_probes.ads.listen import Door
 from osm_probes.ads.server import AdsServer
 from osm_probes.configuration.controller import ControllerConfiguration
+from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import beside
 from osm_probes.health.briefing import AdsCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
@@ -92,8 +93,8 @@ class Control:
             self._ads.serving(),
             beside(
                 mesh=self._follow_mesh(),
-                manifests=self._follow_manifests(),
-                builds=self._follow_builds(),
+                manifests=self._tell_of(self._source.problem),
+                builds=self._tell_of(self._publisher.failing),
                 certificates=self._follow_certificates(),
             ),
         ):
@@ -119,12 +120,9 @@ class Control:
                 wallet.change_validity(timedelta(seconds=settings.certificate_validity))
             self._tell()
 
-    async def _follow_builds(self) -> None:
-        async for _ in self._publisher.failing.values():
-            self._tell()
-
-    async def _follow_manifests(self) -> None:
-        async for _ in self._source.problem.values():
+    async def _tell_of(self, latest: Latest[Any]) -> None:
+        """Tell the judge anew whenever this changes."""
+        async for _ in latest.values():
             self._tell()
 
     async def _follow_certificates(self) -> None:
