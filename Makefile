@@ -56,13 +56,16 @@ clean: ## remove what make made
 
 .venv: .venv/.made
 
+# The locks are whole, so pip resolves nothing: with a newer release of a package that another asks for with an extra,
+# older pips look past the lock and fail. `pip check` says whether they are whole.
 .venv/.made: requirements/dev.lock requirements/build.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is not Python 3.11 or newer: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
 	@echo "Installing requirements/dev.lock into .venv (once; a minute or so)"
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv .venv
-	@$(PIP) --require-hashes --only-binary=:all: -r requirements/dev.lock -r requirements/build.lock
+	@$(PIP) --require-hashes --no-deps --only-binary=:all: -r requirements/dev.lock -r requirements/build.lock
 	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
+	@$(BIN)/pip --disable-pip-version-check check --quiet
 	@touch $@
 
 .cache/stubs/.made: requirements/dev.lock tools/protostubs.py | .venv
