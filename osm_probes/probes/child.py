@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from os import getpid
+from pathlib import Path
 from typing import Final
 
 from osm_probes.foundation.errors import OsmError
@@ -69,6 +70,11 @@ class JudgeProcess:
         """Readable when the judge has said something or has ended."""
         return self._pair.fileno()
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is late, not stuck."""
+        return waits_for_machine(self._process.pid)
+
     def say(self, message: ToJudge) -> None:
         """Tell it something. Raises JudgeGoneError."""
         try:
@@ -99,3 +105,13 @@ class JudgeProcess:
     def _gone(self, error: Exception) -> JudgeGoneError:
         status = self._process.poll()
         return JudgeGoneError(f"exit status {status}" if status is not None else f"it does not listen: {error}")
+
+
+def waits_for_machine(pid: int) -> bool:
+    """Whether a process would go on at once if it were given a processor, or its disk answered."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    # proc_pid_stat(5): behind the command's name, which may hold anything.
+    return status.rpartition(b")")[2].split()[0] in {b"R", b"D"}

@@ -19,6 +19,8 @@ _SPARE: Final = 8  # descriptors: what a spawn needs, and a few that others may 
 _POLL: Final = 0.5
 _FIRST_BEAT: Final = 10.0  # a new judge's imports, on a machine that is short of processor time
 _SILENCE: Final = 2.0
+# Under a CPU quota a judge that is silent may be next in the queue: a new one would need many times what it needs.
+_STARVED: Final = 10.0
 _SHORT_LIFE: Final = 1.0
 _PAUSE: Final = 0.5
 
@@ -26,8 +28,8 @@ _PAUSE: Final = 0.5
 class JudgeKeeper:
     """Keeps one judge beside this program: from `start()` to `stop()`, or in a `with`.
 
-    A judge that dies is replaced at once, one that is silent for 2 s is killed and replaced; each gets the newest
-    briefing. If this process dies in whatever way, the judge goes with it.
+    A judge that dies is replaced at once, one that is silent for 2 s is killed and replaced, or for 12 s where all it
+    lacks is a processor; each gets the newest briefing. If this process dies in whatever way, the judge goes with it.
 
     `metrics` (the program's own text) and `transitions` may be set at any time; the keeper's thread calls them, so they
     must be quick and safe beside the event loop. No event loop and no heavy import is needed: start it first, stop it
@@ -122,8 +124,8 @@ class JudgeKeeper:
                 for message in judge.hear():
                     self._answer(message, judge=judge)
                 due = time.monotonic() + _SILENCE
-            elif time.monotonic() > due:
-                raise JudgeGoneError(f"silent for {_SILENCE:g} s")
+            elif (late := time.monotonic() - due) > 0 and (late > _STARVED or not judge.waits):
+                raise JudgeGoneError(f"silent for {_SILENCE + late:.1f} s")
 
     def _answer(self, message: ToProgram, *, judge: JudgeProcess) -> None:
         try:
