@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ from osm_probes.sources.objects import (
     ServiceObject,
     Validity,
 )
+
+T = TypeVar("T", bound=MeshObject)
 
 
 class ManifestError(OsmError):
@@ -70,13 +72,13 @@ def _objects(document: object, *, at: str) -> Iterator[MeshObject]:
     if wanted is None or document.get("addressType") == "FQDN":
         logger("sources").debug("a manifest is of no concern", kind=kind, group=group)
         return
-    yield _convert(document, wanted, at=at)
+    yield convert(document, wanted, at=at)
 
 
-def _convert(document: dict[str, Any], wanted: type[MeshObject], *, at: str) -> MeshObject:
+def convert(document: dict[str, Any], wanted: type[T], *, at: str = "") -> T:
+    """A document without nulls -> the typed object. Raises ManifestError, naming the field below `at`."""
     try:
-        # mypy cannot bind a union of types to one type variable.
-        return msgspec.convert(document, wanted, dec_hook=_decode)  # type: ignore[no-any-return, unused-ignore]
+        return msgspec.convert(document, wanted, dec_hook=decode_part)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$")
         where = _below(at, path.rstrip("`").lstrip("."))
@@ -87,7 +89,8 @@ def _below(at: str, name: str) -> str:
     return f"{at}.{name}" if at and name else at or name
 
 
-def _decode(wanted: type, value: object) -> object:
+def decode_part(wanted: type, value: object) -> object:
+    """What msgspec asks for parts whose types are ours. Raises ValueError."""
     if not isinstance(value, str):
         # msgspec adds the field's path to this type of error alone.
         raise ValueError(f"Expected `str`, got `{type(value).__name__}`")  # noqa: TRY004

@@ -36,7 +36,7 @@ def read_objects(path: Path, content: bytes) -> tuple[MeshObject, ...]:
             document = next(documents, _END)
             if document is _END:
                 break
-            plain = _Plain().clean(document)
+            plain = without_nulls(document)
             if plain is not None:
                 found += objects_from_manifest(plain)
         except (ManifestError, yaml.YAMLError, msgspec.DecodeError, ValueError) as error:
@@ -65,6 +65,11 @@ def _is_deep(content: bytes) -> bool:
             if depth > _DEEPEST:
                 return True
     return False
+
+
+def without_nulls(document: object) -> object:
+    """The document without nulls: unset, as Kubernetes has it. Raises ManifestError if aliases make it huge."""
+    return _Plain().clean(document)
 
 
 class _Plain:

@@ -59,9 +59,9 @@ class _World:
 def mesh_from_objects(objects: Iterable[MeshObject], *, mesh_name: str) -> Mesh:
     """The mesh that these objects are, whatever their order.
 
-    Namespaces count that carry the label openservicemesh.io/monitored-by=<mesh name>, and all that is in them;
-    proxies are their pods with a uuid in the label osm-proxy-uuid (of two with one uuid and one service account the
-    first by name). Misleading service accounts and their pods are left out, and named in `refused`.
+    Namespaces count that carry the label openservicemesh.io/monitored-by=<mesh name>, and all that is in them, but for
+    pods without the label osm-proxy-uuid; proxies are those whose label is a uuid (of two with one uuid and one
+    service account the first by name). Misleading service accounts and their pods are left out, and named in `refused`.
     """
     world = _world(sorted(objects, key=_place), mesh_name=mesh_name)
     proxies = sorted(_proxies(world), key=lambda proxy: (proxy.uuid, proxy.identity))
@@ -108,8 +108,9 @@ def _settle_in(each: MeshObject, world: _World) -> None:
             world.endpoints[place] = each
         case ServiceAccount():
             world.identities.add(Identity(*place))
-        # A finished pod's address may be another's by now.
-        case Pod() if each.status.phase not in {"Succeeded", "Failed"}:
+        # A pod without a sidecar is no part of the mesh, though a service may have it among its endpoints; a finished
+        # pod's address may be another's by now.
+        case Pod() if PROXY_UUID in each.metadata.labels and each.status.phase not in {"Succeeded", "Failed"}:
             world.pods[place] = each
             world.pods_of[place[0]].append(each)
             world.identities.add(_identity(each))

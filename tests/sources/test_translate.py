@@ -68,9 +68,9 @@ def test_a_pod_that_has_ended_is_no_proxy() -> None:
     assert not mesh_of(namespace(), pod(phase="Succeeded")).proxies
 
 
-def test_accounts_of_pods_and_service_accounts_are_identities() -> None:
+def test_accounts_of_proxies_and_service_accounts_are_identities_those_of_bare_pods_are_not() -> None:
     found = mesh_of(namespace(), document("ServiceAccount", "a.b"), pod(), document("Pod", "bare")).identities
-    assert found == {Identity("shop", "a.b"), Identity("shop", "seller"), Identity("shop", "default")}
+    assert found == {Identity("shop", "a.b"), Identity("shop", "seller")}
 
 
 @pytest.mark.parametrize(

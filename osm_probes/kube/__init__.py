@@ -1,0 +1,1 @@
+"""The Kubernetes API: how objects are read, watched and written; the only home of its client."""

@@ -1,0 +1,46 @@
+"""Kinds of objects, and the paths where the Kubernetes API has them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind as the API serves it. `plural` is its name in paths and in permissions; group "" is the core's.
+
+    optional: defined by a CRD that may be missing, come and go.
+    """
+
+    group: str
+    version: str
+    plural: str
+    name: str
+    optional: bool = False
+
+    @property
+    def api_version(self) -> str:
+        """What manifests have in apiVersion."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, *, namespace: str = "", name: str = "") -> str:
+        """The path of one object, or of all in a namespace, or everywhere."""
+        parts = ["apis" if self.group else "api", self.api_version]
+        parts += ["namespaces", namespace] if namespace else []
+        return "/" + "/".join([*parts, self.plural, *([name] if name else [])])
+
+    def __str__(self) -> str:
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+NAMESPACES: Final = Kind("", "v1", "namespaces", "Namespace")
+PODS: Final = Kind("", "v1", "pods", "Pod")
+SERVICES: Final = Kind("", "v1", "services", "Service")
+SERVICE_ACCOUNTS: Final = Kind("", "v1", "serviceaccounts", "ServiceAccount")
+SECRETS: Final = Kind("", "v1", "secrets", "Secret")
+EVENTS: Final = Kind("", "v1", "events", "Event")
+ENDPOINT_SLICES: Final = Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+LEASES: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
+WEBHOOKS: Final = Kind(
+    "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration"
+)
+MESH_CONFIGS: Final = Kind("config.openservicemesh.io", "v1alpha2", "meshconfigs", "MeshConfig", optional=True)

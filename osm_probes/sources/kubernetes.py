@@ -1,0 +1,118 @@
+"""A cluster's objects -> Mesh, watched: the outside world of a control plane in Kubernetes."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.logs import logger
+from osm_probes.foundation.settle import settle
+from osm_probes.foundation.tasks import beside
+from osm_probes.kube.client import KubernetesClient
+from osm_probes.kube.informer import Informer, Observer, unobserved
+from osm_probes.kube.kind import (
+    ENDPOINT_SLICES,
+    MESH_CONFIGS,
+    NAMESPACES,
+    PODS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+)
+from osm_probes.kube.wanted import Wanted
+from osm_probes.mesh.identity import Identity
+from osm_probes.mesh.mesh import Mesh
+from osm_probes.sources.objects import (
+    EndpointSlice,
+    MeshConfig,
+    MeshObject,
+    Namespace,
+    Pod,
+    ServiceAccount,
+    ServiceObject,
+)
+from osm_probes.sources.stored import decoder_of
+from osm_probes.sources.translate import MONITORED_BY, PROXY_UUID, SERVICE_NAME, mesh_from_objects
+
+_QUIET: Final = 0.01
+_SETTLED_AT_LAST: Final = 0.1
+
+
+class KubernetesSource:
+    """The mesh that a cluster's objects say.
+
+    `mesh` is None until the first list of every kind is complete, and stays what it was whatever becomes of the API
+    server. `problem` says what cannot be watched now, or which object cannot be used; "" if all is well.
+    """
+
+    def __init__(
+        self,
+        client: KubernetesClient,
+        *,
+        mesh_name: str,
+        osm_namespace: str,
+        config_name: str,
+        observe: Observer = unobserved,
+    ) -> None:
+        self.mesh: Latest[Mesh | None] = Latest(None)
+        self.problem: Latest[str] = Latest("")
+        self._mesh_name = mesh_name
+        self._changes: Latest[int] = Latest(0)
+        self._refused: frozenset[Identity] = frozenset()
+        kinds: dict[Wanted, type[MeshObject]] = {
+            Wanted(NAMESPACES, labels=f"{MONITORED_BY}={mesh_name}"): Namespace,
+            Wanted(SERVICES): ServiceObject,
+            Wanted(SERVICE_ACCOUNTS): ServiceAccount,
+            Wanted(ENDPOINT_SLICES, labels=SERVICE_NAME): EndpointSlice,
+            Wanted(PODS, labels=PROXY_UUID): Pod,
+            Wanted(MESH_CONFIGS, namespace=osm_namespace, fields=f"metadata.name={config_name}"): MeshConfig,
+        }
+        self._informers: list[Informer[Any]] = [
+            Informer(client, wanted, decode=decoder_of(kind), notify=self._note, observe=observe)
+            for wanted, kind in kinds.items()
+        ]
+
+    def ages(self) -> Mapping[str, float]:
+        """Seconds since the API server last said something, by the plural of the kind. From any thread."""
+        return {each.wanted.kind.plural: each.age for each in self._informers}
+
+    async def run(self) -> None:
+        """Watch the cluster without an end."""
+        watches = {each.wanted.kind.plural: each.run() for each in self._informers}
+        async with beside(**watches):
+            seen = self._changes.version
+            while True:
+                seen = await settle(self._changes, seen, quiet=_QUIET, at_most=_SETTLED_AT_LAST)
+                await self._translate()
+
+    def _note(self) -> None:
+        self._changes.set(self._changes.value + 1)
+
+    async def _translate(self) -> None:
+        waiting = [each.wanted.kind.plural for each in self._informers if not each.synced]
+        problem = self._trouble() or (f"not listed yet: {', '.join(waiting)}" if waiting else "")
+        if not waiting:
+            objects = [each for informer in self._informers for each in informer.objects.values()]
+            try:
+                # In a thread: it takes a while for thousands of pods, and streams must not wait.
+                mesh = await asyncio.to_thread(mesh_from_objects, objects, mesh_name=self._mesh_name)
+            except Exception as error:  # the boundary of what others wrote: it must not end the program
+                problem = f"the objects make no mesh: {type(error).__name__}: {error}"
+                logger("sources").error("the objects make no mesh: the last good one stays", error=problem)
+            else:
+                self._tell_refused(mesh)
+                self.mesh.set(mesh)
+        self.problem.set(problem)
+
+    def _trouble(self) -> str:
+        """The first of what is wrong, and how many more there are."""
+        wrong = [each.trouble for each in self._informers if each.trouble]
+        wrong += [error for each in self._informers for error in each.errors.values()]
+        return f"{wrong[0]}{f' (and {len(wrong) - 1} more)' if len(wrong) > 1 else ''}" if wrong else ""
+
+    def _tell_refused(self, mesh: Mesh) -> None:
+        for identity in sorted(mesh.refused - self._refused):
+            logger("sources").error(
+                "a service account is left out of the mesh: its certificate's name could be taken for another's",
+                service_account=str(identity),
+            )
+        self._refused = mesh.refused
