@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -182,3 +183,13 @@ def test_a_new_judge_of_a_program_that_hangs_does_not_excuse_it() -> None:
     pulse.show(Phase.SERVING, has_served=True)
     clock.sleep(600)
     assert not Bench(pulse, briefing=WELL, dials=DIALS, clock=clock).alive().healthy
+
+
+async def test_what_is_told_while_a_dial_lasts_counts_in_its_answer() -> None:
+    async def told_meanwhile() -> None:
+        await asyncio.sleep(0)
+        asked.brief(WELL)
+
+    unread = msgspec.structs.replace(WELL, told={"mesh": "the mesh has not been read yet", "capacity": ""})
+    asked = bench(unread, dials={"ads": told_meanwhile})
+    assert (await asked.ready()).healthy
