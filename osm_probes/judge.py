@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from osm_probes.admission.canary import ask_bundle, ask_certificate, ask_review
 from osm_probes.ads.canary import ask_ads
-from osm_probes.foundation.logs import configure_logs
+from osm_probes.foundation.logs import LogWriter, configure_logs
 from osm_probes.foundation.tasks import beside
 from osm_probes.health.briefing import AdsCanary, Briefing, WebhookCanary
 from osm_probes.health.checks import Question, UnhealthyError, coalesced
@@ -52,7 +52,7 @@ def main() -> None:
     writer = configure_logs(sys.argv[1], component="judge")
     listeners = [socket.socket(fileno=descriptor) for descriptor in (http, *grpc)]
     estate = Estate(listeners[0], Pulse(pulse), StackFile(stacks), *listeners[1:])
-    asyncio.run(_judge(estate, program=program, pair=socket.socket(fileno=pair)))
+    asyncio.run(_judge(estate, program=program, pair=socket.socket(fileno=pair), writer=writer))
     writer.flush(within=0.2)
 
 
@@ -63,7 +63,7 @@ def _follow(program: int) -> None:
         sys.exit(1)
 
 
-async def _judge(estate: Estate, *, program: int, pair: socket.socket) -> None:
+async def _judge(estate: Estate, *, program: int, pair: socket.socket, writer: LogWriter) -> None:
     link = await ProgramLink.over(pair)
     if (briefing := await link.first()) is None:
         return
@@ -80,6 +80,10 @@ async def _judge(estate: Estate, *, program: int, pair: socket.socket) -> None:
         record.note(ruling)
         verdicts.note(ruling)
 
+    def brief(newest: Briefing) -> None:
+        writer.level = newest.log_level
+        bench.brief(newest)
+
     bench = Bench(estate.pulse, briefing=briefing, dials=dials(lambda: bench.briefing), observe=observe)
     probes = Probes(bench, record=record, metrics=metrics, program_metrics=link.metrics)
     health = GrpcHealth(bench, verdicts, answered=metrics.answered)
@@ -90,7 +94,7 @@ async def _judge(estate: Estate, *, program: int, pair: socket.socket) -> None:
         health.serving(estate.grpc) if estate.grpc else contextlib.nullcontext(),
         beside(beat=_beat(bench, link), ask=_ask(bench), hang=hang.run()),
     ):
-        await link.hear(bench.brief)
+        await link.hear(brief)
 
 
 def _room(own: int) -> int:

@@ -111,6 +111,10 @@ class AdsServer:
         """Whether one more proxy would be refused."""
         return self._streams.full()
 
+    async def recheck(self) -> None:
+        """End the streams of proxies that the mesh does not know any more; call it when the mesh has changed."""
+        await self._streams.recheck(self._house.gate.known)
+
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncGenerator["AdsServer", None]:
         """Listen and serve while the block lasts; at its end drain what is still there.

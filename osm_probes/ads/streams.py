@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from osm_probes.ads.errors import CapacityError, DrainingError
+from osm_probes.ads.errors import CapacityError, DrainingError, NotAdmittedError
 from osm_probes.ads.facts import ConnectedProxy, Event, Observer, Rejection
+from osm_probes.ads.identify import Admit
 from osm_probes.foundation.logs import logger
 from osm_probes.mesh.identity import CANARY, ProxyName
 from osm_probes.snapshot.cache import SnapshotCache
@@ -141,6 +142,14 @@ class Streams:
             seen = await self._cache.published.after(seen)
             self.observe(Event.BROADCAST)
             async for member in _in_batches([each for each in self._members.values() if each.behind]):
+                member.wake()
+
+    async def recheck(self, admit: Admit) -> None:
+        """Wake the streams of proxies that are no longer of the mesh, so that they end: their certificates live on."""
+        async for member in _in_batches(list(self._members.values())):
+            try:
+                admit(member.name)
+            except NotAdmittedError:
                 member.wake()
 
     async def end_all(self) -> None:

@@ -48,11 +48,13 @@ def logger(component: str) -> FilteringBoundLogger:
 class LogWriter:
     """Writes lines to stderr from a thread of its own: a blocked stderr never blocks the program.
 
-    The queue is bounded; what does not fit is dropped and counted in `dropped`.
+    The queue is bounded; what does not fit is dropped and counted in `dropped`. `level`, a name of LEVELS, is what
+    lines are written from; it may be changed at any time.
     """
 
     def __init__(self, descriptor: int = 2) -> None:
         self.dropped = 0
+        self.level = "info"
         self._descriptor = descriptor
         self._queue: queue.Queue[bytes] = queue.Queue(_QUEUE_LIMIT)
         self._thread = threading.Thread(target=self._write, name="log-writer", daemon=True)
@@ -105,11 +107,11 @@ def configure_logs(
     """
     writer = writer or LogWriter()
     line = _HumanLine if environment.get("OSM_HUMAN_DEBUG_LOG") == "true" else _Line
-    weight = LEVELS[level]
+    writer.level = level
 
     def judge(_logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         name = _NAMES.get(method, method)
-        if LEVELS[name] < weight:
+        if LEVELS[name] < LEVELS[writer.level]:
             raise structlog.DropEvent
         event["level"] = name
         return event

@@ -50,7 +50,7 @@ class Briefing(Struct, frozen=True, kw_only=True, tag=True):
     expiries: when each certificate in use ends, by kind (root, ads, canary, webhook; aware times): judged against the
     clock when asked.
     warnings: what a person should know and no verdict rests on, such as one proxy that cannot be configured.
-    Limits are in seconds.
+    log_level: what the judge writes from, a name of LEVELS. Limits are in seconds.
     """
 
     alive: str
@@ -64,6 +64,7 @@ class Briefing(Struct, frozen=True, kw_only=True, tag=True):
     webhook: WebhookCanary | None = None
     heartbeat_limit: float = 15.0
     canary_limit: float = 3.0
+    log_level: str = "info"
 
 
 CONTROLLER = Briefing(

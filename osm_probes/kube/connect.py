@@ -10,25 +10,31 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.exceptions import ConfigError
 
+from osm_probes import __version__
 from osm_probes.kube.client import CONNECT_WITHIN, REQUEST_WITHIN, KubernetesClient
 from osm_probes.kube.errors import UnusableKubeconfigError
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-def connect(kubeconfig: str = "", *, context: str | None = None) -> KubernetesClient:
+def connect(kubeconfig: str = "", *, agent: str = "osm", context: str | None = None) -> KubernetesClient:
     """A client of the cluster that the file names, or "" of the one whose pod this is.
 
-    Nothing is asked yet; a token that the kubelet renews is read again. Raises UnusableKubeconfigError.
+    `agent` is what the API server's log calls it. Nothing is asked yet; a token that the kubelet renews is read again.
+    Raises UnusableKubeconfigError.
     """
-    where = f"--kubeconfig {kubeconfig}" if kubeconfig else "no --kubeconfig, and not in a cluster"
+    where = (
+        f"--kubeconfig {kubeconfig}"
+        if kubeconfig
+        else "no --kubeconfig (or, on one machine, --mesh-dir) is given, and this is no pod with a service account"
+    )
     try:
         config = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_service_account(SERVICE_ACCOUNT)
         chosen = config.get(context)
         if chosen is None:
             raise ConfigError("no context")
         timeout = httpx2.Timeout(REQUEST_WITHIN, connect=CONNECT_WITHIN)
-        return KubernetesClient(AsyncClient(chosen, ConnectionParams(timeout=timeout)))
+        http = AsyncClient(chosen, ConnectionParams(timeout=timeout))
     except KeyError as error:
         raise UnusableKubeconfigError(f"{where}: {error} is missing") from error
     except (
@@ -41,3 +47,5 @@ def connect(kubeconfig: str = "", *, context: str | None = None) -> KubernetesCl
         AttributeError,
     ) as error:
         raise UnusableKubeconfigError(f"{where}: {' '.join(str(error).split())}") from error
+    http.headers["User-Agent"] = f"{agent}/{__version__}"
+    return KubernetesClient(http)

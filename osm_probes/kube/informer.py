@@ -89,7 +89,6 @@ class Informer(Generic[T]):
         self._observe = observe
         self._clock = clock
         self._heard_at = clock()
-        self._fell_at: float | None = None
         self._pace = Pace()
         self._state: _State[T] = _State()
 
@@ -230,10 +229,6 @@ class Informer(Generic[T]):
 
     def _heard(self, *, changed: bool) -> None:
         self._heard_at = self._clock()
-        if self._fell_at is not None:
-            lasted = round(self._clock() - self._fell_at, 1)
-            logger("kubernetes").info("the API server answers again", kind=str(self.wanted.kind), after=lasted)
-            self._fell_at = None
         if changed or self.trouble:
             self.trouble = ""
             self._notify()
@@ -249,11 +244,6 @@ class Informer(Generic[T]):
     async def _fail(self, error: KubernetesError) -> None:
         self._observe(self.wanted.kind.plural, "failed")
         hint = f"; its user must be allowed to {self.wanted.permission}" if isinstance(error, ForbiddenError) else ""
-        if self._fell_at is None:
-            self._fell_at = self._clock()
-            logger("kubernetes").warning(
-                "the API server cannot be asked", kind=str(self.wanted.kind), error=f"{error}{hint}"
-            )
         self.trouble = f"{self.wanted.kind.plural} cannot be watched: {error}{hint}"
         self._notify()
         await asyncio.sleep(self._pace.pause(at_least=error.retry_after if isinstance(error, BusyError) else 0.0))

@@ -4,6 +4,7 @@ Upstream's counters end in `_count`, which a Counter cannot: they are gauges her
 and identity are left out: they grow without bound in a large mesh.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -30,10 +31,29 @@ class ProgramMetrics:
             registry=self.registry,
         )
         self.issued = Gauge("osm_cert_issued_count", "Certificates issued since the start", registry=self.registry)
+        self.watch_ages: Callable[[], Mapping[str, float]] = dict
+        self._watch_age = Gauge(
+            "osm_kubernetes_watch_age_seconds",
+            "Seconds since the API server last said something about a kind of objects; up to 60 where nothing changes",
+            ["kind"],
+            registry=self.registry,
+        )
+        self._api_events = Gauge(
+            "osm_k8s_api_event_count",
+            "What watches of the API server brought, by kind: added, modified, deleted, listed, failed",
+            ["kind", "type"],
+            registry=self.registry,
+        )
 
     def text(self) -> str:
         """All families in Prometheus' text format."""
+        for kind, age in self.watch_ages().items():
+            self._watch_age.labels(kind).set(age)
         return generate_latest(self.registry).decode()
+
+    def watched(self, kind: str, event: str, /) -> None:
+        """Count what a watch of the Kubernetes API brought."""
+        self._api_events.labels(kind, event).inc()
 
 
 class ControllerMetrics(ProgramMetrics):

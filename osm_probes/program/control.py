@@ -4,7 +4,8 @@ import asyncio
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 from osm_probes.ads import canary_resource
 from osm_probes.ads.errors import NotAdmittedError
@@ -18,16 +19,20 @@ from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import beside
 from osm_probes.health.briefing import AdsCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
+from osm_probes.kube.client import KubernetesClient
 from osm_probes.mesh.identity import CANARY, Identity, ProxyName
+from osm_probes.mesh.mesh import Mesh
 from osm_probes.mesh.settings import Settings
 from osm_probes.pki.certificate import Certificate
 from osm_probes.pki.wallet import Wallet
 from osm_probes.probes.program_metrics import ControllerMetrics
 from osm_probes.program.capacity import capacity, streams_at_most
 from osm_probes.program.frame import Frame
-from osm_probes.program.standalone import World, standalone_world
+from osm_probes.program.world import World, found_world
 from osm_probes.publisher import Publisher
 from osm_probes.snapshot.cache import SnapshotCache
+from osm_probes.sources.file import FolderSource
+from osm_probes.sources.kubernetes import KubernetesSource
 from osm_probes.xds.build import SnapshotBuilder
 from osm_probes.xds.names import controller_name
 
@@ -37,8 +42,18 @@ _LAST_STEPS: Final = 2.0
 
 async def serve_control(configuration: ControllerConfiguration, frame: Frame) -> None:
     """Serve until a stop is asked for, then drain. Raises OsmError where it cannot start."""
-    world = await standalone_world(configuration.shared)
-    await Control(configuration, frame, world=world).run()
+    async with found_world(configuration.shared, agent="osm-controller", waiting=frame.warn) as world:
+        await Control(configuration, frame, world=world).run()
+
+
+class MeshSource(Protocol):
+    """Where the mesh is read: a folder or a cluster."""
+
+    mesh: Latest[Mesh | None]
+    problem: Latest[str]
+
+    async def run(self) -> None:
+        """Keep both true, without an end."""
 
 
 class Control:
@@ -49,8 +64,9 @@ class Control:
         self._configuration = configuration
         self._frame = frame
         self._authority = world.authority
-        self._source = world.source
+        self._authority_problem = world.authority_problem
         self._metrics = ControllerMetrics()
+        self._source = self._mesh_source(world.client)
         self._lifecycle = Lifecycle("ADS")
         self._capacity = capacity()
         validity = timedelta(seconds=Settings().certificate_validity)
@@ -95,11 +111,26 @@ class Control:
                 mesh=self._follow_mesh(),
                 manifests=self._tell_of(self._source.problem),
                 builds=self._tell_of(self._publisher.failing),
+                authority=self._tell_of(self._authority_problem),
                 certificates=self._follow_certificates(),
             ),
         ):
             await self._frame.until_stop(grace=self._configuration.shared.grace)
             await self._drain()
+
+    def _mesh_source(self, client: KubernetesClient | None) -> MeshSource:
+        shared = self._configuration.shared
+        if client is None:
+            return FolderSource(shared.mesh_dir or Path(), mesh_name=shared.mesh_name)
+        source = KubernetesSource(
+            client,
+            mesh_name=shared.mesh_name,
+            osm_namespace=shared.osm_namespace,
+            config_name=shared.osm_config_name,
+            observe=self._metrics.watched,
+        )
+        self._metrics.watch_ages = source.ages
+        return source
 
     async def _drain(self) -> None:
         shared = self._configuration.shared
@@ -118,7 +149,9 @@ class Control:
             )
             for wallet in (self._workloads, self._own):
                 wallet.change_validity(timedelta(seconds=settings.certificate_validity))
+            self._frame.log_at(settings.log_level)
             self._tell()
+            await self._ads.recheck()
 
     async def _tell_of(self, latest: Latest[Any]) -> None:
         """Tell the judge anew whenever this changes."""
@@ -161,6 +194,8 @@ class Control:
     def _warnings(self) -> Iterator[str]:
         if self._source.mesh.value is not None and self._source.problem.value:
             yield f"the last good mesh is served: {self._source.problem.value}"
+        if self._authority_problem.value:
+            yield self._authority_problem.value
         for identity, reason in self._publisher.failing.value.items():
             yield f"the last good configuration of {identity} is served: {reason}"
 

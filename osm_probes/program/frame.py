@@ -15,7 +15,7 @@ import msgspec
 from osm_probes import __version__
 from osm_probes.configuration.shared import Shared
 from osm_probes.foundation.errors import OsmError
-from osm_probes.foundation.logs import configure_logs, logger
+from osm_probes.foundation.logs import LogWriter, configure_logs, logger
 from osm_probes.foundation.signals import StopSignals
 from osm_probes.foundation.tasks import beside
 from osm_probes.health.briefing import Briefing
@@ -42,11 +42,15 @@ _GC_THRESHOLDS: Final = (50_000, 20, 100)
 class Frame:
     """What a program finds set up when its own part begins, and how it talks to its judge."""
 
-    def __init__(self, signals: StopSignals, *, pulse: Pulse, keeper: JudgeKeeper, briefing: Briefing) -> None:
+    def __init__(
+        self, signals: StopSignals, *, pulse: Pulse, keeper: JudgeKeeper, briefing: Briefing, writer: LogWriter
+    ) -> None:
         self.signals = signals
         self.pulse = pulse
         self.keeper = keeper
         self._briefing = briefing
+        self._writer = writer
+        self._verbosity = briefing.log_level
         self._lagged: Callable[[float], object] = lambda _: None
 
     def measure(self, metrics: "ProgramMetrics") -> None:
@@ -68,6 +72,15 @@ class Frame:
         if briefing != self._briefing:
             self._briefing = briefing
             self.keeper.tell(briefing)
+
+    def warn(self, *warnings: str) -> None:
+        """Let `?verbose` warn of these, and of nothing else, until the next briefing about warnings."""
+        self.brief(warnings=warnings)
+
+    def log_at(self, level: str) -> None:
+        """Write the logs of program and judge from this level on; "" = from the one that the flag says."""
+        self._writer.level = level or self._verbosity
+        self.brief(log_level=self._writer.level)
 
     async def show(self, lifecycle: Lifecycle) -> None:
         """Put each phase where the judge sees it, without an end; one log line for each."""
@@ -112,12 +125,13 @@ def run_program(
         briefing,
         heartbeat_limit=shared.heartbeat_limit,
         canary_limit=shared.canary_limit,
+        log_level=shared.verbosity,
         fixed_bodies={**briefing.fixed_bodies, "/version": _version_body()},
     )
     pulse = Pulse.create()
     status = 0
     try:
-        _run(shared, pulse=pulse, briefing=briefing, signals=signals, serve=serve)
+        _run(shared, pulse=pulse, briefing=briefing, signals=signals, serve=serve, writer=writer)
     except OsmError as error:
         message = "ended by an error" if pulse.read().has_served else "cannot start"
         logger(name).critical(message, error=str(error))
@@ -126,7 +140,9 @@ def run_program(
     sys.exit(status)
 
 
-def _run(shared: Shared, *, pulse: Pulse, briefing: Briefing, signals: StopSignals, serve: Serve) -> None:
+def _run(
+    shared: Shared, *, pulse: Pulse, briefing: Briefing, signals: StopSignals, serve: Serve, writer: LogWriter
+) -> None:
     with contextlib.ExitStack() as opened:
         address = shared.bind_address or ""
         http = opened.enter_context(listen(shared.http_port, address=address))
@@ -140,7 +156,8 @@ def _run(shared: Shared, *, pulse: Pulse, briefing: Briefing, signals: StopSigna
         logger("probes").info("listening", port=http.getsockname()[1])
         if grpc is not None:
             logger("grpc-health").info("listening", port=grpc.getsockname()[1])
-        asyncio.run(_beating(Frame(signals, pulse=pulse, keeper=keeper, briefing=briefing), serve))
+        frame = Frame(signals, pulse=pulse, keeper=keeper, briefing=briefing, writer=writer)
+        asyncio.run(_beating(frame, serve))
 
 
 async def _beating(frame: Frame, serve: Serve) -> None:

@@ -1,6 +1,7 @@
 """A cluster's objects -> Mesh, watched: the outside world of a control plane in Kubernetes."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -58,6 +59,7 @@ class KubernetesSource:
         self._mesh_name = mesh_name
         self._changes: Latest[int] = Latest(0)
         self._refused: frozenset[Identity] = frozenset()
+        self._fell_at = 0.0
         kinds: dict[Wanted, type[MeshObject]] = {
             Wanted(NAMESPACES, labels=f"{MONITORED_BY}={mesh_name}"): Namespace,
             Wanted(SERVICES): ServiceObject,
@@ -101,6 +103,18 @@ class KubernetesSource:
             else:
                 self._tell_refused(mesh)
                 self.mesh.set(mesh)
+        self._tell(problem)
+
+    def _tell(self, problem: str) -> None:
+        """Log that something became wrong, and that all is well again; in between it is told by `problem`."""
+        log = logger("sources")
+        if problem and not self.problem.value:
+            self._fell_at = time.monotonic()
+            # At the start it is merely not done yet.
+            say = log.warning if self.mesh.value is not None or self._trouble() else log.info
+            say("the cluster cannot be followed now", error=problem)
+        elif self.problem.value and not problem:
+            log.info("the cluster is followed again", after=round(time.monotonic() - self._fell_at, 1))
         self.problem.set(problem)
 
     def _trouble(self) -> str:

@@ -118,7 +118,7 @@ def test_a_ca_folder_with_a_mismatched_key_refuses_to_start_and_overwrites_nothi
         (["--mesh-dir", str(BOOKSTORE), "--certificate-manager", "vault"], "--certificate-manager vault is not supp"),
         (
             ["--mesh-name=osm", "--osm-namespace=osm-system", "--ca-bundle-secret-name=ca"],
-            "reading the mesh from Kubernetes is not built yet",
+            "no --kubeconfig (or, on one machine, --mesh-dir) is given",
         ),
     ],
 )
