@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from demo.namespaces import why_no_namespaces
 from tools.envoy_binary import NoEnvoyError, envoy_binary
+from tools.kubernetes_binaries import NoKubernetesError, kubernetes_binaries
 
 # Tests with thousands of connections need more descriptors than the 1,024 that a shell has.
 _, _HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -26,6 +27,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     reason = no_namespaces() if item.get_closest_marker("netns") else ""
     if not reason and item.get_closest_marker("envoy"):
         reason = no_envoy()
+    if not reason and item.get_closest_marker("kubernetes"):
+        reason = no_kubernetes()
     if reason and os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     if reason:
@@ -44,6 +47,16 @@ def no_envoy() -> str:
     try:
         envoy_binary()
     except NoEnvoyError as error:
+        return str(error)
+    return ""
+
+
+@cache
+def no_kubernetes() -> str:
+    """Why there is no API server; empty if there is."""
+    try:
+        kubernetes_binaries()
+    except NoKubernetesError as error:
         return str(error)
     return ""
 

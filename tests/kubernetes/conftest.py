@@ -1,0 +1,38 @@
+"""What tests of Kubernetes stand on: one real API server for all, a fresh namespace for each."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kubernetes.apiserver import ApiServer, running_api_server
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A running API server, shared: leave it as it was."""
+    with running_api_server(tmp_path_factory.mktemp("kubernetes")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_api_server(tmp_path: Path) -> Iterator[ApiServer]:
+    """One for this test alone, which may break it."""
+    with running_api_server(tmp_path / "kubernetes") as server:
+        yield server
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def new_namespace() -> Callable[..., dict[str, object]]:
+    """Manifests of namespaces whose names nobody else has."""
+
+    def make(*, mesh: str = "") -> dict[str, object]:
+        labels = {"openservicemesh.io/monitored-by": mesh} if mesh else {}
+        metadata = {"name": f"test-{next(_numbers)}", "labels": labels}
+        return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+    return make
