@@ -60,7 +60,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace of the mesh: what it says about the injection of sidecars is in its labels and annotations."""
+    """A namespace of the mesh: what it says about the injection of sidecars, in labels and annotations of ours."""
 
     labels: Mapping[str, str]
     annotations: Mapping[str, str]

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +25,8 @@ from osm_probes.sources.objects import (
     ServiceObject,
 )
 
-MONITORED_BY: Final = "openservicemesh.io/monitored-by"
+_PREFIX: Final = "openservicemesh.io/"
+MONITORED_BY: Final = _PREFIX + "monitored-by"
 PROXY_UUID: Final = "osm-proxy-uuid"
 SERVICE_NAME: Final = "kubernetes.io/service-name"
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
@@ -84,13 +85,18 @@ def _world(objects: list[MeshObject], *, mesh_name: str) -> _World:
     for each in objects:
         if isinstance(each, Namespace) and each.metadata.labels.get(MONITORED_BY) == mesh_name:
             metadata = each.metadata
-            world.namespaces[metadata.name] = mesh.Namespace(metadata.labels, metadata.annotations)
+            world.namespaces[metadata.name] = mesh.Namespace(_ours(metadata.labels), _ours(metadata.annotations))
     for each in objects:
         if isinstance(each, MeshConfig):
             world.config = world.config or each
         elif each.metadata.namespace in world.namespaces:
             _settle_in(each, world)
     return world
+
+
+def _ours(entries: Mapping[str, str]) -> dict[str, str]:
+    """Labels or annotations of the mesh; Kubernetes and others add theirs, which decide nothing."""
+    return {key: value for key, value in entries.items() if key.startswith(_PREFIX)}
 
 
 def _settle_in(each: MeshObject, world: _World) -> None:

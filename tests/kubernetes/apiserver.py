@@ -1,5 +1,6 @@
 """A real etcd and kube-apiserver as processes: started, broken in every way, asked as the administrator."""
 
+import base64
 import contextlib
 import http.client
 import json
@@ -84,12 +85,22 @@ class ApiServer:
             process.wait()
         self._processes.clear()
 
+    def remove(self, key: str) -> None:
+        """Delete an object in etcd, such as serviceaccounts/shop/one, so that no API server sees it happen."""
+        path = f"/registry/{key}".encode()
+        if "deleted" not in self._etcd("deleterange", {"key": base64.b64encode(path).decode()}):
+            raise ApiServerError(f"etcd has no /registry/{key}")
+
     def compact(self) -> None:
         """Let etcd forget all versions but the newest, so that older watches and pages get 410."""
+        newest = self._etcd("range", {"key": "AA=="})["header"]["revision"]
+        self._etcd("compaction", {"revision": newest, "physical": True})
+
+    def _etcd(self, verb: str, body: object) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", self._etcd_ports[0], timeout=5)
         with contextlib.closing(connection):
-            newest = _post(connection, "/v3/kv/range", {"key": "AA=="})["header"]["revision"]
-            _post(connection, "/v3/kv/compaction", {"revision": newest, "physical": True})
+            connection.request("POST", f"/v3/kv/{verb}", json.dumps(body))
+            return json.loads(connection.getresponse().read())
 
     def request(
         self, method: str, path: str, body: object = None, *, form: str = "application/json", within: float = 15
@@ -108,6 +119,17 @@ class ApiServer:
             raise ApiServerError(f"{method} {path}: {answer.status} {words}", status=answer.status)
         found: dict[str, Any] = json.loads(text)
         return found
+
+    def eventually(self, method: str, path: str, body: object = None, *, within: float = 20.0) -> dict[str, Any]:
+        """The answer, once there is one: what was just made possible is served a moment later."""
+        end = time.monotonic() + within
+        while True:
+            try:
+                return self.request(method, path, body)
+            except ApiServerError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.05)
 
     def create(self, document: dict[str, Any]) -> dict[str, Any]:
         """Create an object from its manifest."""
@@ -199,11 +221,6 @@ def path_of(document: dict[str, Any]) -> str:
     if kind in _CLUSTER_WIDE:
         return f"{root}/{plural}"
     return f"{root}/namespaces/{document['metadata'].get('namespace', 'default')}/{plural}"
-
-
-def _post(connection: http.client.HTTPConnection, path: str, body: object) -> Any:
-    connection.request("POST", path, json.dumps(body))
-    return json.loads(connection.getresponse().read())
 
 
 def _free_ports(number: int) -> list[int]:

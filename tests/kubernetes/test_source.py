@@ -1,0 +1,74 @@
+"""The mesh of a cluster's objects, as a real API server tells of them."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from osm_probes.foundation.tasks import beside
+from osm_probes.kube.connect import connect
+from osm_probes.mesh.mesh import Mesh
+from osm_probes.sources.file import read_mesh
+from osm_probes.sources.kubernetes import KubernetesSource
+from tests.kubernetes.apiserver import ApiServer
+from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds
+
+pytestmark = pytest.mark.kubernetes
+NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "osm-system"}}
+
+
+@asynccontextmanager
+async def following(server: ApiServer) -> AsyncGenerator[KubernetesSource, None]:
+    """A running source."""
+    async with connect(str(server.kubeconfig)) as client:
+        source = KubernetesSource(client, mesh_name="osm", osm_namespace="osm-system", config_name="osm-mesh-config")
+        async with beside(source=source.run()):
+            yield source
+
+
+async def until(source: KubernetesSource, mesh: Mesh, *, within: float = 15) -> None:
+    """Wait for this very mesh; a failure shows the difference."""
+    try:
+        async with asyncio.timeout(within):
+            while source.mesh.value != mesh:
+                await source.mesh.after(source.mesh.version)
+    except TimeoutError:
+        assert source.mesh.value == mesh
+
+
+async def test_equal_manifests_make_equal_meshes_whether_from_a_folder_or_a_cluster(own_api_server: ApiServer) -> None:
+    server, expected = own_api_server, read_mesh(BOOKSTORE, mesh_name="osm")
+    assert expected.proxies
+    server.create(NAMESPACE)
+    async with following(server) as source:
+        # Without the MeshConfig's kind, it is known all the same: its settings are the defaults.
+        await until(source, Mesh())
+        await asyncio.to_thread(install_crds, server)
+        await asyncio.to_thread(install, server, documents(BOOKSTORE))
+        await until(source, expected)
+        server.kill()
+        async with asyncio.timeout(5):
+            while not source.problem.value:
+                await source.problem.after(source.problem.version)
+        assert "cannot be watched" in source.problem.value
+        await asyncio.to_thread(server.start)
+        pod = next(each for each in documents(BOOKSTORE) if each["kind"] == "Pod")
+        await asyncio.to_thread(server.delete, pod)
+        async with asyncio.timeout(15):
+            while source.mesh.value is None or len(source.mesh.value.proxies) != len(expected.proxies) - 1:
+                await source.mesh.after(source.mesh.version)
+        async with asyncio.timeout(15):
+            while source.problem.value:
+                await source.problem.after(source.problem.version)
+
+
+async def test_the_mesh_is_unknown_until_every_kind_is_listed(api_server: ApiServer) -> None:
+    async with connect(str(api_server.kubeconfig_for("nobody"))) as client:
+        source = KubernetesSource(client, mesh_name="osm", osm_namespace="osm-system", config_name="osm-mesh-config")
+        async with beside(source=source.run()):
+            async with asyncio.timeout(10):
+                while "forbidden" not in source.problem.value:
+                    await source.problem.after(source.problem.version)
+            assert source.mesh.value is None
+            assert set(source.ages()) >= {"pods", "services", "endpointslices", "meshconfigs"}
