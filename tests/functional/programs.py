@@ -69,17 +69,24 @@ def curl(url: str, *flags: str, where: Sequence[str] = ()) -> str:
 
 @contextlib.contextmanager
 def running(
-    name: str, folder: Path, *flags: str, mesh_dir: Path | None = None, where: Sequence[str] = ()
+    name: str,
+    folder: Path,
+    *flags: str,
+    mesh_dir: Path | None = None,
+    where: Sequence[str] = (),
+    source: Sequence[str] = (),
 ) -> Iterator[Program]:
     """A program of this project on free ports, with its log, CA and (unless given) mesh in `folder`.
 
     `where`: what its command begins with, such as what enters a network namespace; it must become the program.
+    `source`: the flags that say where mesh and CA come from, if not from folders.
     """
-    if mesh_dir is None:
+    if mesh_dir is None and not source:
         mesh_dir = folder / "mesh"
         shutil.copytree(BOOKSTORE, mesh_dir, dirs_exist_ok=True)
+    source = source or ("--mesh-dir", str(mesh_dir), "--ca-dir", str(folder / "ca"))
     ports = ("--http-port=0", "--ads-port=0") if name == "osm-controller" else ("--http-port=0", "--webhook-port=0")
-    standard = ("--mesh-dir", str(mesh_dir), "--ca-dir", str(folder / "ca"), "--drain-delay=300ms", *ports)
+    standard = (*source, "--drain-delay=300ms", *ports)
     log = folder / f"{name}.log"
     command = [*where, str(_BIN / name), *standard, *flags]
     with log.open("wb") as stderr:

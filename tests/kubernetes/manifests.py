@@ -9,6 +9,7 @@ from tests.kubernetes.apiserver import ApiServer, path_of
 
 ROOT: Final = Path(__file__).parents[2]
 CRDS: Final = ROOT / "charts" / "osm" / "crds"
+TEMPLATES: Final = ROOT / "charts" / "osm" / "templates"
 BOOKSTORE: Final = ROOT / "examples" / "bookstore"
 
 
@@ -27,6 +28,12 @@ def install_crds(server: ApiServer) -> None:
         for version in spec["versions"]:
             path = f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"
             server.eventually("GET", path)
+
+
+def permissions(program: str) -> list[dict[str, Any]]:
+    """What the chart lets a program do. Helm's own expressions in it are no more than the namespace."""
+    text = (TEMPLATES / f"{program}-rbac.yaml").read_text().replace("{{ .Release.Namespace }}", "osm-system")
+    return [each for each in yaml.safe_load_all(text) if each]
 
 
 def install(server: ApiServer, manifests: list[dict[str, Any]]) -> None:

@@ -1,0 +1,185 @@
+"""osm-controller as a process, under the permissions that its chart gives it, against a real API server."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncGenerator, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
+from osm_probes.pki.authority import Authority
+from osm_probes.program.authority_secret import pair_of
+from osm_probes.snapshot.snapshot import CLUSTER
+from tests.ads.dial import STREAM, Call, dialled, ended, read
+from tests.ads.messages import Sotw, asks
+from tests.functional.programs import Program, running
+from tests.kubernetes.apiserver import ApiServer
+from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds, permissions
+from tests.standin import until
+
+pytestmark = pytest.mark.kubernetes
+NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "osm-system"}}
+PROXY = ProxyName("7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))
+MERGE = "application/merge-patch+json"
+
+
+@pytest.fixture
+def cluster(own_api_server: ApiServer) -> ApiServer:
+    """A cluster with the chart's kinds and permissions, and the bookstore in its mesh."""
+    own_api_server.create(NAMESPACE)
+    install_crds(own_api_server)
+    install(own_api_server, [*permissions("osm-controller"), *documents(BOOKSTORE)])
+    return own_api_server
+
+
+@contextlib.contextmanager
+def controller(cluster: ApiServer, folder: Path, *flags: str) -> Iterator[Program]:
+    """A controller that runs in this cluster as its service account."""
+    user = cluster.kubeconfig_for("system:serviceaccount:osm-system:osm-controller", "system:serviceaccounts")
+    source = (
+        *("--kubeconfig", str(user), "--mesh-name=osm", "--osm-namespace=osm-system"),
+        "--ca-bundle-secret-name=osm-ca-bundle",
+    )
+    folder.mkdir(exist_ok=True)
+    with running("osm-controller", folder, *flags, source=source) as program:
+        yield program
+
+
+def authority(cluster: ApiServer) -> Authority:
+    """The mesh's."""
+    pair = pair_of(json.dumps(cluster.request("GET", "/api/v1/namespaces/osm-system/secrets/osm-ca-bundle")).encode())
+    return Authority.load(pair.root_pem, pair.key_pem)
+
+
+@contextlib.asynccontextmanager
+async def stream(program: Program, cluster: ApiServer, name: ProxyName = PROXY) -> AsyncGenerator[Call, None]:
+    """An ADS stream of a proxy with a good certificate."""
+    ca = authority(cluster)
+    certificate = ca.issue(name.common_name("cluster.local"), validity=timedelta(hours=1))
+    async with dialled(program.served_port, certificate, root_pem=ca.root_pem) as channel:
+        call: Call = channel.stream_stream(STREAM)()
+        yield call
+        call.cancel()
+
+
+async def test_a_proxy_is_served_as_long_as_its_pod_is_there(cluster: ApiServer, tmp_path: Path) -> None:
+    with controller(cluster, tmp_path) as program:
+        program.until_ready()
+        async with stream(program, cluster) as call, asyncio.timeout(10):
+            await call.write(asks(CLUSTER))
+            await read(call)
+            await asyncio.to_thread(cluster.delete, _pod("bookstore"))
+            code, details = await ended(call)
+            assert code is grpc.StatusCode.PERMISSION_DENIED
+            assert PROXY.uuid in details
+        async with stream(program, cluster) as call, asyncio.timeout(10):
+            await call.write(asks(CLUSTER))
+            assert (await ended(call))[0] is grpc.StatusCode.PERMISSION_DENIED
+        assert not [line for line in program.log.read_text().splitlines() if "forbidden" in line]
+
+
+def _pod(namespace: str) -> dict[str, Any]:
+    found = (each for each in documents(BOOKSTORE) if each["kind"] == "Pod")
+    return next(each for each in found if each["metadata"]["namespace"] == namespace)
+
+
+async def test_two_controllers_serve_the_same_versions(cluster: ApiServer, tmp_path: Path) -> None:
+    with controller(cluster, tmp_path / "a") as one, controller(cluster, tmp_path / "b") as other:
+        one.until_ready()
+        other.until_ready()
+        async with stream(one, cluster) as call, asyncio.timeout(10):
+            await call.write(asks(CLUSTER))
+            version = Sotw(await read(call)).version
+        async with stream(other, cluster) as call:
+            await call.write(asks(CLUSTER, version=version))
+            reading = asyncio.ensure_future(read(call))
+            await asyncio.wait({reading}, timeout=1.0)
+            assert not reading.done(), "what the proxy has is not sent again"
+            await asyncio.to_thread(
+                cluster.request,
+                "PATCH",
+                "/apis/config.openservicemesh.io/v1alpha2/namespaces/osm-system/meshconfigs/osm-mesh-config",
+                {"spec": {"traffic": {"enableEgress": True}}},
+                form=MERGE,
+            )
+            async with asyncio.timeout(5):
+                assert Sotw(await reading).version != version
+
+
+def test_an_api_server_that_is_away_at_the_start_is_waited_for(cluster: ApiServer, tmp_path: Path) -> None:
+    cluster.kill()
+    with controller(cluster, tmp_path) as program:
+        program.logged("waiting for the certificate authority")
+        assert program.get("/health/alive", "-i") == ""
+        verbose = program.get("/health/ready?verbose")
+        assert "[-]ads failed: it has not served yet" in verbose
+        assert "warn: Secret osm-system/osm-ca-bundle cannot be read: " in verbose
+        cluster.start()
+        program.until_ready()
+        assert program.stop() == 0
+
+
+def test_it_can_be_stopped_while_it_waits(cluster: ApiServer, tmp_path: Path) -> None:
+    cluster.kill()
+    with controller(cluster, tmp_path) as program:
+        program.logged("waiting for the certificate authority")
+        started = time.monotonic()
+        assert program.stop() == 0
+        assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("fault", ["kill", "hang"])
+def test_an_api_server_that_goes_away_changes_neither_probe(cluster: ApiServer, tmp_path: Path, fault: str) -> None:
+    with controller(cluster, tmp_path) as program:
+        program.until_ready()
+        getattr(cluster, fault)()
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            assert program.get("/health/alive") == "Service is alive"
+            assert program.get("/health/ready") == "Service is ready"
+            time.sleep(0.2)
+        if fault == "kill":
+            assert "warn: the last good mesh is served: " in program.get("/health/ready?verbose")
+            assert len(program.lines("the cluster cannot be followed now")) == 1
+            cluster.start()
+            program.logged("the cluster is followed again")
+            until(lambda: "warn" not in program.get("/health/ready?verbose"), within=15)
+        else:
+            cluster.resume()
+        ages = program.get("/metrics").splitlines()
+        assert [line for line in ages if line.startswith('osm_kubernetes_watch_age_seconds{kind="pods"}')]
+
+
+async def test_settings_count_without_a_restart(cluster: ApiServer, tmp_path: Path) -> None:
+    path = "/apis/config.openservicemesh.io/v1alpha2/namespaces/osm-system/meshconfigs/osm-mesh-config"
+    with controller(cluster, tmp_path) as program:
+        program.until_ready()
+        async with stream(program, cluster) as call, asyncio.timeout(20):
+            await call.write(asks(CLUSTER))
+            await read(call)
+            spec = {"observability": {"osmLogLevel": "error"}, "sidecar": {"maxDataPlaneConnections": 1}}
+            await asyncio.to_thread(cluster.request, "PATCH", path, {"spec": spec}, form=MERGE)
+            full = "[-]capacity failed: all 1 places for proxies are taken"
+            await asyncio.to_thread(until, lambda: full in program.get("/health/ready?verbose"), within=10)
+        # What happens now would be a warning.
+        cluster.kill()
+        until(lambda: "warn: the last good mesh is served" in program.get("/health/ready?verbose"), within=10)
+        assert program.lines("the cluster cannot be followed now") == []
+
+
+def test_a_secret_of_the_ca_that_cannot_be_used_ends_it_with_1_and_is_left_alone(
+    cluster: ApiServer, tmp_path: Path
+) -> None:
+    path = "/api/v1/namespaces/osm-system/secrets"
+    secret = {"metadata": {"name": "osm-ca-bundle"}, "stringData": {"ca.crt": "nonsense"}}
+    cluster.request("POST", path, secret)
+    with controller(cluster, tmp_path) as program:
+        assert program.process.wait(20) == 1
+        assert "osm-ca-bundle has no private.key" in program.logged("cannot start")["error"]
+    assert set(cluster.request("GET", f"{path}/osm-ca-bundle")["data"]) == {"ca.crt"}
