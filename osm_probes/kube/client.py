@@ -22,9 +22,10 @@ from osm_probes.kube.errors import (
 )
 from osm_probes.kube.kind import Kind
 
-# A slow network (0.7 s each way) needs 4.2 s for TCP, TLS and an answer.
-CONNECT_WITHIN: Final = 8.0
 REQUEST_WITHIN: Final = 15.0
+# TCP has so much of a request's time, and TLS again. Were that cut off by the request's own limit, the library would
+# not close the connection (its `except Exception` lets a cancellation pass): each attempt would cost a descriptor.
+_CONNECT_SHARE: Final = 0.3
 # An API server sends a bookmark a minute at least: a watch that is silent for longer is dead.
 SILENCE: Final = 90.0
 LINE_LIMIT: Final = 16 << 20
@@ -53,8 +54,13 @@ class _Status(msgspec.Struct):
 class KubernetesClient:
     """One API server, asked as one user. Close it after use, with `close()` or `async with`."""
 
-    def __init__(self, http: httpx2.AsyncClient) -> None:
+    def __init__(self, http: httpx2.AsyncClient, *, within: float = REQUEST_WITHIN) -> None:
         self._http = http
+        self._within = within
+
+    def bounded(self, within: float) -> "KubernetesClient":
+        """The same client, each request of which has so many seconds; it is closed with this one."""
+        return KubernetesClient(self._http, within=within)
 
     async def close(self) -> None:
         """Close its connections."""
@@ -98,12 +104,14 @@ class KubernetesClient:
         form: str = "application/json",
         accept: str = "application/json",
     ) -> bytes:
-        """One request and its answer's body, within 15 s. Raises KubernetesError."""
+        """One request and its answer's body, within 15 s unless `bounded`. Raises KubernetesError."""
         headers = {"Accept": accept, "Content-Type": form}
         content = None if body is None else msgspec.json.encode(body)
         with _translated(f"{method} {path}"):
-            async with asyncio.timeout(REQUEST_WITHIN):
-                answer = await self._http.request(method, path, params=query, content=content, headers=headers)
+            async with asyncio.timeout(self._within):
+                answer = await self._http.request(
+                    method, path, params=query, content=content, headers=headers, timeout=self._timeout()
+                )
                 if answer.is_error:
                     raise refusal(answer.status_code, answer.content, retry_after=answer.headers.get("Retry-After"))
                 return answer.content
@@ -113,16 +121,18 @@ class KubernetesClient:
         self, path: str, *, query: Mapping[str, str], accept: str = "application/json"
     ) -> AsyncGenerator[AsyncIterator[bytes], None]:
         """An answer that comes line by line, as a watch's; silence for 90 s breaks it. Raises KubernetesError."""
-        timeout = httpx2.Timeout(REQUEST_WITHIN, connect=CONNECT_WITHIN, read=SILENCE)
         with _translated(f"watch {path}"):
             async with self._http.stream(
-                "GET", path, params=query, headers={"Accept": accept}, timeout=timeout
+                "GET", path, params=query, headers={"Accept": accept}, timeout=self._timeout(read=SILENCE)
             ) as answer:
                 if answer.is_error:
                     async with asyncio.timeout(REQUEST_WITHIN):
                         content = await answer.aread()
                     raise refusal(answer.status_code, content, retry_after=answer.headers.get("Retry-After"))
                 yield _lines(answer.aiter_bytes())
+
+    def _timeout(self, *, read: float | None = None) -> httpx2.Timeout:
+        return httpx2.Timeout(self._within, connect=_CONNECT_SHARE * self._within, read=read or self._within)
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

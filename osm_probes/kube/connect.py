@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Final
 
-import httpx2
 import msgspec
 import yaml
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams
@@ -11,7 +10,7 @@ from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.exceptions import ConfigError
 
 from osm_probes import __version__
-from osm_probes.kube.client import CONNECT_WITHIN, REQUEST_WITHIN, KubernetesClient
+from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import UnusableKubeconfigError
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -33,8 +32,7 @@ def connect(kubeconfig: str = "", *, agent: str = "osm", context: str | None = N
         chosen = config.get(context)
         if chosen is None:
             raise ConfigError("no context")
-        timeout = httpx2.Timeout(REQUEST_WITHIN, connect=CONNECT_WITHIN)
-        http = AsyncClient(chosen, ConnectionParams(timeout=timeout))
+        http = AsyncClient(chosen, ConnectionParams())
     except KeyError as error:
         raise UnusableKubeconfigError(f"{where}: {error} is missing") from error
     except (

@@ -26,6 +26,7 @@ from osm_probes.sources.objects import (
     EndpointSlice,
     MeshConfig,
     MeshObject,
+    Metadata,
     Namespace,
     Pod,
     ServiceAccount,
@@ -72,6 +73,17 @@ class KubernetesSource:
             Informer(client, wanted, decode=decoder_of(kind), notify=self._note, observe=observe)
             for wanted, kind in kinds.items()
         ]
+
+    def pods(self) -> Mapping[tuple[str, str], Metadata] | None:
+        """The pods that have a proxy, whatever became of them, by namespace and the proxy's uuid.
+
+        None where it is not known which there are now. On the event loop.
+        """
+        informer = next(each for each in self._informers if each.wanted.kind is PODS)
+        if not informer.synced or informer.trouble:
+            return None
+        pods = (pod.metadata for pod in informer.objects.values())
+        return {(metadata.namespace, metadata.labels[PROXY_UUID]): metadata for metadata in pods}
 
     def ages(self) -> Mapping[str, float]:
         """Seconds since the API server last said something, by the plural of the kind. From any thread."""

@@ -44,6 +44,7 @@ class Metadata(_Part, frozen=True):
 
     name: Name
     namespace: Label = "default"
+    uid: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
 
