@@ -29,6 +29,7 @@ from tests.ads.dial import SERVER_NAME, STREAM, dialled
 from tests.faults.ask import NotServedError, ask_ads
 from tests.faults.identity import BOOKSTORE, TRIES, Credentials, credentials, proxy
 
+Call = grpc.aio.StreamStreamCall[bytes, bytes]
 _AT_ONCE = 50
 _FAILED_HANDSHAKES_A_SECOND = 30
 
@@ -56,12 +57,25 @@ async def _hold(port: int, crowd: Sequence[Credentials]) -> None:
     async with AsyncExitStack() as opened:
         for known in crowd:
             channel = await opened.enter_async_context(dialled(port, known.certificate, root_pem=known.root_pem))
-            call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(STREAM)()
-            await call.write(DiscoveryRequest(type_url=CLUSTER).SerializeToString())
-            await asyncio.wait_for(call.read(), 10)
-            opened.callback(call.cancel)
+            opened.callback((await _held(channel)).cancel)
         _up()
         await asyncio.sleep(3600)
+
+
+async def _held(channel: grpc.aio.Channel) -> Call:
+    """A stream with its clusters. Who is told that all places are taken asks again: truth's client has one at times."""
+    async with asyncio.timeout(20):
+        while True:
+            call: Call = channel.stream_stream(STREAM)()
+            await call.write(DiscoveryRequest(type_url=CLUSTER).SerializeToString())
+            try:
+                await call.read()
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                return call
 
 
 async def storm(port: int, ca: Path, count: int) -> None:
