@@ -5,6 +5,8 @@ import sys
 
 from osm_probes.foundation.signals import StopSignals
 
+_NAME = "osm-controller"
+
 
 def main() -> None:
     """Run until SIGTERM; the process ends with the status that `osm-controller --help` tells."""
@@ -15,9 +17,11 @@ def main() -> None:
     from osm_probes.configuration.controller import parse_controller
     from osm_probes.health.briefing import CONTROLLER
     from osm_probes.mesh.smi import SMI_VERSIONS
+    from osm_probes.program.entry import parsed, telling_fatal
     from osm_probes.program.frame import Frame, run_program
 
-    configuration = parse_controller(sys.argv[1:])
+    pod = os.environ.get("CONTROLLER_POD_NAME", "")
+    configuration = parsed(parse_controller, sys.argv[1:], os.environ, component=_NAME, pod=pod)
 
     async def serve(frame: Frame) -> None:
         # grpc's core writes lines of its own to stderr, which are no JSON; it reads this when it is imported.
@@ -27,4 +31,5 @@ def main() -> None:
         await serve_control(configuration, frame)
 
     briefing = structs.replace(CONTROLLER, fixed_bodies={"/smi/version": json.encode(SMI_VERSIONS).decode()})
-    run_program("osm-controller", shared=configuration.shared, briefing=briefing, signals=signals, serve=serve)
+    fatal = telling_fatal(_NAME, configuration.shared)
+    run_program(_NAME, shared=configuration.shared, briefing=briefing, signals=signals, serve=serve, fatal=fatal)

@@ -5,6 +5,8 @@ import sys
 
 from osm_probes.foundation.signals import StopSignals
 
+_NAME = "osm-injector"
+
 
 def main() -> None:
     """Run until SIGTERM; the process ends with the status that `osm-injector --help` tells."""
@@ -12,13 +14,16 @@ def main() -> None:
     signals.install()
     from osm_probes.configuration.injector import parse_injector
     from osm_probes.health.briefing import INJECTOR
+    from osm_probes.program.entry import parsed, telling_fatal
     from osm_probes.program.frame import Frame, run_program
 
-    configuration = parse_injector(sys.argv[1:], os.environ)
+    pod = os.environ.get("INJECTOR_POD_NAME", "")
+    configuration = parsed(parse_injector, sys.argv[1:], os.environ, component=_NAME, pod=pod)
 
     async def serve(frame: Frame) -> None:
         from osm_probes.program.injection import serve_injection
 
         await serve_injection(configuration, frame)
 
-    run_program("osm-injector", shared=configuration.shared, briefing=INJECTOR, signals=signals, serve=serve)
+    fatal = telling_fatal(_NAME, configuration.shared)
+    run_program(_NAME, shared=configuration.shared, briefing=INJECTOR, signals=signals, serve=serve, fatal=fatal)

@@ -1,13 +1,15 @@
 """Configuration: what osm-controller is told."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from osm_probes.configuration.flags import FlagParser, add_switch, port, whole
 from osm_probes.configuration.shared import Shared, add_accepted_flags, add_shared_flags, shared_values
 from osm_probes.xds.ports import ADS_PORT
 
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _DESCRIPTION: Final = """\
 The control plane of the mesh: configures Envoy sidecars over gRPC (ADS, port 15128, mTLS) and answers
 /health/alive, /health/ready, /metrics, /version and /smi/version on port 9091 in plain HTTP."""
@@ -29,8 +31,8 @@ class ControllerConfiguration:
     max_data_plane_connections: int
 
 
-def parse_controller(argv: Sequence[str]) -> ControllerConfiguration:
-    """Read the flags. Wrong ones end the process with status 2 and the usage on stderr."""
+def parse_controller(argv: Sequence[str], environment: Mapping[str, str] = _NOTHING) -> ControllerConfiguration:
+    """Read flags and environment. Wrong ones end the process with status 2 and the usage on stderr."""
     parser = FlagParser("osm-controller", _DESCRIPTION, _EPILOG)
     add_shared_flags(parser)
     ads = parser.add_argument_group("the ADS")
@@ -51,4 +53,5 @@ def parse_controller(argv: Sequence[str]) -> ControllerConfiguration:
     )
     add_switch(accepted, "--validate-traffic-target", default=True, help_text="SMI policies are not read yet")
     given = parser.parse_args(argv)
-    return ControllerConfiguration(shared_values(parser, given), given.ads_port, given.max_data_plane_connections)
+    shared = shared_values(parser, given, pod=environment.get("CONTROLLER_POD_NAME", ""))
+    return ControllerConfiguration(shared, given.ads_port, given.max_data_plane_connections)

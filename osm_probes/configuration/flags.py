@@ -3,6 +3,7 @@
 import argparse
 import ipaddress
 import re
+import sys
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -89,6 +90,14 @@ def folder(text: str) -> Path:
     return Path(text)
 
 
+class WrongFlagsError(SystemExit):
+    """A program was started with wrong flags: it ends with status 2. `words` say what is wrong."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(2)
+        self.words = words
+
+
 class _Page(argparse.RawDescriptionHelpFormatter):
     """A help page with room for the longest flag beside its text."""
 
@@ -110,8 +119,9 @@ class FlagParser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and end with status 2."""
-        self.exit(2, f"{self.format_usage()}{self.prog}: error: {message}\nRun {self.prog} --help for all flags.\n")
+        """Say what is wrong, and end with status 2. Raises WrongFlagsError."""
+        sys.stderr.write(f"{self.format_usage()}{self.prog}: error: {message}\nRun {self.prog} --help for all flags.\n")
+        raise WrongFlagsError(message)
 
 
 def add_switch(group: argparse._ArgumentGroup, flag: str, *, default: bool, help_text: str) -> None:

@@ -59,7 +59,7 @@ def parse_injector(argv: Sequence[str], environment: Mapping[str, str]) -> Injec
     add_accepted_flags(parser)
     given = parser.parse_args(argv)
     return InjectorConfiguration(
-        shared_values(parser, given),
+        shared_values(parser, given, pod=environment.get("INJECTOR_POD_NAME", "")),
         given.webhook_port,
         given.webhook_config_name,
         given.webhook_timeout,

@@ -25,7 +25,7 @@ CERTIFICATE_MANAGERS: Final = ("tresor", "vault", "cert-manager")
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What both programs are told. Durations in seconds; port 0 = any free one."""
+    """What both programs are told. Durations in seconds; port 0 = any free one; pod: the own one, if known."""
 
     verbosity: str
     mesh_name: str
@@ -45,6 +45,7 @@ class Shared:
     canary_limit: float
     drain_delay: float
     grace: float
+    pod: str
 
 
 def add_shared_flags(parser: FlagParser) -> None:
@@ -134,7 +135,7 @@ def add_accepted_flags(parser: FlagParser) -> argparse._ArgumentGroup:
     return accepted
 
 
-def shared_values(parser: FlagParser, given: argparse.Namespace) -> Shared:
+def shared_values(parser: FlagParser, given: argparse.Namespace, *, pod: str) -> Shared:
     """Check what was given and fill in what --mesh-dir gives by default. Ends the process with status 2 on an error."""
     required = [key for key in _STANDALONE if hasattr(given, key) and getattr(given, key) is None]
     if given.mesh_dir is None and required:
@@ -146,6 +147,7 @@ def shared_values(parser: FlagParser, given: argparse.Namespace) -> Shared:
         parser.error(f"--drain-delay {given.drain_delay:g} must be below --grace {given.grace:g}")
     if given.heartbeat_limit < 1 or given.canary_limit < 0.1:
         parser.error("--heartbeat-limit must be at least 1s and --canary-limit at least 100ms")
+    given.pod = pod
     return Shared(**{field: getattr(given, field) for field in Shared.__slots__})
 
 

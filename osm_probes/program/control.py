@@ -1,8 +1,10 @@
 """osm-controller's own part: CA, mesh folder, publisher, ADS; what the judge is told; the stop in reverse."""
 
 import asyncio
+import contextlib
+import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -20,6 +22,7 @@ from osm_probes.foundation.tasks import beside
 from osm_probes.health.briefing import AdsCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.kube.client import KubernetesClient
+from osm_probes.kube.lease import Leadership
 from osm_probes.mesh.identity import CANARY, Identity, ProxyName
 from osm_probes.mesh.mesh import Mesh
 from osm_probes.mesh.settings import Settings
@@ -28,6 +31,8 @@ from osm_probes.pki.wallet import Wallet
 from osm_probes.probes.program_metrics import ControllerMetrics
 from osm_probes.program.capacity import capacity, streams_at_most
 from osm_probes.program.frame import Frame
+from osm_probes.program.janitor import Janitor
+from osm_probes.program.transitions import telling
 from osm_probes.program.world import World, found_world
 from osm_probes.publisher import Publisher
 from osm_probes.snapshot.cache import SnapshotCache
@@ -64,7 +69,7 @@ class Control:
         self._configuration = configuration
         self._frame = frame
         self._authority = world.authority
-        self._authority_problem = world.authority_problem
+        self._world = world
         self._metrics = ControllerMetrics()
         self._source = self._mesh_source(world.client)
         self._lifecycle = Lifecycle("ADS")
@@ -98,6 +103,8 @@ class Control:
     async def run(self) -> None:
         """Serve until a stop is asked for, then drain."""
         self._frame.measure(self._metrics)
+        if self._world.events is not None:
+            self._frame.keeper.transitions = telling(self._world.events)
         async with (
             beside(
                 show=self._frame.show(self._lifecycle),
@@ -106,12 +113,13 @@ class Control:
                 workloads=self._workloads.renew(),
                 own=self._own.renew(),
             ),
+            self._shared_duties(),
             self._ads.serving(),
             beside(
                 mesh=self._follow_mesh(),
                 manifests=self._tell_of(self._source.problem),
                 builds=self._tell_of(self._publisher.failing),
-                authority=self._tell_of(self._authority_problem),
+                authority=self._tell_of(self._world.authority_problem),
                 certificates=self._follow_certificates(),
             ),
         ):
@@ -131,6 +139,19 @@ class Control:
         )
         self._metrics.watch_ages = source.ages
         return source
+
+    @contextlib.asynccontextmanager
+    async def _shared_duties(self) -> AsyncGenerator[None, None]:
+        """What one of all controllers does for the cluster."""
+        client, source, shared = self._world.client, self._source, self._configuration.shared
+        if client is None or not isinstance(source, KubernetesSource):
+            yield
+            return
+        candidate = f"{shared.pod or socket.gethostname()}-{uuid.uuid4()}"
+        leadership = Leadership(client, namespace=shared.osm_namespace, name="osm-controller", candidate=candidate)
+        janitor = Janitor(client, leads=leadership.holds, pods=source.pods)
+        async with beside(lease=leadership.run(), janitor=janitor.run()):
+            yield
 
     async def _drain(self) -> None:
         shared = self._configuration.shared
@@ -194,8 +215,8 @@ class Control:
     def _warnings(self) -> Iterator[str]:
         if self._source.mesh.value is not None and self._source.problem.value:
             yield f"the last good mesh is served: {self._source.problem.value}"
-        if self._authority_problem.value:
-            yield self._authority_problem.value
+        if self._world.authority_problem.value:
+            yield self._world.authority_problem.value
         for identity, reason in self._publisher.failing.value.items():
             yield f"the last good configuration of {identity} is served: {reason}"
 

@@ -114,10 +114,11 @@ def run_program(
     briefing: Briefing,
     signals: StopSignals,
     serve: Serve,
+    fatal: Callable[[OsmError], None] = lambda _: None,
 ) -> None:
     """Bind the probes' port, start the judge, run `serve`, end the judge last; ends the process with its status.
 
-    Status 0 when `serve` returns; 1 with one log line where it raises an OsmError.
+    Status 0 when `serve` returns; 1 with one log line where it raises an OsmError, of which `fatal` tells others.
     """
     _fill_standard_descriptors()
     writer = configure_logs(shared.verbosity, component=name)
@@ -135,6 +136,7 @@ def run_program(
     except OsmError as error:
         message = "ended by an error" if pulse.read().has_served else "cannot start"
         logger(name).critical(message, error=str(error))
+        fatal(error)
         status = 1
     writer.flush(within=_FLUSH_LIMIT)
     sys.exit(status)

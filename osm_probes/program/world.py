@@ -12,6 +12,7 @@ from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import beside
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.connect import connect
+from osm_probes.kube.events import EventRecorder
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.folder import load_or_create_authority
 from osm_probes.program.authority_secret import AuthoritySecret
@@ -27,13 +28,14 @@ class NoMeshFolderError(OsmError):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The authority of the mesh's certificates, and the cluster where there is one.
+    """The authority of the mesh's certificates, and the cluster where there is one, with the Events of the own pod.
 
     authority_problem: what is wrong with where the authority is kept; it does not keep the program from its work.
     """
 
     authority: Authority
     client: KubernetesClient | None = None
+    events: EventRecorder | None = None
     authority_problem: Latest[str] = field(default_factory=lambda: Latest(""))
 
 
@@ -56,12 +58,12 @@ async def found_world(shared: Shared, *, agent: str, waiting: Callable[[str], No
         yield World(await asyncio.to_thread(load_or_create_authority, shared.ca_dir, common_name=name))
         return
     async with connect(shared.kubeconfig, agent=agent) as client:
-        secret = AuthoritySecret(
-            client, namespace=shared.osm_namespace, name=shared.ca_bundle_secret_name, common_name=name
-        )
+        namespace = shared.osm_namespace
+        secret = AuthoritySecret(client, namespace=namespace, name=shared.ca_bundle_secret_name, common_name=name)
         authority = await secret.load_or_create(waiting=waiting)
-        async with beside(keep=secret.keep(authority)):
-            yield World(authority, client, secret.problem)
+        events = EventRecorder(client, namespace=namespace, pod=shared.pod, component=agent)
+        async with beside(keep=secret.keep(authority), events=events.run()):
+            yield World(authority, client, events, secret.problem)
 
 
 _BUILT_IN: Final = "tresor"

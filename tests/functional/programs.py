@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ def running(
     mesh_dir: Path | None = None,
     where: Sequence[str] = (),
     source: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Program]:
     """A program of this project on free ports, with its log, CA and (unless given) mesh in `folder`.
 
@@ -90,7 +92,8 @@ def running(
     log = folder / f"{name}.log"
     command = [*where, str(_BIN / name), *standard, *flags]
     with log.open("wb") as stderr:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr)
+        variables = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr, env=variables)
     try:
         yield Program(process, log, where)
     finally:

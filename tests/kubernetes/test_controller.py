@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import time
 from collections.abc import AsyncGenerator, Iterator
 from datetime import timedelta
@@ -47,8 +48,22 @@ def controller(cluster: ApiServer, folder: Path, *flags: str) -> Iterator[Progra
         "--ca-bundle-secret-name=osm-ca-bundle",
     )
     folder.mkdir(exist_ok=True)
-    with running("osm-controller", folder, *flags, source=source) as program:
+    environment = {"CONTROLLER_POD_NAME": "osm-controller-0"}
+    with running("osm-controller", folder, *flags, source=source, environment=environment) as program:
         yield program
+
+
+def own_pod(cluster: ApiServer) -> None:
+    """The pod that it believes to be."""
+    metadata = {"name": "osm-controller-0", "namespace": "osm-system"}
+    spec = {"containers": [{"name": "osm-controller", "image": "a"}]}
+    cluster.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+
+
+def events(cluster: ApiServer) -> dict[str, str]:
+    """What was told about it: message by reason."""
+    found = cluster.request("GET", "/api/v1/namespaces/osm-system/events")["items"]
+    return {each["reason"]: each["message"] for each in found}
 
 
 def authority(cluster: ApiServer) -> Authority:
@@ -179,7 +194,41 @@ def test_a_secret_of_the_ca_that_cannot_be_used_ends_it_with_1_and_is_left_alone
     path = "/api/v1/namespaces/osm-system/secrets"
     secret = {"metadata": {"name": "osm-ca-bundle"}, "stringData": {"ca.crt": "nonsense"}}
     cluster.request("POST", path, secret)
+    own_pod(cluster)
     with controller(cluster, tmp_path) as program:
         assert program.process.wait(20) == 1
         assert "osm-ca-bundle has no private.key" in program.logged("cannot start")["error"]
+    assert "osm-ca-bundle has no private.key" in events(cluster)["FatalCertificateIssuanceFailure"]
     assert set(cluster.request("GET", f"{path}/osm-ca-bundle")["data"]) == {"ca.crt"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "reason", "words"),
+    [
+        (["--certificate-manager=vault"], 1, "FatalInvalidCertificateManager", "--certificate-manager vault is not"),
+        (["--ads-port={taken}"], 1, "FatalInitializationError", "{taken}"),
+        (["--http-port={taken}"], 1, "FatalInitializationError", "{taken}"),
+        (["--no-such-flag=x", "--vault-token=hush"], 2, "FatalInvalidCLIParameters", "--no-such-flag"),
+    ],
+)
+def test_a_start_that_fails_leaves_an_event_that_says_why(
+    cluster: ApiServer, tmp_path: Path, flags: list[str], status: int, reason: str, words: str
+) -> None:
+    own_pod(cluster)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = str(listener.getsockname()[1])
+        given = [flag.format(taken=taken) for flag in flags]
+        with controller(cluster, tmp_path, "--bind-address=127.0.0.1", *given) as program:
+            assert program.process.wait(20) == status
+    found = events(cluster)
+    assert set(found) == {reason}
+    assert words.format(taken=taken) in found[reason]
+    assert "hush" not in found[reason]
+
+
+def test_a_transition_of_ready_is_an_event_with_its_reason(cluster: ApiServer, tmp_path: Path) -> None:
+    own_pod(cluster)
+    with controller(cluster, tmp_path, "--drain-delay=2s") as program:
+        program.until_ready()
+        program.process.terminate()
+        until(lambda: events(cluster).get("NotReady") == "draining: it is draining", within=10)
