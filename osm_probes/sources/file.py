@@ -9,6 +9,7 @@ from osm_probes.foundation.logs import logger
 from osm_probes.foundation.text import legible
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Mesh
+from osm_probes.mesh.policy import Ignored
 from osm_probes.sources.decode import ManifestError
 from osm_probes.sources.folder import Contents, Stamp, read, scan
 from osm_probes.sources.translate import mesh_from_objects
@@ -34,6 +35,7 @@ class FolderSource:
         self._contents = Contents()
         self._errors: tuple[str, ...] = ()
         self._refused: frozenset[Identity] = frozenset()
+        self._ignored: frozenset[Ignored] = frozenset()
 
     async def read_once(self) -> None:
         """Read the folder now. Raises ManifestError if that gives no mesh; nothing is logged then."""
@@ -49,6 +51,7 @@ class FolderSource:
             self._tell(errors)
             if mesh is not None:
                 self._tell_refused(mesh)
+                self._tell_ignored(mesh)
                 self.mesh.set(mesh)
             await self._settled()
 
@@ -103,6 +106,11 @@ class FolderSource:
                 service_account=str(identity),
             )
         self._refused = mesh.refused
+
+    def _tell_ignored(self, mesh: Mesh) -> None:
+        for each in sorted(mesh.ignored - self._ignored):
+            logger("sources").warning("a policy has no effect", policy=each.policy, reason=each.reason)
+        self._ignored = mesh.ignored
 
 
 def read_mesh(folder: Path, *, mesh_name: str) -> Mesh:
