@@ -49,6 +49,8 @@ def parse_controller(argv: Sequence[str]) -> ControllerConfiguration:
     accepted.add_argument(
         "--validator-webhook-config", default="", metavar="NAME", help="there is no validating webhook"
     )
-    add_switch(accepted, "--validate-traffic-target", default=True, help_text="SMI policies are not read yet")
+    add_switch(
+        accepted, "--validate-traffic-target", default=True, help_text="a wrong one has no effect, and is logged"
+    )
     given = parser.parse_args(argv)
     return ControllerConfiguration(shared_values(parser, given), given.ads_port, given.max_data_plane_connections)

@@ -9,7 +9,7 @@ from osm_probes.mesh.identity import Identity
 class Requests:
     """HTTP requests that are alike. The path, without its query, and each header must match a regular expression whole.
 
-    An empty path is any, no methods are all. `headers`: names in lower case, each with its expression.
+    An empty path is any, no methods are all. `headers`: names in lower case, each with its expression, never empty.
     """
 
     path: str = ""

@@ -6,21 +6,25 @@ Here it must be right for Python too, which tells what is wrong; a few rare form
 
 import re
 import warnings
+from collections.abc import Iterator
 from typing import Final
 
 _LONGEST: Final = 1024
-_MOST_REPEATS: Final = 1000
+# RE2 repeats a thing a thousand times at most, and its programs have an end.
+_LARGEST: Final = 1000
 
-_COUNT: Final = r"\{\d+(?:,\d*)?\}"
-_BOTH_KNOW: Final = re.compile(
-    rf"""(?:
-        [^\\\[(*+?{{]                            # a character that means itself, an anchor, an alternative, an end
-      | \{{(?!\d+(?:,\d*)?\}})
-      | \\(?:[^\w]|[aAbBdDfnrsStvwW]|x[0-9a-fA-F]{{2}})
-      | \[\^?\]?(?:\\[^\w]|\\[abdDfnrsStvwW]|[^\]\\])*\]
-      | \((?!\?) | \(\?(?:P<\w+>|[ims]*(?:-[ims]+)?[:)])
-      | (?:[*+?]|{_COUNT})(?!\+)               # what RE2 lacks: possessive quantifiers
-    )*\Z""",
+# What both know. Not there: look-around, references, comments, possessive and atomic groups.
+_TOKEN: Final = re.compile(
+    r"""
+      (?P<atom> [^\\\[(*+?{)]                   # a character that means itself, an anchor, an alternative
+              | \{(?!\d+(?:,\d*)?\})
+              | \\(?:[^\w]|[aAbBdDfnrsStvwW]|x[0-9a-fA-F]{2})
+              | \[\^?\]?(?:\\[^\w]|\\[abdDfnrsStvwW]|\\x[0-9a-fA-F]{2}|[^\]\\])*\] )
+    | (?P<open> \((?!\?) | \(\?(?:P<\w+>|[ims]*(?:-[ims]+)?:) )
+    | (?P<flags> \(\?[ims]+\) )
+    | (?P<close> \) )
+    | (?: [*+?] | \{(?P<least>\d+)(?:,(?P<most>\d*))?\} ) (?!\+)
+    """,
     re.VERBOSE,
 )
 
@@ -34,8 +38,40 @@ def checked(text: str) -> str:
             re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"{text[:64]!r} is no regular expression: {error}") from error
-    if not _BOTH_KNOW.match(text):
-        raise ValueError(f"{text[:64]!r} has what RE2, Envoy's regular expressions, does not know")
-    if any(int(number) > _MOST_REPEATS for count in re.findall(_COUNT, text) for number in re.findall(r"\d+", count)):
-        raise ValueError(f"{text[:64]!r} repeats more than {_MOST_REPEATS} times")
+    if _size(text) > _LARGEST:
+        raise ValueError(f"{text[:64]!r} is, its repetitions written out, longer than {_LARGEST}")
     return text
+
+
+def _size(text: str) -> int:
+    """How many parts it has when its counted repetitions are written out."""
+    open_groups = [0]
+    last = 0
+    for token in _tokens(text):
+        match token.lastgroup:
+            case "open":
+                open_groups.append(1)
+                continue
+            case "close":
+                last = open_groups.pop()
+            case "atom":
+                last = 1
+            case "least" | "most":
+                times = max(int(token["least"]), int(token["most"] or 0), 1)
+                open_groups[-1] += last * (times - 1)
+                last *= times
+                continue
+            case _:
+                continue
+        open_groups[-1] += last
+    return open_groups[0]
+
+
+def _tokens(text: str) -> Iterator[re.Match[str]]:
+    place = 0
+    while place < len(text):
+        token = _TOKEN.match(text, place)
+        if token is None:
+            raise ValueError(f"{text[:64]!r} has what RE2, Envoy's regular expressions, does not know")
+        yield token
+        place = token.end()

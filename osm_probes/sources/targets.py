@@ -86,9 +86,9 @@ def _matches(target: TrafficTarget, rule: Rule, routes: Routes) -> Iterator[Matc
 
 
 def _requests(match: Match) -> Requests:
-    """Header `host` is what HTTP/2 calls :authority, and so does Envoy."""
+    """Header `host` is what HTTP/2 calls :authority, and so does Envoy. It takes no empty expression."""
     parts = match.headers if isinstance(match.headers, list) else [match.headers]
-    headers = {(name.lower(), str(pattern)) for part in parts for name, pattern in part.items()}
+    headers = {(name.lower(), pattern or "^$") for part in parts for name, pattern in part.items()}
     named = {(":authority" if name == "host" else name, pattern) for name, pattern in headers}
     methods = set(match.methods)
     return Requests(

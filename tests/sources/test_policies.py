@@ -90,6 +90,7 @@ def test_a_target_permits_what_its_rules_name(documents: tuple[str, ...], permis
             Requests(headers=(("x-a", "1"), ("x-b", "2"))),
         ),
         ({"name": "a", "headers": [{"x-b": "2"}, {"x-a": "1"}]}, Requests(headers=(("x-a", "1"), ("x-b", "2")))),
+        ({"name": "a", "headers": {"x-a": ""}}, Requests(headers=(("x-a", "^$"),))),
         ({"name": "a", "headers": {"Host": "shop"}}, Requests(headers=((":authority", "shop"),))),
     ],
 )
