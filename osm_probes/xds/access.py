@@ -1,7 +1,7 @@
 """Outline -> what an identity may call, where those calls go, and who may call it."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from osm_probes.mesh.identity import Identity
@@ -42,16 +42,22 @@ class Access:
             for source in permission.sources:
                 self._by_source[source].append(permission)
         self._splits = dict(_backends(of.destinations, of.splits))
+        # The same for everybody, so made once.
+        self._everything = self._calls(set(range(len(of.destinations)))) if of.permissive else ()
 
-    def callable_by(self, identity: Identity) -> list[Destination]:
+    def callable_by(self, identity: Identity) -> Sequence[Destination]:
         """What it may call, in the outline's order."""
+        if self._permissive:
+            return self._all
         return [self._all[place] for place in sorted(self._permitted(identity))]
 
-    def calls(self, identity: Identity) -> list[Call]:
+    def calls(self, identity: Identity) -> Sequence[Call]:
         """What it may dial, in the outline's order: all that it may call, and the roots of splits."""
-        permitted = self._permitted(identity)
+        return self._everything if self._permissive else self._calls(self._permitted(identity))
+
+    def _calls(self, permitted: set[int]) -> tuple[Call, ...]:
         roots = {root for root, backends in self._splits.items() if any(place in permitted for place, _ in backends)}
-        return [Call(self._all[place], self._shares(place, permitted)) for place in sorted(permitted | roots)]
+        return tuple(Call(self._all[place], self._shares(place, permitted)) for place in sorted(permitted | roots))
 
     def answered_by(self, identity: Identity) -> list[Destination]:
         """What it answers for, in the outline's order."""
@@ -64,8 +70,6 @@ class Access:
         return tuple(each for each in self._by_destination.get(identity, ()) if _covers(each, to, target))
 
     def _permitted(self, identity: Identity) -> set[int]:
-        if self._permissive:
-            return set(range(len(self._all)))
         return {
             place
             for permission in self._by_source.get(identity, ())

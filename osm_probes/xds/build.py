@@ -1,7 +1,7 @@
 """Mesh + identity -> snapshot: what the proxies of one identity are told."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -72,7 +72,9 @@ class SnapshotBuilder:
         if identity not in self._configured:
             self._configured[identity] = self._configure(identity)
         configured = self._configured[identity]
-        assignments = self._assignments.select(configured.clusters)
+        assignments = self._assignments
+        if not self._outline.permissive:
+            assignments = assignments.select(configured.clusters)
         sets = {**configured.sets, ENDPOINTS: assignments, SECRET: self._trust(identity, secrets)}
         return Snapshot(MappingProxyType(sets))
 
@@ -128,7 +130,7 @@ class SnapshotBuilder:
         yield self._kept(metrics_cluster)
 
     def _listeners(
-        self, identity: Identity, calls: list[Call], inbound: list[tuple[Destination, int]]
+        self, identity: Identity, calls: Sequence[Call], inbound: list[tuple[Destination, int]]
     ) -> Iterator[Resource]:
         ipv6 = self._outline.ipv6
         outbound = [self._kept(outbound_chains, call.to, shares=call.shares) for call in calls]
@@ -143,7 +145,7 @@ class SnapshotBuilder:
         yield self._kept(prometheus_listener, ipv6=ipv6)
 
     def _routes(
-        self, identity: Identity, calls: list[Call], inbound: list[tuple[Destination, int]]
+        self, identity: Identity, calls: Sequence[Call], inbound: list[tuple[Destination, int]]
     ) -> Iterator[Resource]:
         by_name: dict[str, list[bytes]] = defaultdict(list)
         for call in calls:
