@@ -21,7 +21,7 @@ from osm_probes.kube.informer import Informer
 from osm_probes.kube.kind import SECRETS
 from osm_probes.kube.pace import Pace
 from osm_probes.kube.wanted import Wanted
-from osm_probes.sources.objects import Metadata
+from osm_probes.sources.parts import Metadata
 
 _ORPHANED_AFTER: Final = 600.0
 _EVERY: Final = 1.0
