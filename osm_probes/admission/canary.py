@@ -45,6 +45,8 @@ async def ask_certificate(canary: WebhookCanary, *, within: float) -> None:
 
 async def ask_bundle(canary: WebhookCanary, *, within: float) -> None:
     """Whether an API server that trusts the bundle would accept what it serves. Raises UnhealthyError."""
+    if canary.no_bundle:
+        raise UnhealthyError(canary.no_bundle)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cadata=canary.bundle_pem.decode("ascii"))

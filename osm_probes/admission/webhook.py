@@ -57,6 +57,10 @@ class Webhook:
         self._new_uuid = new_uuid
         self._log = logger("admission")
 
+    def use(self, options: InjectionOptions) -> None:
+        """Give sidecars these options from the next pod on."""
+        self._options = options
+
     async def answer(self, body: bytes) -> bytes:
         """The response to a review. Raises MalformedReviewError."""
         try:

@@ -29,6 +29,7 @@ class WebhookCanary(Struct, frozen=True, kw_only=True):
     """The injector's own first pod: post `body`, a whole AdmissionReview, to `path` and expect a patch.
 
     `address` is a literal; `bundle_pem` is what the API server trusts, `server_name` the name that it asks for.
+    no_bundle: why the API server trusts nothing, and so asks nobody; "" where it does.
     """
 
     address: str
@@ -37,6 +38,7 @@ class WebhookCanary(Struct, frozen=True, kw_only=True):
     bundle_pem: bytes
     path: str
     body: bytes
+    no_bundle: str = ""
 
 
 class Briefing(Struct, frozen=True, kw_only=True, tag=True):

@@ -1,11 +1,14 @@
 """Pulse, briefing and checks -> rulings: what the judge knows, and what it makes of it."""
 
+import asyncio
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from osm_probes.foundation.latest import Latest
 from osm_probes.health.briefing import Briefing
 from osm_probes.health.checks import Check, Question, Report, UnhealthyError, examine
 from osm_probes.health.lifecycle import Phase
@@ -41,6 +44,7 @@ class Bench:
         self._phase = Phase.STARTING
         self._life = Life.UNBORN
         self._changes = 0
+        self._briefed: Latest[int] = Latest(0)
         # A new judge excuses nothing: a program that hangs must not seem alive again each time its judge is replaced.
         self._awake_since = 0
         self._looked_at = clock()
@@ -48,6 +52,7 @@ class Bench:
     def brief(self, briefing: Briefing) -> None:
         """Know this from now on."""
         self.briefing = briefing
+        self._briefed.set(self._briefed.value + 1)
         self._change()
 
     def look(self) -> Vitals:
@@ -92,8 +97,10 @@ class Bench:
 
     async def ask(self, *names: str) -> Ruling:
         """The ruling on these checks of readiness alone."""
-        dialled = [name for name in names if name in self._dials]
-        reports = await self._examine(dialled)
+        due = time.monotonic() + self.briefing.canary_limit
+        reports = await self._examine([name for name in names if name in self._dials])
+        if "mesh" in names and all(report.healthy for report in reports) and not leaving(self.look()):
+            await self._mesh_told(due)
         # What is told is looked up last: a dial takes its time, and the answer must be true when it is given.
         reports += await self._examine([name for name in names if name not in self._dials])
         by_name = {report.name: report for report in reports}
@@ -102,6 +109,13 @@ class Bench:
     async def _examine(self, names: Collection[str]) -> tuple[Report, ...]:
         checks = [Check(name, self._question(name)) for name in names]
         return await examine(checks, within=self.briefing.canary_limit + _MARGIN)
+
+    async def _mesh_told(self, due: float) -> None:
+        """Wait for a mesh until the moment `due`: a proxy that dials now waits for it on its stream just as long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                while self._told("mesh"):
+                    await self._briefed.after(self._briefed.version)
 
     def _change(self) -> None:
         self._changes += 1

@@ -11,6 +11,7 @@ from osm_probes.foundation.logs import LongText, logger
 from osm_probes.health.stacks import REQUEST, StackFile
 from osm_probes.probes.bench import Bench
 
+_START_LIMIT: Final = 30.0
 _LOOK_EVERY: Final = 0.5
 _WRITTEN_WITHIN: Final = 1.0
 _QUIET: Final = 0.1  # nothing says that the last thread is written
@@ -29,8 +30,10 @@ class HangWatch:
         """Watch, without an end."""
         told = False
         while True:
-            age = self._bench.look().beat_age
-            late = age > self._bench.briefing.heartbeat_limit
+            vitals = self._bench.look()
+            age, limit = vitals.beat_age, self._bench.briefing.heartbeat_limit
+            # Imports on a machine that is short of processor time are no hang.
+            late = age > (limit if vitals.has_served else max(limit, _START_LIMIT))
             if late and not told:
                 await self._tell(age)
             told = late

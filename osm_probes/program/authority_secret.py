@@ -61,7 +61,7 @@ class AuthoritySecret:
         As long as the API server does not answer this waits, and tells why: who is away comes back. Raises
         AuthoritySecretError where the Secret is there and cannot be used.
         """
-        pace, said = Pace(), ""
+        pace, said = Pace(most=2.0), ""
         while True:
             try:
                 return await self._load_or_create()

@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import socket
 import uuid
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from osm_probes.ads import canary_resource
 from osm_probes.ads.errors import NotAdmittedError
@@ -21,23 +19,17 @@ from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import beside
 from osm_probes.health.briefing import AdsCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
-from osm_probes.kube.client import KubernetesClient
-from osm_probes.kube.lease import Leadership
 from osm_probes.mesh.identity import CANARY, Identity, ProxyName
-from osm_probes.mesh.mesh import Mesh
 from osm_probes.mesh.settings import Settings
 from osm_probes.pki.certificate import Certificate
 from osm_probes.pki.wallet import Wallet
 from osm_probes.probes.program_metrics import ControllerMetrics
 from osm_probes.program.capacity import capacity, streams_at_most
+from osm_probes.program.found import found_world
 from osm_probes.program.frame import Frame
-from osm_probes.program.janitor import Janitor
-from osm_probes.program.transitions import telling
-from osm_probes.program.world import World, found_world
+from osm_probes.program.world import Reads, World
 from osm_probes.publisher import Publisher
 from osm_probes.snapshot.cache import SnapshotCache
-from osm_probes.sources.file import FolderSource
-from osm_probes.sources.kubernetes import KubernetesSource
 from osm_probes.xds.build import SnapshotBuilder
 from osm_probes.xds.names import controller_name
 
@@ -47,31 +39,26 @@ _LAST_STEPS: Final = 2.0
 
 async def serve_control(configuration: ControllerConfiguration, frame: Frame) -> None:
     """Serve until a stop is asked for, then drain. Raises OsmError where it cannot start."""
-    async with found_world(configuration.shared, agent="osm-controller", waiting=frame.warn) as world:
-        await Control(configuration, frame, world=world).run()
-
-
-class MeshSource(Protocol):
-    """Where the mesh is read: a folder or a cluster."""
-
-    mesh: Latest[Mesh | None]
-    problem: Latest[str]
-
-    async def run(self) -> None:
-        """Keep both true, without an end."""
+    metrics = ControllerMetrics()
+    async with found_world(
+        configuration.shared, agent="osm-controller", reads=Reads.WHOLE_MESH, metrics=metrics, waiting=frame.warn
+    ) as world:
+        await Control(configuration, frame, world=world, metrics=metrics).run()
 
 
 class Control:
     """The parts of a controller, and what passes between them."""
 
-    def __init__(self, configuration: ControllerConfiguration, frame: Frame, *, world: World) -> None:
+    def __init__(
+        self, configuration: ControllerConfiguration, frame: Frame, *, world: World, metrics: ControllerMetrics
+    ) -> None:
         shared = configuration.shared
         self._configuration = configuration
         self._frame = frame
         self._authority = world.authority
         self._world = world
-        self._metrics = ControllerMetrics()
-        self._source = self._mesh_source(world.client)
+        self._source = world.source
+        self._metrics = metrics
         self._lifecycle = Lifecycle("ADS")
         self._capacity = capacity()
         validity = timedelta(seconds=Settings().certificate_validity)
@@ -103,17 +90,16 @@ class Control:
     async def run(self) -> None:
         """Serve until a stop is asked for, then drain."""
         self._frame.measure(self._metrics)
-        if self._world.events is not None:
-            self._frame.keeper.transitions = telling(self._world.events)
+        if self._world.cluster is not None:
+            self._frame.keeper.transitions = self._world.cluster.telling()
         async with (
             beside(
                 show=self._frame.show(self._lifecycle),
-                source=self._source.run(),
                 publish=self._publisher.run(),
                 workloads=self._workloads.renew(),
                 own=self._own.renew(),
             ),
-            self._shared_duties(),
+            self._duties(),
             self._ads.serving(),
             beside(
                 mesh=self._follow_mesh(),
@@ -126,32 +112,13 @@ class Control:
             await self._frame.until_stop(grace=self._configuration.shared.grace)
             await self._drain()
 
-    def _mesh_source(self, client: KubernetesClient | None) -> MeshSource:
-        shared = self._configuration.shared
-        if client is None:
-            return FolderSource(shared.mesh_dir or Path(), mesh_name=shared.mesh_name)
-        source = KubernetesSource(
-            client,
-            mesh_name=shared.mesh_name,
-            osm_namespace=shared.osm_namespace,
-            config_name=shared.osm_config_name,
-            observe=self._metrics.watched,
-        )
-        self._metrics.watch_ages = source.ages
-        return source
-
-    @contextlib.asynccontextmanager
-    async def _shared_duties(self) -> AsyncGenerator[None, None]:
+    def _duties(self) -> contextlib.AbstractAsyncContextManager[None]:
         """What one of all controllers does for the cluster."""
-        client, source, shared = self._world.client, self._source, self._configuration.shared
-        if client is None or not isinstance(source, KubernetesSource):
-            yield
-            return
-        candidate = f"{shared.pod or socket.gethostname()}-{uuid.uuid4()}"
-        leadership = Leadership(client, namespace=shared.osm_namespace, name="osm-controller", candidate=candidate)
-        janitor = Janitor(client, leads=leadership.holds, pods=source.pods)
-        async with beside(lease=leadership.run(), janitor=janitor.run()):
-            yield
+        if self._world.cluster is None:
+            return contextlib.nullcontext()
+        from osm_probes.program.in_cluster import shared_duties
+
+        return shared_duties(self._world.cluster, self._configuration.shared)
 
     async def _drain(self) -> None:
         shared = self._configuration.shared

@@ -2,18 +2,21 @@
 
 import asyncio
 import socket
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
+
+from msgspec import structs
 
 from osm_probes.admission.canary import ask_bundle, ask_certificate, ask_review
-from osm_probes.admission.eligible import NamespaceFacts
 from osm_probes.admission.handler import REVIEW_PATH, Handler
 from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.sample import sample_review
 from osm_probes.admission.server import WebhookServer
 from osm_probes.admission.webhook import Webhook
 from osm_probes.configuration.injector import InjectorConfiguration
-from osm_probes.foundation.errors import OsmError
+from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import beside
 from osm_probes.health.briefing import WebhookCanary
 from osm_probes.health.checks import UnhealthyError, coalesced
@@ -23,56 +26,54 @@ from osm_probes.pki.certificate import Certificate
 from osm_probes.pki.wallet import Wallet
 from osm_probes.probes.listen import listen
 from osm_probes.probes.program_metrics import InjectorMetrics
+from osm_probes.program.found import found_world
 from osm_probes.program.frame import Frame
-from osm_probes.program.standalone import World, standalone_world
-from osm_probes.sources.file import FolderSource
+from osm_probes.program.means import Means, standalone_means
+from osm_probes.program.world import Reads, World
 
 _KEEP: Final = 0.25
 _LAST_STEPS: Final = 2.0
 
 
-class MeshUnknownError(OsmError):
-    """The mesh has not been read yet, so nobody can tell whether a namespace is enrolled."""
-
-
 async def serve_injection(configuration: InjectorConfiguration, frame: Frame) -> None:
     """Serve until a stop is asked for, then drain. Raises OsmError where it cannot start."""
-    world = await standalone_world(configuration.shared)
-    await Injection(configuration, frame, world=world).run()
-
-
-class FolderNamespaces:
-    """The namespaces of a mesh folder; those outside of the mesh are unknown."""
-
-    def __init__(self, source: FolderSource) -> None:
-        self._source = source
-
-    async def namespace(self, name: str) -> NamespaceFacts | None:
-        """The namespace; None if it is not enrolled. Raises MeshUnknownError."""
-        mesh = self._source.mesh.value
-        if mesh is None:
-            raise MeshUnknownError(self._source.problem.value or "the mesh has not been read yet")
-        found = mesh.namespaces.get(name)
-        return NamespaceFacts(found.labels, found.annotations) if found is not None else None
+    metrics = InjectorMetrics()
+    async with found_world(
+        configuration.shared, agent="osm-injector", reads=Reads.NAMESPACES, metrics=metrics, waiting=frame.warn
+    ) as world:
+        await Injection(configuration, frame, world=world, metrics=metrics).run()
 
 
 class Injection:
     """The parts of an injector, and what passes between them."""
 
-    def __init__(self, configuration: InjectorConfiguration, frame: Frame, *, world: World) -> None:
+    def __init__(
+        self, configuration: InjectorConfiguration, frame: Frame, *, world: World, metrics: InjectorMetrics
+    ) -> None:
         shared = configuration.shared
         self._configuration = configuration
         self._frame = frame
         self._authority = world.authority
         self._source = world.source
-        self._metrics = InjectorMetrics()
+        self._cluster = world.cluster
+        self._authority_problem = world.authority_problem
+        self._metrics = metrics
         self._lifecycle = Lifecycle("webhook")
         self._wallet = Wallet(self._issue, validity=timedelta(seconds=Settings().certificate_validity))
         self._name = f"osm-injector.{shared.osm_namespace}.svc"
+        self._means = self._found_means()
+        self._options = self._first_options()
+        self._webhook = Webhook(
+            self._options,
+            namespaces=self._means.namespaces,
+            within=configuration.webhook_timeout,
+            store=self._means.store,
+            observer=metrics,
+        )
         self._server = WebhookServer(
             self._listen,
             certificate=self._wallet.certificate(self._name),
-            handler=Handler(self._webhook(), can_inject=coalesced(self._can_inject, keep=_KEEP)),
+            handler=Handler(self._webhook, can_inject=coalesced(self._can_inject, keep=_KEEP)),
             lifecycle=self._lifecycle,
             grace=max(1.0, shared.grace - shared.drain_delay - _LAST_STEPS),
         )
@@ -88,15 +89,23 @@ class Injection:
     async def run(self) -> None:
         """Serve until a stop is asked for, then drain."""
         self._frame.measure(self._metrics)
+        if self._cluster is not None:
+            self._frame.keeper.transitions = self._cluster.telling()
         self._tell()
         async with (
             beside(
                 show=self._frame.show(self._lifecycle),
-                source=self._source.run(),
                 renew=self._wallet.renew(),
             ),
             self._server,
-            beside(settings=self._follow_mesh(), certificate=self._follow_certificate()),
+            beside(
+                settings=self._follow_mesh(),
+                certificate=self._follow_certificate(),
+                bundle=self._follow_bundle(),
+                authority=self._tell_of(self._authority_problem),
+                source=self._tell_of(self._source.problem),
+            ),
+            beside(**{name: work() for name, work in self._means.works.items()}),
         ):
             await self._frame.until_stop(grace=self._configuration.shared.grace)
             if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
@@ -106,21 +115,22 @@ class Injection:
         configuration = self._configuration
         return listen(port or configuration.webhook_port, address=configuration.shared.bind_address or "")
 
-    def _webhook(self) -> Webhook:
+    def _first_options(self) -> InjectionOptions:
         configuration = self._configuration
-        options = InjectionOptions(
+        return InjectionOptions(
             mesh_name=configuration.shared.mesh_name,
             osm_namespace=configuration.shared.osm_namespace,
             sidecar_image=configuration.sidecar_image,
             init_image=configuration.init_image,
             pull_policy=configuration.pull_policy,
         )
-        return Webhook(
-            options,
-            namespaces=FolderNamespaces(self._source),
-            within=configuration.webhook_timeout,
-            observer=self._metrics,
-        )
+
+    def _found_means(self) -> Means:
+        if self._cluster is None:
+            return standalone_means(self._source, self._authority)
+        from osm_probes.program.in_cluster import injection_means
+
+        return injection_means(self._cluster, self._configuration, self._authority)
 
     async def _can_inject(self) -> None:
         """The three checks of readiness, asked by the webhook of itself."""
@@ -134,6 +144,18 @@ class Injection:
         async for mesh in self._source.mesh.values():
             settings = mesh.settings if mesh is not None else Settings()
             self._wallet.change_validity(timedelta(seconds=settings.certificate_validity))
+            self._frame.log_at(settings.log_level)
+            self._webhook.use(replace(self._options, log_level=settings.sidecar_log_level))
+
+    async def _follow_bundle(self) -> None:
+        """Judge by what the API server trusts now."""
+        async for bundle in self._means.bundle.values():
+            self._canary = structs.replace(self._canary, bundle_pem=bundle.pem, no_bundle=bundle.missing)
+            self._tell()
+
+    async def _tell_of(self, latest: Latest[Any]) -> None:
+        async for _ in latest.values():
+            self._tell()
 
     async def _follow_certificate(self) -> None:
         async for _ in self._wallet.renewed.values():
@@ -144,7 +166,13 @@ class Injection:
         """Tell the judge all that it cannot see itself."""
         served = self._wallet.certificate(self._name)
         expiries = {"root": self._authority.not_after, "webhook": served.not_after}
-        self._frame.brief(webhook=self._canary, expiries=expiries)
+        self._frame.brief(webhook=self._canary, expiries=expiries, warnings=tuple(self._warnings()))
+
+    def _warnings(self) -> Iterator[str]:
+        if self._source.mesh.value is not None and self._source.problem.value:
+            yield f"what was last read is used: {self._source.problem.value}"
+        if self._authority_problem.value:
+            yield self._authority_problem.value
 
     def _issue(self, name: str, validity: timedelta) -> Certificate:
         self._metrics.issued.inc()

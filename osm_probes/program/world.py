@@ -1,21 +1,17 @@
-"""What a program finds outside: a folder on one machine, or a cluster; and the authority of its certificates."""
+"""What a program knows of outside: the mesh, the authority of its certificates, and the cluster, if there is one."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Callable
+import enum
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Protocol
 
 from osm_probes.configuration.shared import Shared
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.latest import Latest
-from osm_probes.foundation.tasks import beside
-from osm_probes.kube.client import KubernetesClient
-from osm_probes.kube.connect import connect
-from osm_probes.kube.events import EventRecorder
+from osm_probes.mesh.mesh import Mesh
 from osm_probes.pki.authority import Authority
-from osm_probes.pki.folder import load_or_create_authority
-from osm_probes.program.authority_secret import AuthoritySecret
+
+if TYPE_CHECKING:  # a client of the Kubernetes API costs 12 MB and a quarter of the start: only where there is one
+    from osm_probes.program.cluster import Cluster
 
 
 class UnknownCertificateManagerError(OsmError):
@@ -26,44 +22,33 @@ class NoMeshFolderError(OsmError):
     """--mesh-dir names no folder."""
 
 
+class Reads(enum.Enum):
+    """What of a cluster's objects a program needs: the whole mesh, or its namespaces and settings alone."""
+
+    WHOLE_MESH = enum.auto()
+    NAMESPACES = enum.auto()
+
+
+class MeshSource(Protocol):
+    """Where the mesh is read: None until it was read once; `problem` says what is wrong now, "" if nothing is."""
+
+    mesh: Latest[Mesh | None]
+    problem: Latest[str]
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """The authority of the mesh's certificates, and the cluster where there is one, with the Events of the own pod.
+    """The mesh, being watched, the authority of its certificates, and the cluster where there is one.
 
     authority_problem: what is wrong with where the authority is kept; it does not keep the program from its work.
     """
 
     authority: Authority
-    client: KubernetesClient | None = None
-    events: EventRecorder | None = None
+    source: MeshSource
+    cluster: "Cluster | None" = None
     authority_problem: Latest[str] = field(default_factory=lambda: Latest(""))
 
 
-@contextlib.asynccontextmanager
-async def found_world(shared: Shared, *, agent: str, waiting: Callable[[str], None]) -> AsyncGenerator[World, None]:
-    """The world that the flags name; the authority is made on the first start.
-
-    agent: who asks the API server. In a cluster this waits, and tells `waiting` why, until the API server has said what
-    the authority is. Raises UnknownCertificateManagerError, NoMeshFolderError, AuthorityFolderError,
-    AuthoritySecretError and UnusableKubeconfigError.
-    """
-    if shared.certificate_manager != _BUILT_IN:
-        raise UnknownCertificateManagerError(
-            f"--certificate-manager {shared.certificate_manager} is not supported: use {_BUILT_IN}"
-        )
-    name = f"{shared.mesh_name}-ca"
-    if shared.mesh_dir is not None:
-        if not shared.mesh_dir.is_dir():
-            raise NoMeshFolderError(f"--mesh-dir {shared.mesh_dir} is no folder: name one with Kubernetes manifests")
-        yield World(await asyncio.to_thread(load_or_create_authority, shared.ca_dir, common_name=name))
-        return
-    async with connect(shared.kubeconfig, agent=agent) as client:
-        namespace = shared.osm_namespace
-        secret = AuthoritySecret(client, namespace=namespace, name=shared.ca_bundle_secret_name, common_name=name)
-        authority = await secret.load_or_create(waiting=waiting)
-        events = EventRecorder(client, namespace=namespace, pod=shared.pod, component=agent)
-        async with beside(keep=secret.keep(authority), events=events.run()):
-            yield World(authority, client, events, secret.problem)
-
-
-_BUILT_IN: Final = "tresor"
+def authority_name(shared: Shared) -> str:
+    """The common name of a new authority."""
+    return f"{shared.mesh_name}-ca"

@@ -22,6 +22,7 @@ from osm_probes.kube.kind import (
     TCP_ROUTES,
     TRAFFIC_SPLITS,
     TRAFFIC_TARGETS,
+    Kind,
 )
 from osm_probes.kube.wanted import Wanted
 from osm_probes.mesh.mesh import Mesh
@@ -44,8 +45,25 @@ _QUIET: Final = 0.01
 _SETTLED_AT_LAST: Final = 0.1
 
 
+NAMESPACES_ALONE: Final[Mapping[Kind, type[MeshObject]]] = {NAMESPACES: Namespace, MESH_CONFIGS: MeshConfig}
+"""What an injector reads: which namespaces belong to the mesh, and its settings."""
+
+WHOLE_MESH: Final[Mapping[Kind, type[MeshObject]]] = {
+    **NAMESPACES_ALONE,
+    SERVICES: ServiceObject,
+    SERVICE_ACCOUNTS: ServiceAccount,
+    ENDPOINT_SLICES: EndpointSlice,
+    PODS: Pod,
+    TRAFFIC_TARGETS: TrafficTarget,
+    HTTP_ROUTE_GROUPS: HTTPRouteGroup,
+    TCP_ROUTES: TCPRoute,
+    TRAFFIC_SPLITS: TrafficSplit,
+}
+"""What a controller reads."""
+
+
 class KubernetesSource:
-    """The mesh that a cluster's objects say.
+    """The mesh that a cluster's objects say; `kinds` are those that are read, the whole mesh unless told otherwise.
 
     `mesh` is None until the first list of every kind is complete, and stays what it was whatever becomes of the API
     server. `problem` says what cannot be watched now, or which object cannot be used; "" if all is well.
@@ -58,6 +76,7 @@ class KubernetesSource:
         mesh_name: str,
         osm_namespace: str,
         config_name: str,
+        kinds: Mapping[Kind, type[MeshObject]] | None = None,
         observe: Observer = unobserved,
     ) -> None:
         self.mesh: Latest[Mesh | None] = Latest(None)
@@ -66,21 +85,17 @@ class KubernetesSource:
         self._changes: Latest[int] = Latest(0)
         self._news = MeshNews()
         self._fell_at = 0.0
-        kinds: dict[Wanted, type[MeshObject]] = {
-            Wanted(NAMESPACES, labels=f"{MONITORED_BY}={mesh_name}"): Namespace,
-            Wanted(SERVICES): ServiceObject,
-            Wanted(SERVICE_ACCOUNTS): ServiceAccount,
-            Wanted(ENDPOINT_SLICES, labels=SERVICE_NAME): EndpointSlice,
-            Wanted(PODS, labels=PROXY_UUID): Pod,
-            Wanted(TRAFFIC_TARGETS): TrafficTarget,
-            Wanted(HTTP_ROUTE_GROUPS): HTTPRouteGroup,
-            Wanted(TCP_ROUTES): TCPRoute,
-            Wanted(TRAFFIC_SPLITS): TrafficSplit,
-            Wanted(MESH_CONFIGS, namespace=osm_namespace, fields=f"metadata.name={config_name}"): MeshConfig,
+        wanted = {
+            NAMESPACES: Wanted(NAMESPACES, labels=f"{MONITORED_BY}={mesh_name}"),
+            ENDPOINT_SLICES: Wanted(ENDPOINT_SLICES, labels=SERVICE_NAME),
+            PODS: Wanted(PODS, labels=PROXY_UUID),
+            MESH_CONFIGS: Wanted(MESH_CONFIGS, namespace=osm_namespace, fields=f"metadata.name={config_name}"),
         }
         self._informers: list[Informer[Any]] = [
-            Informer(client, wanted, decode=decoder_of(kind), notify=self._note, observe=observe)
-            for wanted, kind in kinds.items()
+            Informer(
+                client, wanted.get(kind, Wanted(kind)), decode=decoder_of(typed), notify=self._note, observe=observe
+            )
+            for kind, typed in (kinds or WHOLE_MESH).items()
         ]
 
     def pods(self) -> Mapping[tuple[str, str], Metadata] | None:

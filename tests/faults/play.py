@@ -11,6 +11,7 @@ from tests.faults.compare import RowResult, compare
 from tests.faults.row import FaultError, Mode, Row
 from tests.faults.stage import Stage, stage
 from tests.faults.timeline import Timeline
+from tests.kubernetes.apiserver import ApiServerError
 
 _CALM = 2.5
 """Seconds of watching before a fault and after its recovery: more than the margin of a comparison."""
@@ -22,7 +23,7 @@ def play(row: Row, mode: Mode, *, stop: threading.Event, keep: Path | None = Non
     try:
         with stage(row, mode, stop=stop, keep=keep) as place:
             return compare(_played(row, place), row.expect)
-    except (FaultError, DemoError, OSError) as error:
+    except (FaultError, ApiServerError, DemoError, OSError) as error:
         return RowResult("?", "?", "?", None, None, (), (f"the row could not be played: {error}",))
 
 
@@ -67,7 +68,7 @@ def _noting(place: Stage) -> Iterator[None]:
     """What a fault finds wrong is the row's finding, not its end: the rest is measured all the same."""
     try:
         yield
-    except FaultError as error:
+    except (FaultError, ApiServerError) as error:
         place.broken.append(str(error))
 
 

@@ -23,6 +23,7 @@ from tests.faults.identity import pods
 from tests.faults.orders import SIGNAL, SITECUSTOMIZE
 from tests.faults.row import FaultError, Mode, Program, Row
 from tests.faults.timeline import Probe, Sample
+from tests.kubernetes.apiserver import ApiServer
 
 ROOT = Path(__file__).parents[2]
 BOOKSTORE = ROOT / "examples" / "bookstore"
@@ -41,8 +42,9 @@ class InterruptedRowError(Exception):
 class Stage:
     """What a row's acts work on. `source`, `flags`, `environment`, `around` and `stderr` count until `start()`.
 
-    source: the flags that say where mesh and CA come from; a cluster's row puts its own there. environment: of the
-    program; shared: of program, judge, truth and probes alike. around: a command before the program's own.
+    source: the flags that say where mesh and CA come from; a cluster's row puts its own there, and its API server into
+    `api`. environment: of the program; shared: of program, judge, truth and probes alike. around: a command before the
+    program's own.
     """
 
     def __init__(self, row: Row, mode: Mode, *, place: Namespace, folder: Path, stop: threading.Event) -> None:
@@ -61,6 +63,7 @@ class Stage:
         self.broken: list[str] = []
         self._stop = stop
         self.ended_at: float | None = None
+        self.api: ApiServer | None = None
         self._program: Process | None = None
         self._open = contextlib.ExitStack()
         shutil.copytree(BOOKSTORE, self.mesh)
@@ -134,9 +137,13 @@ class Stage:
         self._watcher("truth", *truth)
         self._watcher("probe", 1.0, *(f"{name}={url}" for name, url in targets.items()))
 
-    def _watcher(self, module: str, *arguments: object) -> None:
+    def _watcher(self, module: str, *arguments: object) -> Process:
         with (self.folder / f"{module}.jsonl").open("ab") as out, (self.folder / f"{module}.err").open("ab") as err:
-            self._popen(_python(module, *arguments), stdout=out.fileno(), stderr=err.fileno(), cwd=ROOT)
+            return self._popen(_python(module, *arguments), stdout=out.fileno(), stderr=err.fileno(), cwd=ROOT)
+
+    def beside(self, module: str, *arguments: object) -> Process:
+        """A process of the matrix, started, that goes on until all is ended."""
+        return self._watcher(module, *arguments)
 
     def samples(self) -> tuple[Sample, ...]:
         """The truth so far."""

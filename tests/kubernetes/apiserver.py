@@ -9,7 +9,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,11 +32,21 @@ class ApiServerError(Exception):
 class ApiServer:
     """A running API server with its etcd; what it stores outlives its process.
 
-    where: what commands begin with, such as what enters a network namespace; it must become the program.
+    where: what commands begin with, such as what enters a network namespace; it must become the program. reach: does
+    something there, such as a request.
     """
 
-    def __init__(self, folder: Path, *, address: str, where: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        address: str = "127.0.0.1",
+        where: Sequence[str] = (),
+        reach: Callable[[Callable[[], Any]], Any] = lambda work: work(),
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._reach = reach
         self._address = address
         self._where = where
         self._binaries = kubernetes_binaries()
@@ -46,9 +56,9 @@ class ApiServer:
         self.kubeconfig = self.kubeconfig_for(ADMIN, "system:masters")
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def kubeconfig_for(self, user: str, *groups: str) -> Path:
-        """A kubeconfig with a client certificate of this user."""
-        return self.pki.kubeconfig(self.url, user, *groups)
+    def kubeconfig_for(self, user: str, *groups: str, url: str = "") -> Path:
+        """A kubeconfig with a client certificate of this user; `url` where it is not the API server's own."""
+        return self.pki.kubeconfig(url or self.url, user, *groups)
 
     def start(self, *arguments: str) -> None:
         """Start what does not run; returns when it is ready. `arguments`: more flags of kube-apiserver."""
@@ -97,6 +107,9 @@ class ApiServer:
         self._etcd("compaction", {"revision": newest, "physical": True})
 
     def _etcd(self, verb: str, body: object) -> Any:
+        return self._reach(lambda: self._ask_etcd(verb, body))
+
+    def _ask_etcd(self, verb: str, body: object) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", self._etcd_ports[0], timeout=5)
         with contextlib.closing(connection):
             connection.request("POST", f"/v3/kv/{verb}", json.dumps(body))
@@ -106,6 +119,10 @@ class ApiServer:
         self, method: str, path: str, body: object = None, *, form: str = "application/json", within: float = 15
     ) -> dict[str, Any]:
         """What the API server answers its administrator. Raises ApiServerError."""
+        answered: dict[str, Any] = self._reach(lambda: self._request(method, path, body, form=form, within=within))
+        return answered
+
+    def _request(self, method: str, path: str, body: object, *, form: str, within: float) -> dict[str, Any]:
         context = ssl.create_default_context(cadata=self.pki.root_pem.decode())
         context.load_cert_chain(self.pki.folder / f"{ADMIN}.crt", self.pki.folder / f"{ADMIN}.key")
         connection = http.client.HTTPSConnection(self._address, self.port, timeout=within, context=context)
@@ -194,7 +211,6 @@ def running_api_server(
     folder: Path, *, address: str = "127.0.0.1", where: Sequence[str] = (), arguments: Sequence[str] = ()
 ) -> Iterator[ApiServer]:
     """A ready API server; everything is ended with the block, or with this process."""
-    folder.mkdir(parents=True, exist_ok=True)
     server = ApiServer(folder, address=address, where=where)
     try:
         server.start(*arguments)

@@ -96,7 +96,7 @@ async def test_a_draining_injector_names_its_review() -> None:
 
 
 async def test_a_check_that_was_never_told_is_a_no() -> None:
-    judged = bench(CONTROLLER)
+    judged = bench(msgspec.structs.replace(CONTROLLER, canary_limit=0.01))
     assert reasons(await judged.ready()) == {
         "mesh": "nothing known yet",
         "certificates": "no certificate yet",
@@ -193,3 +193,21 @@ async def test_what_is_told_while_a_dial_lasts_counts_in_its_answer() -> None:
     unread = msgspec.structs.replace(WELL, told={"mesh": "the mesh has not been read yet", "capacity": ""})
     asked = bench(unread, dials={"ads": told_meanwhile})
     assert (await asked.ready()).healthy
+
+
+async def test_a_mesh_that_is_not_there_yet_is_waited_for_as_a_proxy_waits_for_it() -> None:
+    unread = msgspec.structs.replace(WELL, told={"mesh": "the mesh has not been read yet", "capacity": ""})
+    asked = bench(unread)
+    asking = asyncio.ensure_future(asked.ready())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not asking.done()
+    asked.brief(WELL)
+    assert (await asking).healthy
+
+
+async def test_who_is_draining_or_refused_waits_for_no_mesh() -> None:
+    unread = msgspec.structs.replace(WELL, told={"mesh": "the mesh has not been read yet", "capacity": ""})
+    async with asyncio.timeout(1):
+        assert not (await bench(unread, phase=Phase.DRAINING).ready()).healthy
+        assert not (await bench(unread, dials={**DIALS, "ads": no}).ready()).healthy

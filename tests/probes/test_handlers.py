@@ -13,6 +13,7 @@ from osm_probes.probes.record import Record
 from tests.probes.test_bench import DIALS, WELL, bench, no
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+UNTOLD = msgspec.structs.replace(CONTROLLER, canary_limit=0.01)
 INJECTOR_WITH_VERSION = msgspec.structs.replace(INJECTOR, fixed_bodies={"/version": "{}"})
 
 
@@ -55,7 +56,7 @@ ANSWERS = [
     (WELL, Phase.RECOVERING, "", "/health/ready", 503, NOT_READY.format("ADS")),
     (WELL, Phase.DRAINING, "", "/health/alive", 200, "Service is alive"),
     (WELL, Phase.DRAINING, "", "/health/ready", 503, NOT_READY.format("draining")),
-    (CONTROLLER, Phase.SERVING, "", "/health/ready", 503, NOT_READY.format("mesh")),
+    (UNTOLD, Phase.SERVING, "", "/health/ready", 503, NOT_READY.format("mesh")),
     (INJECTOR, Phase.SERVING, "", "/health/alive", 200, "Service is alive"),
     (INJECTOR, Phase.SERVING, "", "/health/ready", 200, "Service is ready"),
     (INJECTOR, Phase.SERVING, "", "/healthz", 200, "Health OK"),

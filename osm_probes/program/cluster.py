@@ -1,0 +1,23 @@
+"""A cluster, as far as a program has to do with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from osm_probes.kube.client import KubernetesClient
+from osm_probes.kube.events import EventRecorder
+from osm_probes.probes.link import Transition
+from osm_probes.program.transitions import telling
+from osm_probes.sources.kubernetes import KubernetesSource
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The API server, the Events of the own pod, and what is known of the cluster's objects."""
+
+    client: KubernetesClient
+    events: EventRecorder
+    source: KubernetesSource
+
+    def telling(self) -> Callable[[Transition], None]:
+        """What makes each transition of a probe an Event."""
+        return telling(self.events)

@@ -1,0 +1,166 @@
+"""What an API server does to a controller: it goes, hangs, is slow, refuses, forgets, and loses what is ours."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+from tests.faults.cluster import SECRETS, api, change_much, cluster, expect_caught_up, speak_to
+from tests.faults.compare import Alive, Expectation, Truth
+from tests.faults.row import Act, FaultError, Mode, Row
+from tests.faults.stage import Stage
+from tests.kubernetes.apiserver import ApiServer, ApiServerError
+from tests.kubernetes.manifests import CRDS, documents, install_crds
+
+_SLOW_PORT: Final = 7443
+
+
+@contextlib.contextmanager
+def killed(stage: Stage) -> Iterator[None]:
+    """No API server; 100 pods go meanwhile."""
+    api(stage).kill()
+    yield
+    change_much(stage)
+    api(stage).start()
+    expect_caught_up(stage)
+
+
+@contextlib.contextmanager
+def hung(stage: Stage) -> Iterator[None]:
+    """It answers nothing, on no connection; 100 pods go meanwhile."""
+    api(stage).hang()
+    yield
+    change_much(stage)
+    api(stage).resume()
+    expect_caught_up(stage)
+
+
+@contextlib.contextmanager
+def away_at_start(stage: Stage) -> Iterator[None]:
+    """There is none when the program starts."""
+    api(stage).kill()
+    yield
+    api(stage).start()
+
+
+@contextlib.contextmanager
+def compacted(stage: Stage) -> Iterator[None]:
+    """It comes back with all versions but the newest forgotten (410 for whoever asks for an older one)."""
+    api(stage).kill()
+    yield
+    change_much(stage)
+    api(stage).compact()
+    api(stage).start()
+    expect_caught_up(stage)
+
+
+@contextlib.contextmanager
+def slow_way(stage: Stage) -> Iterator[None]:
+    """The program's way to the API server goes through a forwarder, which is quick for now."""
+    (stage.folder / "late").write_text("0")
+    with cluster(stage):
+        stage.beside("delay", _SLOW_PORT, api(stage).port, stage.folder / "late")
+        speak_to(stage, f"https://127.0.0.1:{_SLOW_PORT}")
+        yield
+
+
+@contextlib.contextmanager
+def slowed(stage: Stage) -> Iterator[None]:
+    """Each way takes 0.7 s, and connections are made anew."""
+    (stage.folder / "late").write_text("0.7")
+    api(stage).kill()
+    api(stage).start()
+    yield
+    change_much(stage)
+    expect_caught_up(stage)
+    (stage.folder / "late").write_text("0")
+
+
+@contextlib.contextmanager
+def forbidden(stage: Stage) -> Iterator[None]:
+    """Its user may do nothing any more (403), and has to connect anew."""
+    path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    binding = api(stage).request("GET", f"{path}/osm-controller")
+    api(stage).request("DELETE", f"{path}/osm-controller")
+    api(stage).kill()
+    api(stage).start()
+    yield
+    change_much(stage)
+    _expect_warning(stage, "must be allowed to list and watch")
+    del binding["metadata"]["resourceVersion"]
+    api(stage).request("POST", path, binding)
+    expect_caught_up(stage)
+
+
+@contextlib.contextmanager
+def throttled(stage: Stage) -> Iterator[None]:
+    """All that is asked is answered with 429, by a stand-in that has the API server's port and certificate."""
+    server = api(stage)
+    server.kill()
+    pki = server.pki.folder
+    stand_in = stage.beside("busy", server.port, pki / "apiserver.crt", pki / "apiserver.key")
+    yield
+    change_much(stage)
+    _expect_warning(stage, "too many requests")
+    stand_in.kill()
+    stand_in.wait(5)
+    server.start()
+    expect_caught_up(stage)
+
+
+@contextlib.contextmanager
+def without_crds(stage: Stage) -> Iterator[None]:
+    """The kinds that the chart brings are deleted, then there again."""
+    for each in documents(CRDS):
+        api(stage).delete(each)
+    change_much(stage)
+    yield
+    install_crds(api(stage))
+    expect_caught_up(stage)
+
+
+@contextlib.contextmanager
+def without_ca(stage: Stage) -> Iterator[None]:
+    """The CA's Secret is deleted: the very same one must come back."""
+    before = api(stage).request("GET", f"{SECRETS}/osm-ca-bundle")["data"]
+    api(stage).request("DELETE", f"{SECRETS}/osm-ca-bundle")
+    yield
+    if _secret(api(stage)) != before:
+        raise FaultError("the Secret of the CA was not written back as it was")
+
+
+def _secret(server: ApiServer) -> object:
+    try:
+        return server.request("GET", f"{SECRETS}/osm-ca-bundle")["data"]
+    except ApiServerError:
+        return None
+
+
+def _expect_warning(stage: Stage, words: str) -> None:
+    said = stage.run("curl", "-s", "--max-time", "5", "http://127.0.0.1:9091/health/ready?verbose")
+    if words not in said:
+        raise FaultError(f"?verbose does not warn: {said[-300:]}")
+
+
+def rows(_mode: Mode) -> tuple[Row, ...]:
+    """The rows."""
+    unharmed = Expectation(Truth.HOLDS, Alive.STAYS)
+
+    def row(name: str, text: str, fault: Act) -> Row:
+        return Row(f"api-{name}", text, fault, unharmed, setup=cluster, crowd=0)
+
+    return (
+        Row(
+            "api-away-at-start", "no API server at the start", away_at_start,
+            Expectation(Truth.FAILS, Alive.SILENT, recovers_within=30.0), setup=cluster, at_start=True, crowd=0,
+        ),
+        row("killed", "API server killed, 100 pods go, started again", killed),
+        row("hung", "API server hangs, 100 pods go", hung),
+        Row(
+            "api-slow", "API server 0.7 s away each way", slowed, unharmed, setup=slow_way, crowd=0,
+        ),
+        row("forbidden", "API server answers 403", forbidden),
+        row("throttled", "API server answers 429", throttled),
+        row("compacted", "API server comes back with versions forgotten (410)", compacted),
+        row("crds-deleted", "CRDs deleted, then there again", without_crds),
+        row("ca-deleted", "Secret of the CA deleted", without_ca),
+    )  # fmt: skip
