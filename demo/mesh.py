@@ -30,6 +30,18 @@ class MeshFolder:
         """Set how long the certificates of proxies are valid, as in MeshConfig: "20s"."""
         self._edit(lambda document: _set_validity(document, validity=validity))
 
+    def set_permissive(self, *, on: bool) -> None:
+        """Let everybody call everything, or only what policies permit."""
+        self._edit(lambda document: _set_permissive(document, on=on))
+
+    def put(self, file: str, *documents: Json) -> None:
+        """Write a file of manifests, in the place of what it had."""
+        _replace(self.path / file, list(documents))
+
+    def remove(self, file: str) -> None:
+        """Take a file of manifests away, if it is there."""
+        (self.path / file).unlink(missing_ok=True)
+
     def add_service(self, name: str, *, like: str, address: str, protocol: str) -> None:
         """Let the pods of a service answer for one more, which speaks `protocol` and has this cluster IP."""
         known = [each for file in self._files() for each in _documents(file)]
@@ -80,6 +92,13 @@ def _add_address(document: Json, *, service: str, address: str) -> bool:
     if document["kind"] != "EndpointSlice" or not _belongs_to(document, service=service):
         return False
     document["endpoints"].append({"addresses": [address], "conditions": {"ready": True}})
+    return True
+
+
+def _set_permissive(document: Json, *, on: bool) -> bool:
+    if document.get("kind") != "MeshConfig":
+        return False
+    document.setdefault("spec", {}).setdefault("traffic", {})["enablePermissiveTrafficPolicyMode"] = on
     return True
 
 

@@ -51,7 +51,9 @@ def parse_controller(argv: Sequence[str], environment: Mapping[str, str] = _NOTH
     accepted.add_argument(
         "--validator-webhook-config", default="", metavar="NAME", help="there is no validating webhook"
     )
-    add_switch(accepted, "--validate-traffic-target", default=True, help_text="SMI policies are not read yet")
+    add_switch(
+        accepted, "--validate-traffic-target", default=True, help_text="a wrong one has no effect, and is logged"
+    )
     given = parser.parse_args(argv)
     shared = shared_values(parser, given, pod=environment.get("CONTROLLER_POD_NAME", ""))
     return ControllerConfiguration(shared, given.ads_port, given.max_data_plane_connections)

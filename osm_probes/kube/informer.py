@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -90,6 +91,8 @@ class Informer(Generic[T]):
         self._clock = clock
         self._heard_at = clock()
         self._pace = Pace()
+        self._paths = cycle(wanted.paths)
+        self._path = next(self._paths)
         self._state: _State[T] = _State()
 
     @property
@@ -149,13 +152,13 @@ class Informer(Generic[T]):
     async def _ask_page(self, query: dict[str, str]) -> Page:
         accept = self.wanted.accept("PartialObjectMetadataList")
         try:
-            content = await self._client.ask("GET", self.wanted.path, query=query, accept=accept)
+            content = await self._client.ask("GET", self._path, query=query, accept=accept)
         except ExpiredError:
             if "continue" not in query:
                 raise
             # Paging took longer than the API server remembers: begin again, all at once.
             del query["continue"], query["limit"]
-            content = await self._client.ask("GET", self.wanted.path, query=query, accept=accept)
+            content = await self._client.ask("GET", self._path, query=query, accept=accept)
         return page_of(content)
 
     async def _watch(self) -> None:
@@ -169,7 +172,7 @@ class Informer(Generic[T]):
             "timeoutSeconds": f"{lasts:.0f}",
         }
         accept = self.wanted.accept("PartialObjectMetadata")
-        async with self._client.lines(self.wanted.path, query=query, accept=accept) as lines:
+        async with self._client.lines(self._path, query=query, accept=accept) as lines:
             self._heard(changed=False)
             await self._follow(lines)
 
@@ -238,6 +241,9 @@ class Informer(Generic[T]):
         if not self.wanted.kind.optional:
             await self._fail(error)
             return
+        self._path = next(self._paths)
+        if self._path != self.wanted.paths[0]:
+            return  # another version may be served
         self._replace(_State())
         await asyncio.sleep(_ABSENT_AGAIN * random.uniform(0.8, 1.2))
 

@@ -1,6 +1,6 @@
 """Kinds of objects, and the paths where the Kubernetes API has them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -8,7 +8,7 @@ from typing import Final
 class Kind:
     """A kind as the API serves it. `plural` is its name in paths and in permissions; group "" is the core's.
 
-    optional: defined by a CRD that may be missing, come and go.
+    optional: defined by a CRD that may be missing, come and go. or_version: as good, where `version` is not served.
     """
 
     group: str
@@ -16,6 +16,7 @@ class Kind:
     plural: str
     name: str
     optional: bool = False
+    or_version: str = ""
 
     @property
     def api_version(self) -> str:
@@ -27,6 +28,12 @@ class Kind:
         parts = ["apis" if self.group else "api", self.api_version]
         parts += ["namespaces", namespace] if namespace else []
         return "/" + "/".join([*parts, self.plural, *([name] if name else [])])
+
+    @property
+    def versions(self) -> "tuple[Kind, ...]":
+        """The same kind in each version that will do, the best first."""
+        other = replace(self, version=self.or_version, or_version=self.version) if self.or_version else None
+        return (self, other) if other else (self,)
 
     def __str__(self) -> str:
         return f"{self.plural}.{self.group}" if self.group else self.plural
@@ -44,3 +51,9 @@ WEBHOOKS: Final = Kind(
     "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration"
 )
 MESH_CONFIGS: Final = Kind("config.openservicemesh.io", "v1alpha2", "meshconfigs", "MeshConfig", optional=True)
+TRAFFIC_TARGETS: Final = Kind("access.smi-spec.io", "v1alpha3", "traffictargets", "TrafficTarget", optional=True)
+HTTP_ROUTE_GROUPS: Final = Kind("specs.smi-spec.io", "v1alpha4", "httproutegroups", "HTTPRouteGroup", optional=True)
+TCP_ROUTES: Final = Kind("specs.smi-spec.io", "v1alpha4", "tcproutes", "TCPRoute", optional=True)
+TRAFFIC_SPLITS: Final = Kind(
+    "split.smi-spec.io", "v1alpha2", "trafficsplits", "TrafficSplit", optional=True, or_version="v1alpha4"
+)

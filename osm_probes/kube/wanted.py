@@ -16,9 +16,9 @@ class Wanted:
     metadata: bool = False
 
     @property
-    def path(self) -> str:
-        """Where the API has them."""
-        return self.kind.path(namespace=self.namespace)
+    def paths(self) -> tuple[str, ...]:
+        """Where the API has them, or else may have them."""
+        return tuple(kind.path(namespace=self.namespace) for kind in self.kind.versions)
 
     @property
     def query(self) -> dict[str, str]:

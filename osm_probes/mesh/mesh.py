@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from osm_probes.mesh.identity import Identity
+from osm_probes.mesh.policy import Ignored, Permission, Split
 from osm_probes.mesh.settings import Settings
 
 
@@ -71,7 +72,8 @@ class Mesh:
     """Everything that decides what proxies are told. Services sorted by namespace and name; proxies by their keys.
 
     The key of a proxy is its uuid with its identity: whoever gives a pod another's uuid shuts nobody out.
-    `refused`: identities that are left out since they are misleading.
+    `refused`: identities that are left out since they are misleading. `permissions` count while the settings are not
+    permissive, `splits` (one for a service) always; both sorted. `ignored`: policies that have no effect.
     """
 
     services: tuple[Service, ...] = ()
@@ -80,6 +82,9 @@ class Mesh:
     refused: frozenset[Identity] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
+    permissions: tuple[Permission, ...] = ()
+    splits: tuple[Split, ...] = ()
+    ignored: frozenset[Ignored] = frozenset()
 
     def has_proxy(self, uuid: str, *, identity: Identity) -> bool:
         """Whether a pod of this identity has the proxy with this uuid."""

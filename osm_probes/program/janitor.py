@@ -29,7 +29,7 @@ from osm_probes.kube.kind import PODS, SECRETS
 from osm_probes.kube.pace import Pace
 from osm_probes.kube.wanted import Wanted
 from osm_probes.kube.wire import page_of, thing_of
-from osm_probes.sources.objects import Metadata
+from osm_probes.sources.parts import Metadata
 
 _ORPHANED_AFTER: Final = 600.0
 _EVERY: Final = 1.0
@@ -152,7 +152,7 @@ class Janitor:
     async def _pods_of(self, each: Bootstrap) -> list[_Owner]:
         wanted = Wanted(PODS, namespace=each.namespace, labels=f"{UUID_LABEL}={each.proxy}", metadata=True)
         accept = wanted.accept("PartialObjectMetadataList")
-        content = await self._client.ask("GET", wanted.path, query=wanted.query, accept=accept)
+        content = await self._client.ask("GET", PODS.path(namespace=each.namespace), query=wanted.query, accept=accept)
         try:
             found = [thing_of(bytes(item)).metadata for item in page_of(content).items or ()]
         except msgspec.DecodeError as error:

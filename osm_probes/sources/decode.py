@@ -10,7 +10,6 @@ from osm_probes.foundation.durations import seconds_of
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
 from osm_probes.sources.objects import (
-    ClusterAddress,
     Endpoints,
     EndpointSlice,
     MeshConfig,
@@ -19,8 +18,10 @@ from osm_probes.sources.objects import (
     Pod,
     ServiceAccount,
     ServiceObject,
-    Validity,
 )
+from osm_probes.sources.parts import ClusterAddress, Pattern, Validity
+from osm_probes.sources.pattern import checked
+from osm_probes.sources.smi import HTTPRouteGroup, TCPRoute, TrafficSplit, TrafficTarget
 
 T = TypeVar("T", bound=MeshObject)
 
@@ -37,6 +38,10 @@ _KINDS: Final[Mapping[tuple[str, str], type[MeshObject]]] = {
     ("", "Pod"): Pod,
     ("discovery.k8s.io", "EndpointSlice"): EndpointSlice,
     ("config.openservicemesh.io", "MeshConfig"): MeshConfig,
+    ("access.smi-spec.io", "TrafficTarget"): TrafficTarget,
+    ("specs.smi-spec.io", "HTTPRouteGroup"): HTTPRouteGroup,
+    ("specs.smi-spec.io", "TCPRoute"): TCPRoute,
+    ("split.smi-spec.io", "TrafficSplit"): TrafficSplit,
 }
 
 
@@ -96,6 +101,8 @@ def decode_part(wanted: type, value: object) -> object:
         raise ValueError(f"Expected `str`, got `{type(value).__name__}`")  # noqa: TRY004
     if wanted is Validity:
         return Validity(_lasting(value))
+    if wanted is Pattern:
+        return Pattern(checked(value))
     if wanted is ClusterAddress and value in {"", "None"}:
         return ClusterAddress(value)
     try:

@@ -7,10 +7,10 @@ from typing import Final
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.text import legible
-from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Mesh
 from osm_probes.sources.decode import ManifestError
 from osm_probes.sources.folder import Contents, Stamp, read, scan
+from osm_probes.sources.news import MeshNews
 from osm_probes.sources.translate import mesh_from_objects
 
 _SETTLE: Final = 0.05
@@ -33,7 +33,7 @@ class FolderSource:
         self._stamps: dict[str, Stamp] | None = None
         self._contents = Contents()
         self._errors: tuple[str, ...] = ()
-        self._refused: frozenset[Identity] = frozenset()
+        self._news = MeshNews()
 
     async def read_once(self) -> None:
         """Read the folder now. Raises ManifestError if that gives no mesh; nothing is logged then."""
@@ -48,7 +48,7 @@ class FolderSource:
             mesh, errors = await asyncio.to_thread(self._read)
             self._tell(errors)
             if mesh is not None:
-                self._tell_refused(mesh)
+                self._news.tell(mesh)
                 self.mesh.set(mesh)
             await self._settled()
 
@@ -95,14 +95,6 @@ class FolderSource:
             log.info("the manifests are good again", folder=legible(self._folder))
         self._errors = errors
         self.problem.set(_said(errors))
-
-    def _tell_refused(self, mesh: Mesh) -> None:
-        for identity in sorted(mesh.refused - self._refused):
-            logger("sources").error(
-                "a service account is left out of the mesh: its certificate's name could be taken for another's",
-                service_account=str(identity),
-            )
-        self._refused = mesh.refused
 
 
 def read_mesh(folder: Path, *, mesh_name: str) -> Mesh:

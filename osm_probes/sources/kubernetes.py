@@ -13,25 +13,30 @@ from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.informer import Informer, Observer, unobserved
 from osm_probes.kube.kind import (
     ENDPOINT_SLICES,
+    HTTP_ROUTE_GROUPS,
     MESH_CONFIGS,
     NAMESPACES,
     PODS,
     SERVICE_ACCOUNTS,
     SERVICES,
+    TCP_ROUTES,
+    TRAFFIC_SPLITS,
+    TRAFFIC_TARGETS,
 )
 from osm_probes.kube.wanted import Wanted
-from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Mesh
+from osm_probes.sources.news import MeshNews
 from osm_probes.sources.objects import (
     EndpointSlice,
     MeshConfig,
     MeshObject,
-    Metadata,
     Namespace,
     Pod,
     ServiceAccount,
     ServiceObject,
 )
+from osm_probes.sources.parts import Metadata
+from osm_probes.sources.smi import HTTPRouteGroup, TCPRoute, TrafficSplit, TrafficTarget
 from osm_probes.sources.stored import decoder_of
 from osm_probes.sources.translate import MONITORED_BY, PROXY_UUID, SERVICE_NAME, mesh_from_objects
 
@@ -59,7 +64,7 @@ class KubernetesSource:
         self.problem: Latest[str] = Latest("")
         self._mesh_name = mesh_name
         self._changes: Latest[int] = Latest(0)
-        self._refused: frozenset[Identity] = frozenset()
+        self._news = MeshNews()
         self._fell_at = 0.0
         kinds: dict[Wanted, type[MeshObject]] = {
             Wanted(NAMESPACES, labels=f"{MONITORED_BY}={mesh_name}"): Namespace,
@@ -67,6 +72,10 @@ class KubernetesSource:
             Wanted(SERVICE_ACCOUNTS): ServiceAccount,
             Wanted(ENDPOINT_SLICES, labels=SERVICE_NAME): EndpointSlice,
             Wanted(PODS, labels=PROXY_UUID): Pod,
+            Wanted(TRAFFIC_TARGETS): TrafficTarget,
+            Wanted(HTTP_ROUTE_GROUPS): HTTPRouteGroup,
+            Wanted(TCP_ROUTES): TCPRoute,
+            Wanted(TRAFFIC_SPLITS): TrafficSplit,
             Wanted(MESH_CONFIGS, namespace=osm_namespace, fields=f"metadata.name={config_name}"): MeshConfig,
         }
         self._informers: list[Informer[Any]] = [
@@ -113,7 +122,7 @@ class KubernetesSource:
                 problem = f"the objects make no mesh: {type(error).__name__}: {error}"
                 logger("sources").error("the objects make no mesh: the last good one stays", error=problem)
             else:
-                self._tell_refused(mesh)
+                self._news.tell(mesh)
                 self.mesh.set(mesh)
         self._tell(problem)
 
@@ -134,11 +143,3 @@ class KubernetesSource:
         wrong = [each.trouble for each in self._informers if each.trouble]
         wrong += [error for each in self._informers for error in each.errors.values()]
         return f"{wrong[0]}{f' (and {len(wrong) - 1} more)' if len(wrong) > 1 else ''}" if wrong else ""
-
-    def _tell_refused(self, mesh: Mesh) -> None:
-        for identity in sorted(mesh.refused - self._refused):
-            logger("sources").error(
-                "a service account is left out of the mesh: its certificate's name could be taken for another's",
-                service_account=str(identity),
-            )
-        self._refused = mesh.refused

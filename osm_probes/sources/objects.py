@@ -3,30 +3,21 @@
 import re
 from typing import Annotated, Final, Literal, TypeAlias
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
+from osm_probes.sources.parts import (
+    Address,
+    ClusterAddress,
+    Label,
+    Metadata,
+    Name,
+    Object,
+    Part,
+    PortNumber,
+    Validity,
+)
+from osm_probes.sources.smi import SmiObject
 
-class Address(str):
-    """An IP address in its canonical form."""
-
-    __slots__ = ()
-
-
-class ClusterAddress(str):
-    """A Service's clusterIP: an IP address, "None" (headless) or "" (not given yet)."""
-
-    __slots__ = ()
-
-
-class Validity(float):
-    """How long certificates are valid, in seconds, from 5 on; written as Go does: 24h, 1h30m."""
-
-    __slots__ = ()
-
-
-Label = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
-PortNumber = Annotated[int, Meta(ge=1, le=65535)]
 LogLevel = Literal["trace", "debug", "info", "warn", "error", "fatal", "panic", "disabled"]
 EnvoyLogLevel = Literal["trace", "debug", "info", "warning", "warn", "error", "critical", "off"]
 
@@ -35,33 +26,15 @@ _PORT_NAME: Final = re.compile(r"(?=[^a-z]*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]{0,13
 _DIGITS: Final = re.compile(r"[0-9]{1,5}\Z")
 
 
-class _Part(Struct, frozen=True, rename="camel"):
-    """What all parts of objects have in common: camelCase names; unknown fields are ignored."""
-
-
-class Metadata(_Part, frozen=True):
-    """Names, labels and annotations."""
-
-    name: Name
-    namespace: Label = "default"
-    uid: str = ""
-    labels: dict[str, str] = field(default_factory=dict)
-    annotations: dict[str, str] = field(default_factory=dict)
-
-
-class _Object(_Part, frozen=True):
-    metadata: Metadata
-
-
-class Namespace(_Object, frozen=True):
+class Namespace(Object, frozen=True):
     """Whether it belongs to the mesh is in its labels."""
 
 
-class ServiceAccount(_Object, frozen=True):
+class ServiceAccount(Object, frozen=True):
     """An identity, if its namespace belongs to the mesh."""
 
 
-class NamedPort(_Part, frozen=True):
+class NamedPort(Part, frozen=True):
     """A port of an EndpointSlice, an Endpoints subset: the name is that of the service's port."""
 
     name: str = ""
@@ -69,7 +42,7 @@ class NamedPort(_Part, frozen=True):
     protocol: str = "TCP"
 
 
-class PortOfService(_Part, frozen=True):
+class PortOfService(Part, frozen=True):
     """What callers dial, and the pods' port: a number, or a container port's name."""
 
     port: PortNumber
@@ -86,7 +59,7 @@ class PortOfService(_Part, frozen=True):
             raise ValueError(f"targetPort: {target[:64]!r} is neither a port between 1 and 65535 nor a port's name")
 
 
-class ServiceSpec(_Part, frozen=True):
+class ServiceSpec(Part, frozen=True):
     """What a service is to callers."""
 
     type: str = "ClusterIP"
@@ -109,27 +82,27 @@ class ServiceMetadata(Metadata, frozen=True):
     name: Label
 
 
-class ServiceObject(_Part, frozen=True):
+class ServiceObject(Part, frozen=True):
     """A Service."""
 
     metadata: ServiceMetadata
     spec: ServiceSpec = field(default_factory=ServiceSpec)
 
 
-class Reference(_Part, frozen=True):
+class Reference(Part, frozen=True):
     """The object that an endpoint stands for."""
 
     kind: str = ""
     name: str = ""
 
 
-class Conditions(_Part, frozen=True):
+class Conditions(Part, frozen=True):
     """Of an endpoint; `ready` unset counts as ready, by the EndpointSlice API."""
 
     ready: bool = True
 
 
-class SliceEndpoint(_Part, frozen=True):
+class SliceEndpoint(Part, frozen=True):
     """An endpoint of a slice; its addresses are one and the same pod's."""
 
     addresses: list[Address]
@@ -137,34 +110,34 @@ class SliceEndpoint(_Part, frozen=True):
     target_ref: Reference | None = None
 
 
-class EndpointSlice(_Object, frozen=True):
+class EndpointSlice(Object, frozen=True):
     """A part of a service's endpoints; FQDN slices are left out before."""
 
     endpoints: list[SliceEndpoint] = field(default_factory=list)
     ports: list[NamedPort] = field(default_factory=list)
 
 
-class SubsetAddress(_Part, frozen=True):
+class SubsetAddress(Part, frozen=True):
     """An address of an Endpoints subset."""
 
     ip: Address
     target_ref: Reference | None = None
 
 
-class Subset(_Part, frozen=True):
+class Subset(Part, frozen=True):
     """Ready addresses and the ports that all of them have."""
 
     addresses: list[SubsetAddress] = field(default_factory=list)
     ports: list[NamedPort] = field(default_factory=list)
 
 
-class Endpoints(_Object, frozen=True):
+class Endpoints(Object, frozen=True):
     """All endpoints of the service of that name."""
 
     subsets: list[Subset] = field(default_factory=list)
 
 
-class ContainerPort(_Part, frozen=True):
+class ContainerPort(Part, frozen=True):
     """A port that a container gives a name to."""
 
     container_port: PortNumber
@@ -172,13 +145,13 @@ class ContainerPort(_Part, frozen=True):
     protocol: str = "TCP"
 
 
-class Container(_Part, frozen=True):
+class Container(Part, frozen=True):
     """The named ports of a container."""
 
     ports: list[ContainerPort] = field(default_factory=list)
 
 
-class PodSpec(_Part, frozen=True):
+class PodSpec(Part, frozen=True):
     """Who a pod is and where its ports are."""
 
     service_account_name: Name = "default"
@@ -186,20 +159,20 @@ class PodSpec(_Part, frozen=True):
     host_network: bool = False
 
 
-class Condition(_Part, frozen=True):
+class Condition(Part, frozen=True):
     """One of a pod's conditions."""
 
     type: str = ""
     status: str = ""
 
 
-class PodAddress(_Part, frozen=True):
+class PodAddress(Part, frozen=True):
     """One of a pod's addresses."""
 
     ip: Address
 
 
-class PodStatus(_Part, frozen=True):
+class PodStatus(Part, frozen=True):
     """Where a pod is and whether it runs."""
 
     phase: str = ""
@@ -208,40 +181,40 @@ class PodStatus(_Part, frozen=True):
     conditions: list[Condition] = field(default_factory=list)
 
 
-class Pod(_Object, frozen=True):
+class Pod(Object, frozen=True):
     """A workload."""
 
     spec: PodSpec = field(default_factory=PodSpec)
     status: PodStatus = field(default_factory=PodStatus)
 
 
-class TrafficSpec(_Part, frozen=True):
+class TrafficSpec(Part, frozen=True):
     """spec.traffic; None = not said."""
 
     enable_permissive_traffic_policy_mode: bool | None = None
     enable_egress: bool | None = None
 
 
-class ObservabilitySpec(_Part, frozen=True):
+class ObservabilitySpec(Part, frozen=True):
     """spec.observability."""
 
     osm_log_level: LogLevel | None = None
 
 
-class SidecarSpec(_Part, frozen=True):
+class SidecarSpec(Part, frozen=True):
     """spec.sidecar."""
 
     log_level: EnvoyLogLevel | None = None
     max_data_plane_connections: Annotated[int, Meta(ge=0)] | None = None
 
 
-class CertificateSpec(_Part, frozen=True):
+class CertificateSpec(Part, frozen=True):
     """spec.certificate."""
 
     service_cert_validity_duration: Validity | None = None
 
 
-class MeshConfigSpec(_Part, frozen=True):
+class MeshConfigSpec(Part, frozen=True):
     """The fields of MeshConfig that are honoured, at upstream's paths."""
 
     traffic: TrafficSpec = field(default_factory=TrafficSpec)
@@ -250,10 +223,12 @@ class MeshConfigSpec(_Part, frozen=True):
     certificate: CertificateSpec = field(default_factory=CertificateSpec)
 
 
-class MeshConfig(_Object, frozen=True):
+class MeshConfig(Object, frozen=True):
     """The settings of the mesh."""
 
     spec: MeshConfigSpec = field(default_factory=MeshConfigSpec)
 
 
-MeshObject: TypeAlias = Namespace | ServiceAccount | ServiceObject | Endpoints | EndpointSlice | Pod | MeshConfig
+MeshObject: TypeAlias = (
+    Namespace | ServiceAccount | ServiceObject | Endpoints | EndpointSlice | Pod | MeshConfig | SmiObject
+)

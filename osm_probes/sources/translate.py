@@ -24,6 +24,7 @@ from osm_probes.sources.objects import (
     ServiceAccount,
     ServiceObject,
 )
+from osm_probes.sources.policies import policies_from_objects
 
 _PREFIX: Final = "openservicemesh.io/"
 MONITORED_BY: Final = _PREFIX + "monitored-by"
@@ -62,9 +63,12 @@ def mesh_from_objects(objects: Iterable[MeshObject], *, mesh_name: str) -> Mesh:
 
     Namespaces count that carry the label openservicemesh.io/monitored-by=<mesh name>, and all that is in them, but for
     pods without the label osm-proxy-uuid; proxies are those whose label is a uuid (of two with one uuid and one
-    service account the first by name). Misleading service accounts and their pods are left out, and named in `refused`.
+    service account the first by name). Misleading service accounts and their pods are left out, and named in `refused`;
+    policies without effect in `ignored`.
     """
-    world = _world(sorted(objects, key=_place), mesh_name=mesh_name)
+    ordered = sorted(objects, key=_place)
+    world = _world(ordered, mesh_name=mesh_name)
+    policies = policies_from_objects(each for each in ordered if each.metadata.namespace in world.namespaces)
     proxies = sorted(_proxies(world), key=lambda proxy: (proxy.uuid, proxy.identity))
     return Mesh(
         services=tuple(_service(each, world) for each in world.services),
@@ -73,6 +77,9 @@ def mesh_from_objects(objects: Iterable[MeshObject], *, mesh_name: str) -> Mesh:
         refused=frozenset(world.refused),
         namespaces=world.namespaces,
         settings=_settings(world.config),
+        permissions=policies.permissions,
+        splits=policies.splits,
+        ignored=policies.ignored,
     )
 
 

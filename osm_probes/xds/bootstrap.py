@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from envoy.config.bootstrap.v3.bootstrap_pb2 import Admin, Bootstrap
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Admin, Bootstrap, LayeredRuntime, RuntimeLayer
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.backoff_pb2 import BackoffStrategy
 from envoy.config.core.v3.base_pb2 import Node, RetryPolicy, TransportSocket
@@ -39,6 +39,9 @@ _RECONNECT_MOST: Final = 15.0
 # Envoy opens no listener before its first configuration, or this time for clusters and again for listeners: with its
 # 15 s an ADS that is away would fail the application's liveness for half a minute. What comes later is taken as well.
 _FIRST_CONFIGURATION: Final = 2.0
+# Envoy's own 100 is less than many a path needs, and one larger expression would cost all routes of its port. RE2 takes
+# time in proportion to the text, however large the expression; what manifests may have needs a tenth of this.
+_LARGEST_EXPRESSION: Final = 100_000
 
 
 class AdsMode(enum.Enum):
@@ -82,7 +85,14 @@ def bootstrap(
         source.initial_fetch_timeout.CopyFrom(seconds(_FIRST_CONFIGURATION))
     message.static_resources.clusters.extend([_ads_cluster(ads, secrets), *probe_clusters(probes)])
     message.static_resources.listeners.extend(probe_listeners(probes, address=probe_address))
+    message.layered_runtime.CopyFrom(_runtime())
     return json.dumps(MessageToDict(message, preserving_proto_field_name=True), separators=(",", ":")).encode()
+
+
+def _runtime() -> LayeredRuntime:
+    layer = RuntimeLayer(name="osm")
+    layer.static_layer["re2.max_program_size.error_level"] = _LARGEST_EXPRESSION
+    return LayeredRuntime(layers=[layer])
 
 
 def _ads_config(mode: AdsMode) -> ApiConfigSource:

@@ -25,6 +25,19 @@ class Destination:
     identities: tuple[Identity, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A cluster and its weight among those that share the calls to a destination."""
+
+    cluster: str
+    weight: int
+
+
+def whole(cluster: str) -> tuple[Share]:
+    """All calls to one cluster."""
+    return (Share(cluster, 1),)
+
+
 def destinations(service: Service) -> Iterator[tuple[Destination, tuple[Endpoint, ...]]]:
     """The destinations of a service, each with its endpoints."""
     for port in service.ports:

@@ -23,7 +23,7 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Protocol
 from osm_probes.snapshot.snapshot import LISTENER, Resource
-from osm_probes.xds.destination import Destination
+from osm_probes.xds.destination import Destination, Share, whole
 from osm_probes.xds.endpoints import socket_address
 from osm_probes.xds.names import (
     INBOUND_LISTENER,
@@ -31,13 +31,16 @@ from osm_probes.xds.names import (
     OUTBOUND_LISTENER,
     PASSTHROUGH_CLUSTER,
     PROMETHEUS_LISTENER,
+    callers_name,
     cluster_name,
+    inbound_roots_name,
     inbound_routes_name,
     local_name,
     outbound_routes_name,
     server_name,
 )
 from osm_probes.xds.ports import INBOUND_PORT, METRICS_PORT, OUTBOUND_PORT
+from osm_probes.xds.rbac import RBAC_FILTER
 from osm_probes.xds.transport import callee_socket, over_ads
 from osm_probes.xds.wire import to_any, to_bytes, to_resource
 
@@ -45,10 +48,16 @@ STATISTICS_PATH: Final = "/stats/prometheus"
 ROUTER: Final = HttpFilter(name="envoy.filters.http.router", typed_config=to_any(Router()))
 
 
-def outbound_chains(to: Destination) -> bytes:
-    """Calls to this destination, as a part of the outbound listener; empty if there is nothing to dial."""
+def outbound_chains(to: Destination, *, shares: tuple[Share, ...]) -> bytes:
+    """Calls to this destination, as a part of the outbound listener; empty if there is nothing to dial.
+
+    TCP connections are shared out among these clusters; for requests that is said by their routes.
+    """
     cluster = cluster_name(to)
-    filters = [_filter(to, cluster=cluster, routes=outbound_routes_name(to))]
+    if to.protocol is Protocol.TCP:
+        filters = [_tcp(cluster, shares)]
+    else:
+        filters = [_http(outbound_routes_name(to), filters=(ROUTER,))]
     chains = []
     # A headless service's pods may differ in their port.
     for port in sorted({each.port for each in to.dialled}):
@@ -61,21 +70,30 @@ def outbound_chains(to: Destination) -> bytes:
 
 
 def inbound_chain(to: Destination, *, target: int, identity: Identity) -> bytes:
-    """Calls that come for this destination with a certificate of the mesh, as a part of the inbound listener."""
+    """Calls that come for this destination with a certificate of the mesh, as a part of the inbound listener.
+
+    Who may call is not said here: a changed listener drains its connections, secrets and routes change at once.
+    """
+    if to.protocol is Protocol.TCP:
+        callers = callers_name(to, target=target)
+        filters = [_tcp(local_name(to, target=target), whole(local_name(to, target=target)))]
+    else:
+        callers = inbound_roots_name(identity)
+        filters = [_http(inbound_routes_name(to, target=target), filters=(RBAC_FILTER, ROUTER))]
     chain = FilterChain(
         name=local_name(to, target=target),
         filter_chain_match=FilterChainMatch(
             destination_port=UInt32Value(value=target), transport_protocol="tls", server_names=[server_name(to)]
         ),
-        transport_socket=callee_socket(identity),
-        filters=[_filter(to, cluster=local_name(to, target=target), routes=inbound_routes_name(to, target=target))],
+        transport_socket=callee_socket(identity, callers=callers),
+        filters=filters,
     )
     return to_bytes(Listener(filter_chains=[chain]))
 
 
 def passthrough_chain() -> bytes:
     """Calls to nobody in the mesh, let through: egress."""
-    chain = FilterChain(name=PASSTHROUGH_CLUSTER, filters=[_tcp(PASSTHROUGH_CLUSTER)])
+    chain = FilterChain(name=PASSTHROUGH_CLUSTER, filters=[_tcp(PASSTHROUGH_CLUSTER, whole(PASSTHROUGH_CLUSTER))])
     return to_bytes(Listener(default_filter_chain=chain))
 
 
@@ -127,16 +145,19 @@ def network_filter(manager: HttpConnectionManager) -> Filter:
     return Filter(name="envoy.filters.network.http_connection_manager", typed_config=to_any(manager))
 
 
-def _filter(to: Destination, *, cluster: str, routes: str) -> Filter:
-    if to.protocol is Protocol.TCP:
-        return _tcp(cluster)
-    manager = http_manager(f"mesh-http-conn-manager.{routes}")
+def _http(routes: str, *, filters: Sequence[HttpFilter]) -> Filter:
+    manager = http_manager(f"mesh-http-conn-manager.{routes}", filters=filters)
     manager.rds.CopyFrom(Rds(route_config_name=routes, config_source=over_ads()))
     return network_filter(manager)
 
 
-def _tcp(cluster: str) -> Filter:
-    proxy = TcpProxy(stat_prefix=cluster, cluster=cluster)
+def _tcp(stat_prefix: str, shares: Sequence[Share]) -> Filter:
+    proxy = TcpProxy(stat_prefix=stat_prefix)
+    if len(shares) == 1:
+        proxy.cluster = shares[0].cluster
+    else:
+        parts = (TcpProxy.WeightedCluster.ClusterWeight(name=each.cluster, weight=each.weight) for each in shares)
+        proxy.weighted_clusters.CopyFrom(TcpProxy.WeightedCluster(clusters=parts))
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=to_any(proxy))
 
 

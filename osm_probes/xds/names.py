@@ -59,6 +59,11 @@ def inbound_roots_name(identity: Identity) -> str:
     return f"root-cert-for-mtls-inbound:{identity}"
 
 
+def callers_name(to: Destination, *, target: int) -> str:
+    """The secret with whom a sidecar lets call a TCP destination: `root-cert-for-mtls-inbound:ns/svc|target`."""
+    return f"root-cert-for-mtls-inbound:{to.namespace}/{to.service}|{target}"
+
+
 def hosts(to: Destination, *, caller_namespace: str) -> list[str]:
     """The hosts by which a caller may mean it, without port: DNS names and dialled addresses, no two alike."""
     name = f"{to.service}.{to.namespace}"

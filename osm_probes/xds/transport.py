@@ -16,7 +16,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from osm_probes.mesh.identity import Identity
 from osm_probes.xds.destination import Destination
-from osm_probes.xds.names import certificate_name, inbound_roots_name, outbound_roots_name, server_name
+from osm_probes.xds.names import certificate_name, outbound_roots_name, server_name
 from osm_probes.xds.wire import to_any
 
 _TLS_NAME: Final = "envoy.transport_sockets.tls"
@@ -39,9 +39,12 @@ def caller_socket(to: Destination, *, identity: Identity) -> TransportSocket:
     return tls_socket(UpstreamTlsContext(common_tls_context=common, sni=server_name(to)))
 
 
-def callee_socket(identity: Identity) -> TransportSocket:
-    """How `identity` is called. No ALPN: a caller's sidecar that names one gets 502 from a context that has another."""
-    common = _common(certificate_name(identity), roots=inbound_roots_name(identity))
+def callee_socket(identity: Identity, *, callers: str) -> TransportSocket:
+    """How `identity` is called, by those whom the secret of this name trusts.
+
+    No ALPN: a caller's sidecar that names one gets 502 from a context that has another.
+    """
+    common = _common(certificate_name(identity), roots=callers)
     return tls_socket(DownstreamTlsContext(common_tls_context=common, require_client_certificate=BoolValue(value=True)))
 
 

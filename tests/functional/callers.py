@@ -27,8 +27,8 @@ def foreign_certificate(name: str = BUYER) -> Certificate:
     return Authority.create("osm-ca").issue(name, validity=timedelta(hours=1))
 
 
-def over_tls(caller: Namespace, *, certificate: Certificate | None) -> bytes:
-    """What the bookstore's inbound port answers to GET /books over TLS. Raises OSError where it refuses."""
+def over_tls(caller: Namespace, *, certificate: Certificate | None, service: str = "bookstore") -> bytes:
+    """What the bookstore's inbound port, as that service, answers to GET /books over TLS. OSError: it refuses."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # the question here is whom the server lets in
@@ -38,7 +38,7 @@ def over_tls(caller: Namespace, *, certificate: Certificate | None) -> bytes:
             file.flush()
             context.load_cert_chain(file.name)
     connection = caller.connect(BOOKSTORE_IP, 14001)
-    with context.wrap_socket(connection, server_hostname="bookstore.bookstore.svc.cluster.local") as secure:
+    with context.wrap_socket(connection, server_hostname=f"{service}.bookstore.svc.cluster.local") as secure:
         secure.sendall(b"GET /books HTTP/1.1\r\nHost: bookstore.bookstore\r\nConnection: close\r\n\r\n")
         return b"".join(iter(lambda: secure.recv(65536), b""))
 

@@ -13,7 +13,7 @@ from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import beside
 from osm_probes.kube.connect import connect
 from osm_probes.program.janitor import Janitor
-from osm_probes.sources.objects import Metadata
+from osm_probes.sources.parts import Metadata
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.waiting import eventually
 

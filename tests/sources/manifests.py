@@ -41,3 +41,37 @@ def slice_of(*endpoints: dict[str, Any], name: str = "shop-1", **rest: Any) -> s
 def mesh_config(spec: dict[str, Any], name: str = "osm-mesh-config") -> str:
     """The settings of the mesh."""
     return document("MeshConfig", name, version="config.openservicemesh.io/v1alpha2", spec=spec)
+
+
+def account(name: str, *, namespace: str = "shop", **rest: Any) -> dict[str, Any]:
+    """A service account, as a TrafficTarget names it."""
+    return {"kind": "ServiceAccount", "name": name, "namespace": namespace, **rest}
+
+
+def rule(kind: str, name: str = "routes", *matches: str) -> dict[str, Any]:
+    """A rule of a TrafficTarget."""
+    return {"kind": kind, "name": name, "matches": list(matches)}
+
+
+def target(*rules: dict[str, Any], name: str = "target", **spec: Any) -> str:
+    """A TrafficTarget that lets buyer/buyer call shop/seller."""
+    given = {"destination": account("seller"), "sources": [account("buyer", namespace="buyer")], "rules": list(rules)}
+    return document("TrafficTarget", name, version="access.smi-spec.io/v1alpha3", spec=given | spec)
+
+
+def route_group(*matches: dict[str, Any], name: str = "routes") -> str:
+    """An HTTPRouteGroup."""
+    return document("HTTPRouteGroup", name, version="specs.smi-spec.io/v1alpha4", spec={"matches": list(matches)})
+
+
+def tcp_route(*ports: int, name: str = "routes") -> str:
+    """A TCPRoute."""
+    return document("TCPRoute", name, version="specs.smi-spec.io/v1alpha4", spec={"matches": {"ports": list(ports)}})
+
+
+def split(name: str = "split", *, service: str = "shop", version: str = "v1alpha2", **weights: int) -> str:
+    """A TrafficSplit; `__` in a backend's name is a dot, `_` a dash."""
+    names = {name.replace("__", ".").replace("_", "-"): weight for name, weight in weights.items()}
+    backends = [{"service": each, "weight": weight} for each, weight in names.items()]
+    spec = {"service": service, "backends": backends}
+    return document("TrafficSplit", name, version=f"split.smi-spec.io/{version}", spec=spec)

@@ -15,7 +15,7 @@ from osm_probes.sources import folder as folder_module
 from osm_probes.sources.decode import ManifestError
 from osm_probes.sources.file import FolderSource, read_mesh
 from osm_probes.sources.folder import Contents, read, scan
-from tests.sources.manifests import document, mesh_config, namespace, pod, service
+from tests.sources.manifests import document, mesh_config, namespace, pod, service, target
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bookstore"
 
@@ -81,6 +81,7 @@ def test_links_of_a_mounted_config_map_are_followed(tmp_path: Path) -> None:
     [
         ({"a": service(), "b": service()}, "Service shop/shop is there twice: in {}/a.yaml and in {}/b.yaml"),
         ({"a": f"{pod()}\n---\n{pod()}"}, "Pod shop/shop-0 is there twice: in {}/a.yaml and in {}/a.yaml"),
+        ({"a": target(), "b": target()}, "TrafficTarget shop/target is there twice: in {}/a.yaml and in {}/b.yaml"),
         ({"a": mesh_config({}), "b": mesh_config({}, "other")}, "MeshConfig is there twice: in {}/a.yaml and in"),
         (
             {"a": service(), "b": service().replace('"name": "shop"', '"name": "shop2"')},
@@ -213,3 +214,13 @@ async def test_a_service_account_that_is_left_out_is_told_once(tmp_path: Path) -
             await until(lambda: count(source) == 1)
     told = [line for line in lines if line["log_level"] == "error"]
     assert [line["service_account"] for line in told] == [f"shop/{misleading}"]
+
+
+async def test_a_policy_without_effect_is_told_once(tmp_path: Path) -> None:
+    with capture_logs() as lines:
+        async with watching(fill(tmp_path, a=namespace(), b=target())) as source:
+            await until(lambda: count(source) == 0)
+            fill(tmp_path, c=pod())
+            await until(lambda: count(source) == 1)
+    told = [(line["policy"], line["reason"]) for line in lines if line["log_level"] == "warning"]
+    assert told == [("TrafficTarget shop/target", "spec.rules: there is none")]

@@ -7,7 +7,19 @@ import pytest
 from osm_probes.sources.decode import ManifestError
 from osm_probes.sources.manifest import read_objects
 from osm_probes.sources.objects import MeshObject
-from tests.sources.manifests import document, mesh_config, namespace, pod, service, slice_of
+from tests.sources.manifests import (
+    document,
+    mesh_config,
+    namespace,
+    pod,
+    route_group,
+    rule,
+    service,
+    slice_of,
+    split,
+    target,
+    tcp_route,
+)
 
 
 def objects(text: str, name: str = "x.yaml") -> tuple[MeshObject, ...]:
@@ -70,6 +82,18 @@ def test_a_date_is_a_text() -> None:
         (mesh_config({"sidecar": {"maxDataPlaneConnections": -1}}), "spec.sidecar.maxDataPlaneConnections: Expected"),
         (mesh_config({"observability": {"osmLogLevel": "loud"}}), "spec.observability.osmLogLevel: Invalid enum value"),
         (mesh_config({"traffic": {"enableEgress": "true"}}), "spec.traffic.enableEgress: Expected `bool | null`"),
+        (target(rule("Route")), "document 1: spec.rules[0].kind: Invalid enum value 'Route'"),
+        (target(sources=[{"kind": "ServiceAccount"}]), "spec.sources[0]: Object missing required field `name`"),
+        (document("TrafficTarget", version="access.smi-spec.io/v1alpha1"), "Object missing required field `spec`"),
+        (route_group({"name": "a", "pathRegex": "/(b"}), "spec.matches[0].pathRegex: '/(b' is no regular expression"),
+        (route_group({"name": "a", "headers": {"b": "(?=c)"}}), "spec.matches[0].headers[...]: '(?=c)' has what RE2"),
+        (route_group({"name": "a", "headers": [{"b:": "c"}]}), "Expected `str` matching regex"),
+        (route_group({"name": "a", "methods": ["G T"]}), "spec.matches[0].methods[0]: Expected `str` matching regex"),
+        (route_group({"pathRegex": "/b"}), "spec.matches[0]: Object missing required field `name`"),
+        (tcp_route(0), "spec.matches.ports[0]: Expected `int` >= 1"),
+        (split(v1=-1), "spec.backends[0].weight: Expected `int` >= 0"),
+        (split(v1=1_000_001), "spec.backends[0].weight: Expected `int` <= 1000000"),
+        (split(service="Shop"), "spec.service: Expected `str` matching regex"),
         ("{kind: Pod}", "document 1: apiVersion: expected a string, got NoneType"),
         ("just words", "document 1: the document: expected an object, got str"),
         ("{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: 1}]}", "document 1: items[0].kind: expected"),

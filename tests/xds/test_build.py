@@ -11,6 +11,7 @@ from hypothesis import strategies as some
 
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
 from osm_probes.mesh.mesh import Endpoint, Mesh, Protocol, Service, ServicePort
+from osm_probes.mesh.policy import Permission, Requests, Split
 from osm_probes.mesh.settings import Settings
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, PUSH_ORDER, ROUTES, SECRET, Snapshot
 from osm_probes.xds import build
@@ -44,10 +45,43 @@ _SERVICES = some.lists(
     max_size=5,
     unique_by=lambda each: (each.namespace, each.name),
 )
+_PATTERNS = some.sampled_from(["", ".*", "/a/[0-9]{1,3}", "^(.*?;)?(b)(;.*)?$"])
+_REQUESTS = some.builds(
+    Requests,
+    _PATTERNS,
+    some.sampled_from([(), ("GET",), ("GET", "POST")]),
+    some.sampled_from([(), (("x-a", "1"),), ((":authority", "one"), ("x-a", ".*"))]),
+)
+_PERMISSIONS = some.lists(
+    some.builds(
+        Permission,
+        some.sampled_from(["a/1", "a/2", "b/1"]),
+        destination=_IDENTITIES,
+        sources=some.sets(_IDENTITIES, min_size=1, max_size=3).map(lambda found: tuple(sorted(found))),
+        requests=some.sets(_REQUESTS, max_size=3).map(lambda found: tuple(sorted(found))),
+        connections=some.booleans(),
+        ports=some.sets(_PORTS, max_size=2).map(lambda found: tuple(sorted(found))),
+    ),
+    max_size=3,
+    unique_by=lambda each: each.name,
+).map(lambda found: tuple(sorted(found)))
+_BACKENDS = some.dictionaries(some.sampled_from(["one", "two", "three"]), some.integers(1, 9), min_size=1)
+_SPLITS = some.lists(
+    some.builds(
+        Split,
+        some.sampled_from("ab"),
+        some.sampled_from(["one", "two"]),
+        _BACKENDS.map(lambda found: tuple(sorted(found.items()))),
+    ),
+    max_size=2,
+    unique_by=lambda each: (each.namespace, each.service),
+).map(lambda found: tuple(sorted(found)))
 MESHES = some.builds(
     Mesh,
     services=_SERVICES.map(lambda found: tuple(sorted(found, key=lambda each: (each.namespace, each.name)))),
-    settings=some.builds(Settings, permissive=some.sampled_from([True, True, False]), egress=some.booleans()),
+    settings=some.builds(Settings, permissive=some.booleans(), egress=some.booleans()),
+    permissions=_PERMISSIONS,
+    splits=_SPLITS,
 )
 
 
@@ -100,7 +134,8 @@ def test_all_that_a_snapshot_refers_to_is_in_it(of: Mesh, whose: Identity) -> No
         for name in wanted(each, field)
     }
     assert asked <= set(names(snapshot, SECRET))
-    called = {name for each in (*listeners, *decoded(snapshot, ROUTES)) for name in wanted(each, "cluster")}
+    callers = (*listeners, *decoded(snapshot, ROUTES))
+    called = {name for each in callers for field in ("cluster", "clusters") for name in wanted(each, field)}
     assert called <= set(names(snapshot, CLUSTER))
 
 
@@ -205,12 +240,232 @@ def test_endpoints_are_told_again_when_their_cluster_changed() -> None:
     assert before.version != after.version
 
 
-def test_with_permissive_mode_off_nothing_may_be_called_and_nobody_is_let_in() -> None:
-    closed = replace(mesh(service()), settings=Settings(permissive=False))
+def test_with_permissive_mode_off_nothing_may_be_called() -> None:
     for whose in (BUYER, STORE):
-        snapshot = built(closed, whose)
-        assert names(snapshot, LISTENER) == ["inbound-prometheus-listener"]
-        assert names(snapshot, CLUSTER) == ["envoy-metrics-cluster"]
+        snapshot = built(closed(service()), whose)
+        assert "outbound-listener" not in names(snapshot, LISTENER)
+        assert "bookstore/bookstore|80" not in names(snapshot, CLUSTER)
+        assert names(snapshot, ENDPOINTS) == []
+
+
+def closed(*services: Service, permissions: tuple[Permission, ...] = (), splits: tuple[Split, ...] = ()) -> Mesh:
+    """A mesh in which only these permissions count."""
+    settings = Settings(permissive=False)
+    return replace(mesh(*services), settings=settings, permissions=permissions, splits=splits)
+
+
+def permission(**rest: Any) -> Permission:
+    return Permission("bookstore/buy", destination=STORE, sources=(BUYER,), **rest)
+
+
+def rules(snapshot: Snapshot) -> Any:
+    """The RBAC of the only inbound route."""
+    (routes,) = (each for each in decoded(snapshot, ROUTES) if each.name.startswith("rds-inbound"))
+    (route,) = routes.virtual_hosts[0].routes
+    return _opened(route.typed_per_filter_config["envoy.filters.http.rbac"])
+
+
+def callers(snapshot: Snapshot) -> list[str]:
+    """Whom the handshake of the only TCP destination takes; empty: whoever has a certificate of the mesh."""
+    (secret,) = (each for each in decoded(snapshot, SECRET) if each.name.endswith("|14001"))
+    return [each.matcher.exact for each in secret.validation_context.match_typed_subject_alt_names]
+
+
+# A changed listener drains its connections. So those who take calls stay as they are, and requests on old connections
+# are judged by the new rules.
+@pytest.mark.parametrize("protocol", Protocol)
+def test_no_policy_changes_the_inbound_listener(protocol: Protocol) -> None:
+    one = service(protocol=protocol)
+    allowed = permission(requests=(Requests(),), connections=True)
+    worlds = (mesh(one), closed(one), closed(one, permissions=(allowed,)))
+    assert len({built(each, STORE).sets[LISTENER].by_name["inbound-listener"].body for each in worlds}) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "protocol", "callable_"),
+    [
+        (permission(requests=(Requests("/books"),)), Protocol.HTTP, True),
+        (permission(connections=True), Protocol.TCP, True),
+        (permission(requests=(Requests(),)), Protocol.TCP, False),
+        (permission(connections=True), Protocol.HTTP, False),
+        (permission(requests=(Requests(),), ports=(14001,)), Protocol.HTTP, True),
+        (permission(requests=(Requests(),), ports=(80,)), Protocol.HTTP, False),
+        (permission(connections=True, ports=(80, 14001)), Protocol.TCP, True),
+        (permission(connections=True, ports=(80,)), Protocol.TCP, False),
+        (replace(permission(connections=True), destination=identity("other")), Protocol.TCP, False),
+        (replace(permission(connections=True), sources=(identity("other"),)), Protocol.TCP, False),
+    ],
+)
+def test_a_permission_tells_its_source_of_what_it_covers(
+    given: Permission, protocol: Protocol, *, callable_: bool
+) -> None:
+    snapshot = built(closed(service(protocol=protocol), permissions=(given,)), BUYER)
+    found = ["bookstore/bookstore|80"] if callable_ else []
+    assert names(snapshot, CLUSTER) == [*found, "envoy-metrics-cluster"]
+    assert names(snapshot, ENDPOINTS) == found
+    assert ("outbound-listener" in names(snapshot, LISTENER)) is callable_
+    assert ("root-cert-for-mtls-outbound:bookstore/bookstore" in names(snapshot, SECRET)) is callable_
+
+
+def test_a_route_lets_through_all_in_permissive_mode_and_nothing_without_a_permission() -> None:
+    assert not rules(built(mesh(service()), STORE)).HasField("rbac")
+    nothing = rules(built(closed(service()), STORE)).rbac
+    # Without the field Envoy would not ask at all.
+    assert nothing.HasField("rules")
+    assert nothing.rules.action == nothing.rules.ALLOW
+    assert not nothing.rules.policies
+
+
+def test_a_route_lets_through_what_its_permissions_cover() -> None:
+    some_ports = (replace(permission(requests=(Requests(),), ports=(80,)), name="bookstore/elsewhere"),)
+    snapshot = built(
+        closed(service(), permissions=(permission(requests=(Requests("/b", ("GET",)),)), *some_ports)), STORE
+    )
+    assert dict(rules(snapshot).rbac.rules.policies).keys() == {"bookstore/buy"}
+    (principal,) = rules(snapshot).rbac.rules.policies["bookstore/buy"].principals
+    assert principal.authenticated.principal_name.exact == "bookbuyer.bookbuyer.cluster.local"
+
+
+def test_a_tcp_destination_takes_connections_of_those_whom_a_permission_covers() -> None:
+    one = service(protocol=Protocol.TCP)
+    assert callers(built(mesh(one), STORE)) == []
+    assert callers(built(closed(one), STORE)) == ["nobody.invalid"]
+    covered = permission(connections=True)
+    other = replace(permission(connections=True, ports=(80,)), sources=(identity("other"),))
+    assert callers(built(closed(one, permissions=(covered, other)), STORE)) == ["bookbuyer.bookbuyer.cluster.local"]
+
+
+def test_the_handshake_of_a_tcp_destination_asks_for_its_own_callers() -> None:
+    (listener,) = (
+        each
+        for each in decoded(built(mesh(service(protocol=Protocol.TCP)), STORE), LISTENER)
+        if each.name == "inbound-listener"
+    )
+    assert list(wanted(listener, "validation_context_sds_secret_config")) == [
+        "root-cert-for-mtls-inbound:bookstore/bookstore|14001"
+    ]
+
+
+def test_in_permissive_mode_a_changed_permission_builds_nothing() -> None:
+    builder, world = SnapshotBuilder("cluster.local"), mesh(service())
+    before = builder.build(world, STORE, secrets=SECRETS)
+    after = builder.build(replace(world, permissions=(permission(connections=True),)), STORE, secrets=SECRETS)
+    assert all(before.sets[url] is after.sets[url] for url in (CLUSTER, LISTENER, ROUTES, SECRET))
+
+
+def test_a_changed_permission_builds_what_it_is_about_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for name in ("remote_cluster", "outbound_chains", "outbound_host", "inbound_chain", "inbound_routes"):
+        monkeypatch.setattr(build, name, counting(name, calls))
+    builder, world = SnapshotBuilder("cluster.local"), many(200)
+    some_of = tuple(
+        Permission(f"a/{index}", identity(f"service-{index}"), (BUYER,), (Requests("/books"),)) for index in range(200)
+    )
+    before = replace(world, settings=Settings(permissive=False), permissions=some_of)
+    for whose in (BUYER, identity("service-7")):
+        builder.build(before, whose, secrets=SECRETS)
+    calls.clear()
+    changed = (*some_of[:7], replace(some_of[7], requests=(Requests("/films"),)), *some_of[8:])
+    after = replace(before, permissions=changed)
+    for whose in (BUYER, identity("service-7")):
+        builder.build(after, whose, secrets=SECRETS)
+    assert calls == ["inbound_routes"]
+
+
+def variant(name: str, address: str, *, protocol: Protocol = Protocol.HTTP, number: int = 80) -> Service:
+    """A service of the namespace bookstore with an identity of its own name."""
+    one = service("bookstore", number=number, protocol=protocol)
+    return replace(one, name=name, addresses=(address,), identities=(Identity("bookstore", name),))
+
+
+V1, V2 = variant("v1", "10.96.0.21"), variant("v2", "10.96.0.22")
+SPLIT = Split("bookstore", "bookstore", (("v1", 90), ("v2", 10)))
+CLUSTER_OF = "bookstore/{}|80".format
+
+
+def shares(snapshot: Snapshot) -> dict[str, int]:
+    """Where requests to the bookstore go."""
+    (routes,) = (each for each in decoded(snapshot, ROUTES) if each.name == "rds-outbound.80")
+    (host,) = (each for each in routes.virtual_hosts if each.name == CLUSTER_OF("bookstore"))
+    action = host.routes[0].route
+    if action.cluster:
+        return {action.cluster: 1}
+    return {each.name: each.weight.value for each in action.weighted_clusters.clusters}
+
+
+@pytest.mark.parametrize(
+    ("services", "found"),
+    [
+        pytest.param((V1, V2), {CLUSTER_OF("v1"): 90, CLUSTER_OF("v2"): 10}, id="by weight"),
+        pytest.param((V1,), {CLUSTER_OF("v1"): 1}, id="what does not exist leaves its share to the others"),
+        pytest.param((), {CLUSTER_OF("bookstore"): 1}, id="to the root, if none exists"),
+        pytest.param(
+            (V1, variant("v2", "10.96.0.22", number=81)), {CLUSTER_OF("v1"): 1}, id="not to one without the port"
+        ),
+        pytest.param(
+            (V1, variant("v2", "10.96.0.22", protocol=Protocol.TCP)),
+            {CLUSTER_OF("v1"): 1},
+            id="not to one that speaks something else",
+        ),
+        pytest.param((V1, replace(V2, addresses=())), {CLUSTER_OF("v1"): 1}, id="not to a headless one"),
+    ],
+)
+def test_calls_to_a_split_service_go_to_its_backends(services: tuple[Service, ...], found: dict[str, int]) -> None:
+    assert shares(built(replace(mesh(service(), *services), splits=(SPLIT,)))) == found
+
+
+def test_a_service_may_be_a_backend_of_itself() -> None:
+    both = Split("bookstore", "bookstore", (("bookstore", 3), ("v1", 1)))
+    assert shares(built(replace(mesh(service(), V1), splits=(both,)))) == {
+        CLUSTER_OF("bookstore"): 3,
+        CLUSTER_OF("v1"): 1,
+    }
+
+
+def test_a_split_of_a_tcp_service_is_in_its_chain() -> None:
+    tcp = (variant(name, f"10.96.0.2{n}", protocol=Protocol.TCP) for n, name in enumerate(("v1", "v2")))
+    snapshot = built(replace(mesh(service(protocol=Protocol.TCP), *tcp), splits=(SPLIT,)))
+    (listener,) = (each for each in decoded(snapshot, LISTENER) if each.name == "outbound-listener")
+    (chain,) = (each for each in listener.filter_chains if each.name == "bookstore/bookstore|80 at 80")
+    proxy = _opened(chain.filters[0].typed_config)
+    assert {each.name: each.weight for each in proxy.weighted_clusters.clusters} == {
+        CLUSTER_OF("v1"): 90,
+        CLUSTER_OF("v2"): 10,
+    }
+
+
+def test_a_split_of_requests_changes_no_listener() -> None:
+    world = mesh(service(), V1, V2)
+    before, after = versions(built(world)), versions(built(replace(world, splits=(SPLIT,))))
+    assert [url for url in PUSH_ORDER if before[url] != after[url]] == [ROUTES]
+
+
+def may_call(*accounts: str) -> tuple[Permission, ...]:
+    return tuple(
+        Permission(f"bookstore/{account}", Identity("bookstore", account), (BUYER,), (Requests(),))
+        for account in accounts
+    )
+
+
+@pytest.mark.parametrize(
+    ("accounts", "found", "clusters"),
+    [
+        (("v1", "v2"), {CLUSTER_OF("v1"): 90, CLUSTER_OF("v2"): 10}, ["v1", "v2"]),
+        (("bookstore", "v1"), {CLUSTER_OF("v1"): 1}, ["bookstore", "v1"]),
+        (("v2",), {CLUSTER_OF("v2"): 1}, ["v2"]),
+        (("bookstore",), {CLUSTER_OF("bookstore"): 1}, ["bookstore"]),
+    ],
+)
+def test_a_split_goes_to_those_backends_that_may_be_called(
+    accounts: tuple[str, ...], found: dict[str, int], clusters: list[str]
+) -> None:
+    snapshot = built(closed(service(), V1, V2, permissions=may_call(*accounts), splits=(SPLIT,)))
+    assert shares(snapshot) == found
+    assert names(snapshot, CLUSTER) == [*map(CLUSTER_OF, clusters), "envoy-metrics-cluster"]
+
+
+def test_a_split_service_of_which_nothing_may_be_called_is_not_told() -> None:
+    assert names(built(closed(service(), V1, V2, splits=(SPLIT,))), ROUTES) == []
 
 
 def test_only_with_egress_is_there_a_way_out_of_the_mesh() -> None:
