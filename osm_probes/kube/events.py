@@ -1,57 +1,53 @@
-"""What happened to this program -> Events on its own pod, which `kubectl describe pod` shows.
-
-The form is that of https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/ in core/v1.
-"""
+"""What happened to this program -> Events on its own pod, which `kubectl describe pod` shows."""
 
 import asyncio
-import enum
+import contextlib
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.kube.client import KubernetesClient
-from osm_probes.kube.errors import AbsentError, ForbiddenError, KubernetesError
+from osm_probes.kube.errors import (
+    AbsentError,
+    BusyError,
+    ConflictError,
+    ForbiddenError,
+    KubernetesError,
+    UnreachableError,
+)
 from osm_probes.kube.kind import EVENTS, PODS
 from osm_probes.kube.pace import Pace
+from osm_probes.kube.series import Series, Severity, Speaker, event_name, message_of
+from osm_probes.kube.wire import thing_of
 
-_MESSAGE_LIMIT: Final = 1024
 _EVERY: Final = 5.0
+_MOST_SERIES: Final = 64
+_WRITE: Final = "create and patch events"
+_READ: Final = "get pods"
 
-
-class Severity(enum.Enum):
-    """The type of an Event."""
-
-    NORMAL = "Normal"
-    WARNING = "Warning"
+_Key = tuple[str, Severity]
 
 
 @dataclass(slots=True)
-class _Series:
-    """One reason's Event: what is to be said, and what was. `name` empty = there is no Event yet."""
+class _Topic:
+    """A reason's series, and when it may be written (again)."""
 
-    severity: Severity
-    message: str = ""
-    first: str = ""
-    count: int = 0
-    unsaid: int = 0
-    name: str = ""
-    said_at: float = field(default=-_EVERY)
-
-
-class _Object(msgspec.Struct):
-    metadata: dict[str, Any]
+    series: Series
+    due: float
 
 
 class EventRecorder:
-    """Events of one pod. One reason has one Event: a repetition raises its count, each 5 s at most.
+    """Events of one pod. A reason has one Event for each severity: a repetition raises its count, each 5 s at most.
 
-    Without a pod's name nothing is written. `say` may be called as often as one likes, on the event loop.
+    Without a pod's name nothing is written. `say` may be called as often as one likes, on the event loop: 64 reasons
+    are kept at most.
     """
 
     def __init__(
@@ -64,104 +60,144 @@ class EventRecorder:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._namespace = namespace
-        self._pod = pod
-        self._component = component
+        self._speaker = Speaker(namespace, pod, component)
         self._clock = clock
+        self._topics: dict[_Key, _Topic] = {}
+        self._says: Latest[int] = Latest(0)
+        self._writing = asyncio.Lock()
         self._uid = ""
-        self._series: dict[str, _Series] = {}
-        self._wake = asyncio.Event()
+        self._refused: set[str] = set()
 
     def say(self, reason: str, message: str, *, severity: Severity) -> None:
         """Have it written soon; never waits. `reason` is one of few words, the message a person's."""
-        series = self._series.setdefault(reason, _Series(severity))
-        series.message, series.severity = message[:_MESSAGE_LIMIT], severity
-        series.unsaid += 1
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Write what was said, without an end."""
-        pace = Pace(most=30.0)
-        while True:
-            self._wake.clear()
-            try:
-                due = await self._write_due()
-                pace.reset()
-            except KubernetesError as error:
-                hint = "; its user must be allowed to create and patch events" if _forbidden(error) else ""
-                logger("kubernetes").debug("an Event cannot be written", error=f"{error}{hint}")
-                due = pace.pause()
-            await self._sleep(due)
+        self._note(reason, message, severity)
 
     async def say_now(self, reason: str, message: str, *, within: float) -> None:
         """Write one Warning before this returns, in so many seconds at most; whether that went well is logged only."""
-        series = _Series(Severity.WARNING, message[:_MESSAGE_LIMIT], unsaid=1)
-        self._client = self._client.bounded(within / 2)  # the pod is read, the Event written
-        try:
-            await self._write(reason, series)
-        except KubernetesError as error:
-            logger("kubernetes").warning("an Event cannot be written", reason=reason, error=str(error))
-
-    async def _write_due(self) -> float | None:
-        """Write what may be written now; the seconds until more may be, None if nothing waits."""
-        pause = None
-        for reason, series in self._series.items():
-            left = series.said_at + _EVERY - self._clock()
-            if series.unsaid and left <= 0:
-                await self._write(reason, series)
-            elif series.unsaid:
-                pause = left if pause is None else min(pause, left)
-        return pause
-
-    async def _write(self, reason: str, series: _Series) -> None:
-        if not self._pod:
-            series.unsaid = 0
-            return
-        await self._find_uid()
-        now = f"{datetime.now(UTC):%FT%TZ}"
-        telling, count = series.unsaid, series.count + series.unsaid
-        said = {"message": series.message, "lastTimestamp": now, "count": count, "type": series.severity.value}
-        if series.name:
-            try:
-                await self._client.patch(EVENTS, series.name, said, namespace=self._namespace)
-            except AbsentError:  # an Event lives for an hour
-                series.name = ""
-        if not series.name:
-            series.first = now
-            name = f"{self._pod[:230]}.{secrets.token_hex(8)}"
-            body = {"metadata": {"name": name}, "reason": reason, "firstTimestamp": now, **said, **self._about()}
-            await self._client.create(EVENTS, body, namespace=self._namespace)
-            series.name = name
-        series.count, series.said_at = count, self._clock()
-        series.unsaid -= telling
-
-    def _about(self) -> dict[str, Any]:
-        pod = {"apiVersion": "v1", "kind": "Pod", "namespace": self._namespace, "name": self._pod}
-        return {
-            "involvedObject": pod | ({"uid": self._uid} if self._uid else {}),
-            "source": {"component": self._component},
-            "reportingComponent": self._component,
-            "reportingInstance": self._pod,
-        }
-
-    async def _find_uid(self) -> None:
-        """`kubectl describe` shows those Events alone that have the pod's uid."""
-        if self._uid:
+        topic = self._note(reason, message, Severity.WARNING)
+        if topic is None:
             return
         try:
-            content = await self._client.read(PODS, self._pod, namespace=self._namespace)
-        except (AbsentError, ForbiddenError) as error:
-            logger("kubernetes").debug("the own pod cannot be read", error=str(error))
-        else:
-            self._uid = str(msgspec.json.decode(content, type=_Object).metadata.get("uid", ""))
-
-    async def _sleep(self, seconds: float | None) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
+            async with asyncio.timeout(within):
+                # The pod is read, the Event written.
+                await self._write(topic, self._client.bounded(within / 2))
         except TimeoutError:
-            return
+            logger("kubernetes").warning("an Event cannot be written", reason=reason, error="no answer in time")
+        except KubernetesError as error:
+            logger("kubernetes").warning(
+                "an Event cannot be written", reason=reason, error=f"{error}{self._hint(error, _WRITE)}"
+            )
 
+    async def run(self) -> None:
+        """Write what is said, without an end; while the API server is away it is kept."""
+        pace = Pace()
+        while True:
+            seen = self._says.version
+            failure = await self._write_due()
+            if failure is None:
+                pace.reset()
+                await self._until_due(seen)
+            else:
+                await asyncio.sleep(pace.pause(at_least=failure.retry_after if isinstance(failure, BusyError) else 0.0))
 
-def _forbidden(error: KubernetesError) -> bool:
-    return isinstance(error, ForbiddenError)
+    def _note(self, reason: str, message: str, severity: Severity) -> _Topic | None:
+        """Keep it for its Event; None if there will be none."""
+        if not self._speaker.pod or not self._has_room(key := (reason, severity)):
+            logger("kubernetes").debug("no Event is written", reason=reason, text=message)
+            return None
+        now, text = datetime.now(UTC), message_of(message)
+        topic = self._topics.get(key)
+        if topic is None:
+            name = event_name(self._speaker.pod, secrets.token_hex(8))
+            topic = self._topics[key] = _Topic(Series(name, reason, severity, text, now, now), self._clock())
+        else:
+            topic.series = topic.series.again(text, at=now)
+        self._says.set(self._says.value + 1)
+        return topic
+
+    def _has_room(self, key: _Key) -> bool:
+        """Whether one more fits; the one that has said nothing for longest gives way."""
+        if key in self._topics or len(self._topics) < _MOST_SERIES:
+            return True
+        silent = {each: topic.series.last for each, topic in self._topics.items() if not topic.series.pending}
+        if silent:
+            del self._topics[min(silent, key=lambda each: silent[each])]
+        return bool(silent)
+
+    def _waiting(self) -> Iterator[_Topic]:
+        return (topic for topic in self._topics.values() if topic.series.pending)
+
+    async def _until_due(self, seen: int) -> None:
+        due = min((topic.due for topic in self._waiting()), default=None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if due is None else max(0.0, due - self._clock())):
+                await self._says.after(seen)
+
+    async def _write_due(self) -> KubernetesError | None:
+        """Write all that is due; the last failure, if any. An Event that is refused keeps no other waiting."""
+        failure: KubernetesError | None = None
+        # As it is now: more may be said while these are written.
+        for topic in [each for each in self._waiting() if each.due <= self._clock()]:
+            try:
+                await self._write(topic, self._client)
+            except (UnreachableError, BusyError) as error:
+                logger("kubernetes").debug("an Event cannot be written yet", error=str(error))
+                return error
+            except KubernetesError as error:
+                self._tell_once("Events cannot be written", error, _WRITE)
+                failure = error
+        return failure
+
+    async def _write(self, topic: _Topic, client: KubernetesClient) -> None:
+        """Bring a reason's Event up to date. Raises KubernetesError."""
+        async with self._writing:
+            series = topic.series
+            if not series.pending:
+                return
+            try:
+                await (self._patch(series, client) if series.written else self._create(series, client))
+            except AbsentError:
+                if not series.written:
+                    raise
+                # It expired: an Event lives for an hour.
+                await self._create(series, client)
+            topic.series = replace(topic.series, written=series.said)
+            topic.due = self._clock() + _EVERY
+            self._refused.discard(_WRITE)
+
+    async def _create(self, series: Series, client: KubernetesClient) -> None:
+        body = series.event(self._speaker, uid=await self._find_uid(client))
+        try:
+            await client.create(EVENTS, body, namespace=self._speaker.namespace)
+        except ConflictError:
+            # An earlier attempt had arrived; only its answer was lost.
+            await self._patch(series, client)
+
+    async def _patch(self, series: Series, client: KubernetesClient) -> None:
+        await client.patch(EVENTS, series.name, series.news(), namespace=self._speaker.namespace)
+
+    async def _find_uid(self, client: KubernetesClient) -> str:
+        """The own pod's uid, by which `kubectl describe` finds Events; "" where it is refused.
+
+        Raises UnreachableError and BusyError: the Event can wait for it.
+        """
+        if not self._uid:
+            try:
+                pod = await client.read(PODS, self._speaker.pod, namespace=self._speaker.namespace)
+                self._uid = thing_of(pod).metadata.uid
+            except (UnreachableError, BusyError):
+                raise
+            except (KubernetesError, msgspec.DecodeError) as error:
+                self._tell_once("kubectl describe will not show Events: the own pod cannot be read", error, _READ)
+        return self._uid
+
+    def _tell_once(self, what: str, error: Exception, permission: str) -> None:
+        """Log what only a person can cure, until it is cured."""
+        if permission not in self._refused:
+            self._refused.add(permission)
+            logger("kubernetes").warning(what, error=f"{error}{self._hint(error, permission)}")
+
+    def _hint(self, error: Exception, permission: str) -> str:
+        if not isinstance(error, ForbiddenError):
+            return ""
+        return f'; its user must be allowed to {permission} of API group "" in namespace {self._speaker.namespace}'

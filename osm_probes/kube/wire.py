@@ -12,6 +12,7 @@ class Meta(msgspec.Struct, rename="camel"):
 
     name: str = ""
     namespace: str = ""
+    uid: str = ""
     resource_version: str = ""
 
 

@@ -16,15 +16,26 @@ from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.tasks import beside
 from osm_probes.kube.client import KubernetesClient
-from osm_probes.kube.errors import AbsentError, ConflictError, KubernetesError
+from osm_probes.kube.errors import (
+    AbsentError,
+    BusyError,
+    ConflictError,
+    ForbiddenError,
+    KubernetesError,
+    UnreachableError,
+)
 from osm_probes.kube.informer import Informer
-from osm_probes.kube.kind import SECRETS
+from osm_probes.kube.kind import PODS, SECRETS
 from osm_probes.kube.pace import Pace
 from osm_probes.kube.wanted import Wanted
+from osm_probes.kube.wire import page_of, thing_of
 from osm_probes.sources.parts import Metadata
 
 _ORPHANED_AFTER: Final = 600.0
 _EVERY: Final = 1.0
+# After each write, so that thousands at once are no load for the API server, nor for the streams of this program.
+_BREATH: Final = 0.01
+_PERMISSION: Final = 'patch and delete secrets and list pods of API group ""'
 
 Pods = Callable[[], Mapping[tuple[str, str], Metadata] | None]
 """The pods that have a proxy, by namespace and the proxy's uuid; None where that is not known now."""
@@ -37,14 +48,25 @@ class Bootstrap:
     namespace: str
     name: str
     uid: str
+    version: str
     proxy: str
     owned: bool
+
+
+class _Owner(msgspec.Struct, frozen=True, rename="camel"):
+    """A pod, as what depends on it refers to it."""
+
+    name: str
+    uid: str
+    api_version: str = PODS.api_version
+    kind: str = PODS.name
 
 
 class _Stored(msgspec.Struct, rename="camel"):
     name: str
     namespace: str
     uid: str
+    resource_version: str
     labels: dict[str, str] = {}
     owner_references: list[msgspec.Raw] = []
     deletion_timestamp: str | None = None
@@ -72,6 +94,7 @@ class Janitor:
         self._orphaned_after = orphaned_after
         self._clock = clock
         self._orphans: dict[str, float] = {}  # uid -> since when it was seen without its pod
+        self._fell_at: float | None = None
 
     async def run(self) -> None:
         """Look after them, without an end."""
@@ -82,55 +105,105 @@ class Janitor:
 
     async def _work(self) -> None:
         self._orphans.clear()
-        pace, wake = Pace(), asyncio.Event()
+        pace = Pace()
         wanted = Wanted(SECRETS, labels=UUID_LABEL, metadata=True)
-        informer: Informer[Bootstrap] = Informer(self._client, wanted, decode=bootstrap_of, notify=wake.set)
+        informer: Informer[Bootstrap] = Informer(self._client, wanted, decode=bootstrap_of, notify=_unheard)
         async with beside(watch=informer.run()):
             while True:
-                try:
-                    await self._sweep(list(informer.objects.values()))
+                failure = await self._sweep(list(informer.objects.values()))
+                self._tell(informer.trouble or _words(failure))
+                if failure is None:
                     pace.reset()
-                    await asyncio.sleep(_EVERY)
-                except KubernetesError as error:
-                    logger("janitor").debug("a bootstrap's Secret cannot be changed", error=str(error))
-                    await asyncio.sleep(pace.pause())
+                await asyncio.sleep(_EVERY if failure is None else pace.pause(at_least=_EVERY))
 
-    async def _sweep(self, found: list[Bootstrap]) -> None:
+    async def _sweep(self, found: list[Bootstrap]) -> KubernetesError | None:
+        """Do what is to be done now; the last failure, if any. A Secret that is refused keeps no other waiting."""
         pods = self._pods()
         if pods is None:
             # Who cannot see the pods must not take any for missing.
             self._orphans.clear()
-            return
+            return None
         unowned = [each for each in found if not each.owned]
         self._orphans = {each.uid: self._orphans.get(each.uid, self._clock()) for each in unowned}
+        failure: KubernetesError | None = None
         for each in unowned:
-            if pod := pods.get((each.namespace, each.proxy)):
-                await self._adopt(each, pod)
-            elif self._clock() - self._orphans[each.uid] > self._orphaned_after:
+            try:
+                await self._tend(each, pods.get((each.namespace, each.proxy)))
+            except (AbsentError, ConflictError) as error:
+                # It changed meanwhile: the watch tells what it is now.
+                logger("janitor").debug("a bootstrap's Secret has changed", error=str(error))
+            except (UnreachableError, BusyError) as error:
+                return error
+            except KubernetesError as error:
+                failure = error
+        return failure
+
+    async def _tend(self, each: Bootstrap, pod: Metadata | None) -> None:
+        """Let it end with its pod, or end it if there was none for long. Raises KubernetesError."""
+        if pod is not None:
+            await self._adopt(each, [_Owner(pod.name, pod.uid)])
+        elif self._clock() - self._orphans[each.uid] > self._orphaned_after:
+            # A watch can be behind; what is deleted does not come back.
+            if found := await self._pods_of(each):
+                await self._adopt(each, found)
+            else:
                 await self._delete(each)
 
-    async def _adopt(self, each: Bootstrap, pod: Metadata) -> None:
-        owner = {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}
-        # With the uid it is this very Secret or a conflict.
-        body = {"metadata": {"uid": each.uid, "ownerReferences": [owner]}}
+    async def _pods_of(self, each: Bootstrap) -> list[_Owner]:
+        wanted = Wanted(PODS, namespace=each.namespace, labels=f"{UUID_LABEL}={each.proxy}", metadata=True)
+        accept = wanted.accept("PartialObjectMetadataList")
+        content = await self._client.ask("GET", PODS.path(namespace=each.namespace), query=wanted.query, accept=accept)
         try:
-            await self._client.patch(SECRETS, each.name, body, namespace=each.namespace)
-        except (AbsentError, ConflictError):
-            return
+            found = [thing_of(bytes(item)).metadata for item in page_of(content).items or ()]
+        except msgspec.DecodeError as error:
+            raise KubernetesError(f"no list of pods: {error}") from error
+        return [_Owner(pod.name, pod.uid) for pod in found]
+
+    async def _adopt(self, each: Bootstrap, pods: list[_Owner]) -> None:
+        # With uid and version it is this very Secret as it was seen, or a conflict: nobody's reference is overwritten.
+        body = {"metadata": {"uid": each.uid, "resourceVersion": each.version, "ownerReferences": pods}}
+        await self._client.patch(SECRETS, each.name, body, namespace=each.namespace)
+        await asyncio.sleep(_BREATH)
 
     async def _delete(self, each: Bootstrap) -> None:
-        body: dict[str, Any] = {"preconditions": {"uid": each.uid}}
-        try:
-            await self._client.delete(SECRETS, each.name, namespace=each.namespace, body=body)
-        except (AbsentError, ConflictError):
-            return
+        body: dict[str, Any] = {"preconditions": {"uid": each.uid, "resourceVersion": each.version}}
+        await self._client.delete(SECRETS, each.name, namespace=each.namespace, body=body)
         logger("janitor").info("a bootstrap whose pod never came is deleted", secret=f"{each.namespace}/{each.name}")
+        await asyncio.sleep(_BREATH)
+
+    def _tell(self, problem: str) -> None:
+        """Log that something became wrong, and that all is well again."""
+        if problem and self._fell_at is None:
+            self._fell_at = self._clock()
+            logger("janitor").warning("bootstraps cannot be looked after now", error=problem)
+        elif self._fell_at is not None and not problem:
+            after = round(self._clock() - self._fell_at, 1)
+            logger("janitor").info("bootstraps are looked after again", after=after)
+            self._fell_at = None
+
+
+def _unheard() -> None:
+    """Each second is soon enough."""
+
+
+def _words(failure: KubernetesError | None) -> str:
+    if isinstance(failure, ForbiddenError):
+        return f"{failure}; its user must be allowed to {_PERMISSION}"
+    return str(failure) if failure is not None else ""
 
 
 def bootstrap_of(content: bytes) -> Bootstrap | None:
-    """A Secret's metadata -> the bootstrap that it holds; None if it is another's, or on its way out."""
-    stored = msgspec.json.decode(content, type=_Secret).metadata
+    """A Secret's metadata -> the bootstrap that it holds; None if it is another's, or on its way out.
+
+    Raises KubernetesError.
+    """
+    try:
+        stored = msgspec.json.decode(content, type=_Secret).metadata
+    except msgspec.DecodeError as error:
+        raise KubernetesError(f"no metadata of a Secret: {error}") from error
     proxy = stored.labels.get(UUID_LABEL, "")
     if stored.name != secret_name(proxy) or stored.deletion_timestamp:
         return None
-    return Bootstrap(stored.namespace, stored.name, stored.uid, proxy, bool(stored.owner_references))
+    return Bootstrap(
+        stored.namespace, stored.name, stored.uid, stored.resource_version, proxy, bool(stored.owner_references)
+    )

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from osm_probes.kube.events import EventRecorder, Severity
+from osm_probes.kube.events import EventRecorder
+from osm_probes.kube.series import Severity
 from osm_probes.probes.link import Transition
 from osm_probes.probes.verdict import DRAINING
 

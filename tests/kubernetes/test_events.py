@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from osm_probes.foundation.tasks import beside
 from osm_probes.kube.connect import connect
-from osm_probes.kube.events import EventRecorder, Severity
+from osm_probes.kube.events import EventRecorder
+from osm_probes.kube.series import Severity
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.waiting import eventually
 
@@ -30,10 +33,10 @@ def namespace(api_server: ApiServer, new_namespace: Any) -> str:
 
 @asynccontextmanager
 async def recording(
-    server: ApiServer, namespace: str, *, pod: str = "osm-controller-0"
+    server: ApiServer, namespace: str, *, pod: str = "osm-controller-0", user: str = ""
 ) -> AsyncGenerator[EventRecorder]:
     """A recorder that is not run."""
-    async with connect(str(server.kubeconfig)) as client:
+    async with connect(str(server.kubeconfig_for(user) if user else server.kubeconfig)) as client:
         yield EventRecorder(client, namespace=namespace, pod=pod, component="osm-controller")
 
 
@@ -70,6 +73,66 @@ async def test_an_event_is_about_the_very_pod_and_a_repetition_raises_its_count(
         assert again["message"] == "ads: refused 999"
         assert again["firstTimestamp"] == first["firstTimestamp"]
         assert again["metadata"]["resourceVersion"] != first["metadata"]["resourceVersion"]
+
+
+async def test_a_new_reason_may_come_while_another_is_written(api_server: ApiServer, namespace: str) -> None:
+    async with recording(api_server, namespace) as recorder, beside(run=recorder.run()):
+        reasons = {f"Reason{number}" for number in range(20)}
+        for reason in reasons:
+            recorder.say(reason, "so", severity=Severity.NORMAL)
+            await asyncio.sleep(0.002)
+
+        async def all_there() -> bool:
+            return {each["reason"] for each in await events(api_server, namespace)} == reasons
+
+        await eventually(all_there, within=10)
+
+
+async def test_a_reason_has_one_event_for_each_severity(api_server: ApiServer, namespace: str) -> None:
+    async with recording(api_server, namespace) as recorder, beside(run=recorder.run()):
+        for severity in (Severity.NORMAL, Severity.WARNING, Severity.NORMAL):
+            recorder.say("NotReady", severity.value, severity=severity)
+
+        async def both_there() -> bool:
+            found = await events(api_server, namespace)
+            return sorted((each["type"], each["count"]) for each in found) == [("Normal", 2), ("Warning", 1)]
+
+        await eventually(both_there, within=10)
+
+
+async def test_a_message_that_is_no_utf_8_is_written_as_far_as_it_is(api_server: ApiServer, namespace: str) -> None:
+    async with recording(api_server, namespace) as recorder:
+        await recorder.say_now("FatalInvalidCLIParameters", "unrecognized arguments: --\udcff", within=3)
+    (event,) = await events(api_server, namespace)
+    assert event["message"] == "unrecognized arguments: --?"
+
+
+async def test_what_happens_while_the_api_server_is_away_is_written_later_with_its_own_time(
+    own_api_server: ApiServer,
+) -> None:
+    own_api_server.kill()
+    async with recording(own_api_server, "default") as recorder, beside(run=recorder.run()):
+        for _ in range(3):
+            recorder.say("NotReady", "mesh: cannot be watched", severity=Severity.WARNING)
+        said = datetime.now(UTC)
+        await asyncio.sleep(3)
+        await asyncio.to_thread(own_api_server.start)
+        event = await until_count(own_api_server, "default", 3)
+    for moment in ("firstTimestamp", "lastTimestamp"):
+        assert abs((datetime.fromisoformat(event[moment]) - said).total_seconds()) < 2
+
+
+async def test_a_missing_permission_is_told_once_by_its_name(api_server: ApiServer, namespace: str) -> None:
+    with capture_logs() as lines:
+        async with recording(api_server, namespace, user="nobody") as recorder, beside(run=recorder.run()):
+            for reason in ("NotReady", "Ready"):
+                recorder.say(reason, "so", severity=Severity.NORMAL)
+            await asyncio.sleep(1.5)
+    told = [line["error"].partition("; ")[2] for line in lines if line["log_level"] == "warning"]
+    assert told == [
+        f'its user must be allowed to {verbs} of API group "" in namespace {namespace}'
+        for verbs in ("get pods", "create and patch events")
+    ]
 
 
 async def test_an_event_that_expired_is_made_again(api_server: ApiServer, namespace: str) -> None:

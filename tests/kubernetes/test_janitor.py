@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from osm_probes.admission.pod import secret_name
 from osm_probes.foundation.latest import Latest
@@ -46,10 +47,10 @@ async def secrets(server: ApiServer, namespace: str) -> dict[str, list[str]]:
 
 @asynccontextmanager
 async def cleaning(
-    server: ApiServer, pods: Mapping[tuple[str, str], Metadata] | None, leads: Latest[bool]
+    server: ApiServer, pods: Mapping[tuple[str, str], Metadata] | None, leads: Latest[bool], *, user: str = ""
 ) -> AsyncGenerator[None]:
     """A janitor that waits for 2 s instead of 10 minutes."""
-    async with connect(str(server.kubeconfig)) as client:
+    async with connect(str(server.kubeconfig_for(user) if user else server.kubeconfig)) as client:
         janitor = Janitor(client, leads=leads, pods=lambda: pods, orphaned_after=2.0)
         async with beside(run=janitor.run()):
             yield
@@ -76,3 +77,87 @@ async def test_who_cannot_see_the_pods_deletes_nothing(api_server: ApiServer, na
     async with cleaning(api_server, None, Latest(True)):  # noqa: FBT003
         await asyncio.sleep(4.0)
         assert len(await secrets(api_server, namespace)) == 4
+
+
+async def test_a_secret_whose_pod_only_the_watch_has_missed_is_kept_and_ends_with_it(
+    api_server: ApiServer, namespace: str
+) -> None:
+    metadata = {"name": "shop-1", "namespace": namespace, "labels": {"osm-proxy-uuid": UUIDS[1]}}
+    spec = {"containers": [{"name": "a", "image": "a"}]}
+    pod = api_server.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    async with cleaning(api_server, {}, Latest(True)):  # noqa: FBT003
+        expected = {secret_name(UUIDS[1]): [pod["metadata"]["uid"]], "application": []}
+
+        async def is_clean() -> bool:
+            return await secrets(api_server, namespace) == expected
+
+        await eventually(is_clean, within=10)
+
+
+async def test_one_that_belongs_to_another_or_is_as_it_should_be_is_not_written(
+    api_server: ApiServer, namespace: str
+) -> None:
+    path = f"/api/v1/namespaces/{namespace}/secrets/{secret_name(UUIDS[0])}"
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "uid": "anothers"}
+    form = "application/merge-patch+json"
+    api_server.request("PATCH", path, {"metadata": {"ownerReferences": [owner]}}, form=form)
+    pods = {(namespace, uuid): Metadata(name="shop", namespace=namespace, uid=f"of-{uuid}") for uuid in UUIDS}
+    async with cleaning(api_server, pods, Latest(True)):  # noqa: FBT003
+        expected = {secret_name(uuid): [f"of-{uuid}"] for uuid in UUIDS}
+
+        async def is_clean() -> bool:
+            return await secrets(api_server, namespace) == expected | {
+                secret_name(UUIDS[0]): ["anothers"],
+                "application": [],
+            }
+
+        await eventually(is_clean, within=10)
+        version = api_server.request("GET", f"/api/v1/namespaces/{namespace}/secrets")["metadata"]["resourceVersion"]
+        await asyncio.sleep(2.5)
+        found = api_server.request("GET", f"/api/v1/namespaces/{namespace}/secrets")["items"]
+        assert all(int(each["metadata"]["resourceVersion"]) <= int(version) for each in found)
+
+
+async def test_a_secret_that_is_refused_keeps_no_other_waiting_and_is_told_once(
+    api_server: ApiServer, namespace: str
+) -> None:
+    rules = [
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["patch"], "resourceNames": [secret_name(UUIDS[2])]},
+    ]
+    _allow(api_server, namespace, "hardly-anything", rules)
+    pods = {(namespace, uuid): Metadata(name="shop", namespace=namespace, uid="a-uid") for uuid in UUIDS}
+    with capture_logs() as lines:
+        async with cleaning(api_server, pods, Latest(True), user="hardly-anything"):  # noqa: FBT003
+
+            async def is_done() -> bool:
+                return (await secrets(api_server, namespace))[secret_name(UUIDS[2])] == ["a-uid"]
+
+            await eventually(is_done, within=10)
+            await asyncio.sleep(2)
+    (told,) = [line["error"] for line in lines if line["log_level"] == "warning"]
+    assert told.endswith('; its user must be allowed to patch and delete secrets and list pods of API group ""')
+
+
+async def test_who_may_not_see_the_secrets_says_so(api_server: ApiServer, namespace: str) -> None:
+    with capture_logs() as lines:
+        async with cleaning(api_server, {}, Latest(True), user="nobody"):  # noqa: FBT003
+            await asyncio.sleep(2)
+    (told,) = [line["error"] for line in lines if line["log_level"] == "warning"]
+    assert told.endswith('; its user must be allowed to list and watch secrets of API group ""')
+
+
+def _allow(server: ApiServer, namespace: str, user: str, rules: list[dict[str, Any]]) -> None:
+    """A cluster role for one user."""
+    metadata = {"name": f"{user}-{namespace}"}
+    group = "rbac.authorization.k8s.io"
+    server.create({"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules})
+    server.create(
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": metadata["name"]},
+            "subjects": [{"kind": "User", "apiGroup": group, "name": user}],
+        }
+    )

@@ -1,15 +1,18 @@
 """Who leads, by a real API server's Lease; times are cut to a tenth of what is in use."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from osm_probes.foundation.tasks import beside
 from osm_probes.kube.connect import connect
-from osm_probes.kube.lease import Leadership, Terms
+from osm_probes.kube.election import Terms
+from osm_probes.kube.lease import Leadership
 from tests.kubernetes.apiserver import ApiServer
 
 pytestmark = pytest.mark.kubernetes
@@ -17,9 +20,9 @@ TERMS = Terms(duration=3.0, give_up=2.0, renew=0.4)
 
 
 @asynccontextmanager
-async def candidate(server: ApiServer, namespace: str, name: str) -> AsyncGenerator[Leadership]:
+async def candidate(server: ApiServer, namespace: str, name: str, *, user: str = "") -> AsyncGenerator[Leadership]:
     """A replica that would lead."""
-    async with connect(str(server.kubeconfig)) as client:
+    async with connect(str(server.kubeconfig_for(user) if user else server.kubeconfig)) as client:
         leadership = Leadership(client, namespace=namespace, name="osm-controller", candidate=name, terms=TERMS)
         async with beside(run=leadership.run()):
             yield leadership
@@ -55,6 +58,17 @@ async def test_one_of_three_leads_and_another_does_once_it_is_gone(api_server: A
     assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("", 1)
 
 
+async def test_a_lease_that_is_given_back_is_taken_at_once_by_who_waits(api_server: ApiServer, namespace: str) -> None:
+    async with AsyncExitStack() as first_ends:
+        first = await first_ends.enter_async_context(candidate(api_server, namespace, "a"))
+        await until(first, holds=True)
+        async with candidate(api_server, namespace, "b") as second:
+            await asyncio.sleep(TERMS.renew)
+            assert not second.holds.value
+            await first_ends.aclose()
+            await until(second, holds=True, within=2 * TERMS.renew)
+
+
 async def test_a_leader_that_vanished_is_followed_once_its_lease_has_ended(
     api_server: ApiServer, namespace: str
 ) -> None:
@@ -66,6 +80,75 @@ async def test_a_leader_that_vanished_is_followed_once_its_lease_has_ended(
         assert not leadership.holds.value
         await until(leadership, holds=True)
         assert api_server.request("GET", f"{path}/osm-controller")["spec"]["leaseTransitions"] == 5
+
+
+async def test_a_lease_that_others_only_write_a_note_on_ends_all_the_same(
+    api_server: ApiServer, namespace: str
+) -> None:
+    spec = {"holderIdentity": "vanished", "leaseDurationSeconds": 3}
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    api_server.request("POST", path, {"metadata": {"name": "osm-controller"}, "spec": spec})
+
+    async def write_notes() -> None:
+        for number in itertools.count():
+            body = {"metadata": {"annotations": {"note": str(number)}}}
+            form = "application/merge-patch+json"
+            await asyncio.to_thread(api_server.request, "PATCH", f"{path}/osm-controller", body, form=form)
+            await asyncio.sleep(0.3)
+
+    async with candidate(api_server, namespace, "a") as leadership, beside(notes=write_notes()):
+        await until(leadership, holds=True, within=TERMS.duration + 3)
+        # A leader is not unsettled by them either: what they change stays, and it goes on leading.
+        seen = leadership.holds.version
+        await asyncio.sleep(2 * TERMS.renew)
+        assert leadership.holds.version == seen
+    assert "note" in api_server.request("GET", f"{path}/osm-controller")["metadata"]["annotations"]
+
+
+async def test_who_was_replaced_leads_no_longer(api_server: ApiServer, namespace: str) -> None:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/osm-controller"
+    async with candidate(api_server, namespace, "a") as leadership:
+        await until(leadership, holds=True)
+        body = {"spec": {"holderIdentity": "b"}}
+        await asyncio.to_thread(api_server.request, "PATCH", path, body, form="application/merge-patch+json")
+        await until(leadership, holds=False, within=2 * TERMS.renew)
+        assert leadership.holder == "b"
+    assert api_server.request("GET", path)["spec"]["holderIdentity"] == "b"
+
+
+async def test_who_leads_makes_a_lease_that_was_deleted_anew(api_server: ApiServer, namespace: str) -> None:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/osm-controller"
+    async with candidate(api_server, namespace, "a") as leadership:
+        await until(leadership, holds=True)
+        seen = leadership.holds.version
+        await asyncio.to_thread(api_server.request, "DELETE", path)
+        await asyncio.sleep(2 * TERMS.renew)
+        assert leadership.holds.version == seen
+        assert api_server.request("GET", path)["spec"]["holderIdentity"] == "a"
+
+
+async def test_a_missing_permission_is_told_once_by_its_name(api_server: ApiServer, namespace: str) -> None:
+    with capture_logs() as lines:
+        async with candidate(api_server, namespace, "a", user="nobody"):
+            await asyncio.sleep(3 * TERMS.renew)
+    (told,) = [line["error"] for line in lines if line["log_level"] == "warning"]
+    assert told.endswith(
+        "; its user must be allowed to get, create and update leases of API group "
+        f'"coordination.k8s.io" in namespace {namespace}'
+    )
+
+
+async def test_who_cannot_renew_gives_up_in_time_though_each_request_hangs(own_api_server: ApiServer) -> None:
+    path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/osm-controller"
+    async with candidate(own_api_server, "default", "a") as leadership:
+        await until(leadership, holds=True)
+        before = now = own_api_server.request("GET", path)["spec"]["renewTime"]
+        async with asyncio.timeout(5):
+            while now == before:
+                now = (await asyncio.to_thread(own_api_server.request, "GET", path))["spec"]["renewTime"]
+        own_api_server.hang()
+        await until(leadership, holds=False, within=TERMS.give_up + 0.2)
+        own_api_server.resume()
 
 
 async def test_who_cannot_renew_gives_up_before_another_may_begin(own_api_server: ApiServer) -> None:

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from osm_probes.kube.events import Severity
+from osm_probes.kube.series import Severity
 from osm_probes.probes.link import Transition
 from osm_probes.program.transitions import Told, told
 
