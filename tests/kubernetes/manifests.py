@@ -31,8 +31,13 @@ def install_crds(server: ApiServer) -> None:
 
 
 def permissions(program: str) -> list[dict[str, Any]]:
-    """What the chart lets a program do. Helm's own expressions in it are no more than the namespace."""
-    text = (TEMPLATES / f"{program}-rbac.yaml").read_text().replace("{{ .Release.Namespace }}", "osm-system")
+    """What the chart lets a program do."""
+    return template(f"{program}-rbac")
+
+
+def template(name: str) -> list[dict[str, Any]]:
+    """A template of the chart, in the namespace osm-system; Helm's own expressions in it are no more than that."""
+    text = (TEMPLATES / f"{name}.yaml").read_text().replace("{{ .Release.Namespace }}", "osm-system")
     return [each for each in yaml.safe_load_all(text) if each]
 
 
