@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
 
 from osm_probes.mesh.identity import ProxyName
 from osm_probes.pki.authority import common_names
@@ -141,9 +140,7 @@ def _certified(bootstrap: dict[str, Any]) -> str:
     """The name in the certificate with which the sidecar dials the ADS."""
     (ads,) = (each for each in bootstrap["static_resources"]["clusters"] if "transport_socket" in each)
     (pair,) = ads["transport_socket"]["typed_config"]["common_tls_context"]["tls_certificates"]
-    pem = base64.b64decode(pair["certificate_chain"]["inline_bytes"])
-    x509.load_pem_x509_certificate(pem)
-    return common_names(pem)[-1]
+    return common_names(base64.b64decode(pair["certificate_chain"]["inline_bytes"]))[-1]
 
 
 @pytest.mark.parametrize(
@@ -188,10 +185,8 @@ def test_a_bad_annotation_is_refused_with_words(running_injector: Injector) -> N
 
 def test_a_bundle_that_somebody_overwrites_is_right_again_within_2_s(running_injector: Injector) -> None:
     cluster, right = running_injector.cluster, running_injector.bundle()
-    for wrong in ("", base64.b64encode(b"-----BEGIN CERTIFICATE-----\nbad\n-----END CERTIFICATE-----\n").decode()):
+    for wrong in ("", base64.b64encode(cluster.pki.root_pem).decode()):
         change = [{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": wrong}]
-        if wrong:
-            change[0]["value"] = base64.b64encode(cluster.pki.root_pem).decode()
         cluster.request("PATCH", WEBHOOKS, change, form="application/json-patch+json")
         started = time.monotonic()
         until(lambda: running_injector.bundle() == right, within=5)
