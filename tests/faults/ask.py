@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -29,6 +30,8 @@ _REVIEW = json.dumps({
         "resource": {"group": "", "version": "v1", "resource": "pods"},
         "operation": "CREATE",
         "namespace": "bookbuyer",
+        # Without an API server nothing can be stored, but then nobody asks.
+        "dryRun": True,
         "object": _POD,
     },
 }).encode()  # fmt: skip
@@ -63,25 +66,42 @@ def _words(code: grpc.StatusCode, details: str | None) -> str:
 
 async def ask_webhook(port: int, known: Credentials) -> None:
     """A pod's review over verified TLS, answered with a patch. Raises NotServedError."""
-    head = (
-        f"POST {REVIEW_PATH} HTTP/1.1\r\nHost: {WEBHOOK_NAME}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(_REVIEW)}\r\nConnection: close\r\n\r\n"
-    )
     context = client_context(known.root_pem)
+    _check(await _posted(port, REVIEW_PATH, _REVIEW, context=context, name=WEBHOOK_NAME))
+
+
+async def ask_pod(port: int, keys: Path) -> None:
+    """A new pod in a dry run of the API server's, which must have a sidecar. Raises NotServedError."""
+    context = ssl.create_default_context(cafile=str(keys / "ca.crt"))
+    context.load_cert_chain(keys / "admin.crt", keys / "admin.key")
+    path = "/api/v1/namespaces/bookbuyer/pods?dryRun=All"
+    answer = await _posted(port, path, json.dumps(_POD).encode(), context=context, name="localhost")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = head.partition(b"\r\n")[0].decode(errors="replace")
+    if not status.startswith("HTTP/1.1 201"):
+        raise NotServedError(f"the API server answers {status or 'nothing'}")
+    if b'"name":"envoy"' not in body:
+        raise NotServedError("a pod is created without a sidecar")
+
+
+async def _posted(port: int, path: str, body: bytes, *, context: ssl.SSLContext, name: str) -> bytes:
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {name}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
     try:
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1", port, ssl=context, server_hostname=WEBHOOK_NAME, ssl_shutdown_timeout=0.1
+            "127.0.0.1", port, ssl=context, server_hostname=name, ssl_shutdown_timeout=0.1
         )
         try:
-            writer.write(head.encode() + _REVIEW)
-            answer = await reader.read(-1)
+            writer.write(head.encode() + body)
+            return await reader.read(-1)
         finally:
             writer.transport.abort()
     except ssl.SSLCertVerificationError as error:
         raise NotServedError(f"TLS: {error.verify_message}") from error
     except OSError as error:
         raise NotServedError(f"{type(error).__name__}: {error.strerror or error}") from error
-    _check(answer)
 
 
 def _check(answer: bytes) -> None:

@@ -9,19 +9,20 @@ from typing import Any, Final
 
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 
+from osm_probes.admission.handler import REVIEW_PATH
 from osm_probes.ads.canary import ask_ads
 from osm_probes.health.briefing import AdsCanary
 from osm_probes.health.checks import UnhealthyError
 from osm_probes.snapshot.snapshot import CLUSTER
 from tests.ads.dial import SERVER_NAME
+from tests.faults.ask import WEBHOOK_NAME
 from tests.faults.identity import TRIES, credentials, pods, proxy
-from tests.faults.row import FaultError
-from tests.faults.stage import ADS_PORT, BOOKSTORE, Stage
+from tests.faults.row import FaultError, Program
+from tests.faults.stage import ADS_PORT, BOOKSTORE, WEBHOOK_PORT, Stage
 from tests.kubernetes.apiserver import ApiServer
-from tests.kubernetes.manifests import documents, install, install_crds, permissions
+from tests.kubernetes.manifests import documents, install, install_crds, permissions, template
 
 SECRETS: Final = "/api/v1/namespaces/osm-system/secrets"
-USER: Final = "system:serviceaccount:osm-system:osm-controller"
 _DELETED: Final = 100
 _LATE: Final = TRIES + _DELETED
 """The number of the proxy whose pod comes when all is over."""
@@ -38,7 +39,11 @@ def api(stage: Stage) -> ApiServer:
 @contextlib.contextmanager
 def cluster(stage: Stage) -> Iterator[None]:
     """A cluster with the mesh's objects and the CA; the program is one of its users."""
-    server = ApiServer(stage.folder / "kubernetes", where=stage.place.command(), reach=stage.place.inside)
+    # The API server finds the injector by its Service's name, for which it has a hosts file of its own.
+    hosts = stage.folder / "hosts"
+    hosts.write_text(f"127.0.0.1 localhost {WEBHOOK_NAME}\n")
+    private = ("unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
+    server = ApiServer(stage.folder / "kubernetes", where=stage.place.command(*private), reach=stage.place.inside)
     stage.api = server
     try:
         server.start()
@@ -46,20 +51,39 @@ def cluster(stage: Stage) -> Iterator[None]:
         install_crds(server)
         store_ca(stage)
         crowd = json.loads(pods(_DELETED))["items"]
-        install(server, [*permissions("osm-controller"), *documents(BOOKSTORE), *crowd])
+        install(server, [*permissions(stage.row.program.value), *documents(BOOKSTORE), *crowd])
         speak_to(stage, server.url)
         yield
     finally:
         server.end()
 
 
+@contextlib.contextmanager
+def injecting_cluster(stage: Stage) -> Iterator[None]:
+    """The same with the chart's webhook; truth is what becomes of a pod that the API server is asked to create."""
+    with cluster(stage):
+        api(stage).create(webhook_configuration())
+        stage.truth = ("pod", api(stage).port, api(stage).pki.folder)
+        yield
+
+
+def webhook_configuration() -> dict[str, Any]:
+    """The chart's, asked by an address: there is no network of Services."""
+    (document,) = template("osm-injector-webhook")
+    document["webhooks"][0]["clientConfig"] = {"url": f"https://{WEBHOOK_NAME}:{WEBHOOK_PORT}{REVIEW_PATH}"}
+    return document
+
+
 def speak_to(stage: Stage, url: str) -> None:
     """Let the program use the API server at this address."""
-    kubeconfig = api(stage).kubeconfig_for(USER, "system:serviceaccounts", url=url)
+    user = f"system:serviceaccount:osm-system:{stage.row.program.value}"
+    kubeconfig = api(stage).kubeconfig_for(user, "system:serviceaccounts", url=url)
     stage.source = [
         *("--kubeconfig", str(kubeconfig), "--mesh-name=osm", "--osm-namespace=osm-system"),
         "--ca-bundle-secret-name=osm-ca-bundle",
     ]
+    if stage.row.program is Program.INJECTOR:
+        stage.source.append("--webhook-config-name=osm-webhook-osm")
 
 
 def store_ca(stage: Stage) -> None:

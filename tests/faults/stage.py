@@ -43,8 +43,8 @@ class Stage:
     """What a row's acts work on. `source`, `flags`, `environment`, `around` and `stderr` count until `start()`.
 
     source: the flags that say where mesh and CA come from; a cluster's row puts its own there, and its API server into
-    `api`. environment: of the program; shared: of program, judge, truth and probes alike. around: a command before the
-    program's own.
+    `api`. truth: whom to ask for it instead of the program. environment: of the program; shared: of program, judge,
+    truth and probes alike. around: a command before the program's own.
     """
 
     def __init__(self, row: Row, mode: Mode, *, place: Namespace, folder: Path, stop: threading.Event) -> None:
@@ -64,6 +64,7 @@ class Stage:
         self._stop = stop
         self.ended_at: float | None = None
         self.api: ApiServer | None = None
+        self.truth: tuple[object, ...] = ()
         self._program: Process | None = None
         self._open = contextlib.ExitStack()
         shutil.copytree(BOOKSTORE, self.mesh)
@@ -127,7 +128,7 @@ class Stage:
     def watch(self) -> None:
         """Begin to ask for the truth and to probe."""
         kind = "ads" if self.row.program is Program.CONTROLLER else "webhook"
-        truth = (kind, self.port, self.ca, self.row.every)
+        truth = (*(self.truth or (kind, self.port, self.ca)), self.row.every)
         targets = {"alive": f"http://127.0.0.1:{HTTP_PORT}/health/alive"}
         if self.row.program is Program.CONTROLLER:
             targets["ready"] = f"http://127.0.0.1:{HTTP_PORT}/health/ready"

@@ -1,17 +1,28 @@
-"""What an API server does to a controller: it goes, hangs, is slow, refuses, forgets, and loses what is ours."""
+"""What an API server does to our programs: it goes, hangs, is slow, refuses, forgets, and loses what is ours."""
 
+import base64
 import contextlib
 from collections.abc import Iterator
 from typing import Final
 
-from tests.faults.cluster import SECRETS, api, change_much, cluster, expect_caught_up, speak_to
+from tests.faults.cluster import (
+    SECRETS,
+    api,
+    change_much,
+    cluster,
+    expect_caught_up,
+    injecting_cluster,
+    speak_to,
+    webhook_configuration,
+)
 from tests.faults.compare import Alive, Expectation, Truth
-from tests.faults.row import Act, FaultError, Mode, Row
+from tests.faults.row import Act, FaultError, Mode, Program, Row
 from tests.faults.stage import Stage
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
 from tests.kubernetes.manifests import CRDS, documents, install_crds
 
 _SLOW_PORT: Final = 7443
+_CONFIGURATION: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/osm-webhook-osm"
 
 
 @contextlib.contextmanager
@@ -128,6 +139,45 @@ def without_ca(stage: Stage) -> Iterator[None]:
         raise FaultError("the Secret of the CA was not written back as it was")
 
 
+@contextlib.contextmanager
+def without_configuration(stage: Stage) -> Iterator[None]:
+    """The webhook configuration is deleted: pods are created bare."""
+    api(stage).request("DELETE", _CONFIGURATION)
+    yield
+    api(stage).create(webhook_configuration())
+
+
+@contextlib.contextmanager
+def overwritten_bundle(stage: Stage) -> Iterator[None]:
+    """Somebody puts another CA into the webhook configuration."""
+    before = api(stage).request("GET", _CONFIGURATION)["webhooks"][0]["clientConfig"]["caBundle"]
+    other = base64.b64encode(api(stage).pki.root_pem).decode()
+    change = [{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": other}]
+    api(stage).request("PATCH", _CONFIGURATION, change, form="application/json-patch+json")
+    stage.eventually(
+        lambda: api(stage).request("GET", _CONFIGURATION)["webhooks"][0]["clientConfig"]["caBundle"] == before,
+        what="the bundle is right again",
+        within=2.0,
+    )
+    yield
+
+
+@contextlib.contextmanager
+def injecting_cluster_asked_directly(stage: Stage) -> Iterator[None]:
+    """A cluster whose API server will not be there to be asked for the truth."""
+    with injecting_cluster(stage):
+        stage.truth = ()
+        yield
+
+
+@contextlib.contextmanager
+def no_api_server(stage: Stage) -> Iterator[None]:
+    """None is there; the webhook is asked as one would ask it."""
+    api(stage).kill()
+    yield
+    api(stage).start()
+
+
 def _secret(server: ApiServer) -> object:
     try:
         return server.request("GET", f"{SECRETS}/osm-ca-bundle")["data"]
@@ -163,4 +213,16 @@ def rows(_mode: Mode) -> tuple[Row, ...]:
         row("compacted", "API server comes back with versions forgotten (410)", compacted),
         row("crds-deleted", "CRDs deleted, then there again", without_crds),
         row("ca-deleted", "Secret of the CA deleted", without_ca),
+        Row(
+            "injector-configuration-deleted", "webhook configuration deleted", without_configuration,
+            Expectation(Truth.FAILS, Alive.STAYS), program=Program.INJECTOR, setup=injecting_cluster, crowd=0,
+        ),
+        Row(
+            "injector-bundle-overwritten", "CA bundle of the webhook configuration overwritten", overwritten_bundle,
+            unharmed, program=Program.INJECTOR, setup=injecting_cluster, crowd=0,
+        ),
+        Row(
+            "injector-api-killed", "API server killed, started again", no_api_server, unharmed,
+            program=Program.INJECTOR, setup=injecting_cluster_asked_directly, crowd=0,
+        ),
     )  # fmt: skip
