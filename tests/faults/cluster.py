@@ -19,7 +19,7 @@ from tests.faults.ask import WEBHOOK_NAME
 from tests.faults.identity import TRIES, credentials, pods, proxy
 from tests.faults.row import FaultError, Program
 from tests.faults.stage import ADS_PORT, BOOKSTORE, WEBHOOK_PORT, Stage
-from tests.kubernetes.apiserver import ApiServer
+from tests.kubernetes.apiserver import ApiServer, ApiServerError
 from tests.kubernetes.manifests import documents, install, install_crds, permissions, template
 
 SECRETS: Final = "/api/v1/namespaces/osm-system/secrets"
@@ -90,6 +90,17 @@ def store_ca(stage: Stage) -> None:
     """Put the CA that truth's clients know into its Secret."""
     data = {name: base64.b64encode((stage.ca / name).read_bytes()).decode() for name in ("ca.crt", "private.key")}
     api(stage).request("POST", SECRETS, {"metadata": {"name": "osm-ca-bundle"}, "data": data})
+
+
+def take_ca(stage: Stage) -> bool:
+    """Let truth's clients know the CA that somebody made; whether there is one."""
+    try:
+        data = api(stage).request("GET", f"{SECRETS}/osm-ca-bundle")["data"]
+    except ApiServerError:
+        return False
+    for name, content in data.items():
+        (stage.ca / name).write_bytes(base64.b64decode(content))
+    return True
 
 
 def change_much(stage: Stage) -> None:

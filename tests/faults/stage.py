@@ -27,7 +27,7 @@ from tests.kubernetes.apiserver import ApiServer
 
 ROOT = Path(__file__).parents[2]
 BOOKSTORE = ROOT / "examples" / "bookstore"
-ADS_PORT, WEBHOOK_PORT, HTTP_PORT = 15128, 9090, 9091
+ADS_PORT, WEBHOOK_PORT, HTTP_PORT, REPLICA_HTTP_PORT = 15128, 9090, 9091, 9191
 _BIN = Path(sys.executable).parent
 _START_LIMIT = 30.0
 
@@ -65,6 +65,7 @@ class Stage:
         self.ended_at: float | None = None
         self.api: ApiServer | None = None
         self.truth: tuple[object, ...] = ()
+        self.leader: Process | None = None
         self._program: Process | None = None
         self._open = contextlib.ExitStack()
         shutil.copytree(BOOKSTORE, self.mesh)
@@ -120,6 +121,12 @@ class Stage:
         with (self.folder / "program.log").open("ab") as log:
             self._program = self._popen(command, stderr=self.stderr or log.fileno(), environment=environment)
         threading.Thread(target=self._await_end, args=(self._program,), daemon=True).start()
+
+    def replica(self) -> Process:
+        """Another program of the same kind, on ports of its own; nobody probes it."""
+        ports = ("--ads-port=15129", f"--http-port={REPLICA_HTTP_PORT}")
+        with (self.folder / "replica.log").open("ab") as log:
+            return self._popen([str(_BIN / self.row.program.value), *self.source, *ports], stderr=log.fileno())
 
     def _await_end(self, program: Process) -> None:
         program.wait()
@@ -220,9 +227,9 @@ class Stage:
             self.hold(0.05)
         return answer
 
-    def logged(self, message: str) -> list[dict[str, object]]:
+    def logged(self, message: str, *, log: str = "program.log") -> list[dict[str, object]]:
         """The lines of program and judge with this message."""
-        lines = [line for line in (self.folder / "program.log").read_text().splitlines() if line.startswith("{")]
+        lines = [line for line in (self.folder / log).read_text().splitlines() if line.startswith("{")]
         return [line for line in map(json.loads, lines) if line["message"] == message]
 
     def last_line(self, log: str = "program.log") -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
+from osm_probes.admission.pod import secret_name
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
 from osm_probes.pki.authority import Authority
 from osm_probes.program.authority_secret import pair_of
@@ -84,8 +85,10 @@ async def stream(program: Program, cluster: ApiServer, name: ProxyName = PROXY) 
 
 
 async def test_a_proxy_is_served_as_long_as_its_pod_is_there(cluster: ApiServer, tmp_path: Path) -> None:
+    _store_bootstrap(cluster)
     with controller(cluster, tmp_path) as program:
         program.until_ready()
+        await asyncio.to_thread(until, lambda: _owners(cluster) == [_uid(cluster)], within=15)
         async with stream(program, cluster) as call, asyncio.timeout(10):
             await call.write(asks(CLUSTER))
             await read(call)
@@ -97,6 +100,21 @@ async def test_a_proxy_is_served_as_long_as_its_pod_is_there(cluster: ApiServer,
             await call.write(asks(CLUSTER))
             assert (await ended(call))[0] is grpc.StatusCode.PERMISSION_DENIED
         assert not [line for line in program.log.read_text().splitlines() if "forbidden" in line]
+
+
+def _store_bootstrap(cluster: ApiServer) -> None:
+    """As the injector leaves it."""
+    metadata = {"name": secret_name(PROXY.uuid), "namespace": "bookstore", "labels": {"osm-proxy-uuid": PROXY.uuid}}
+    cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+
+
+def _owners(cluster: ApiServer) -> list[str]:
+    path = f"/api/v1/namespaces/bookstore/secrets/{secret_name(PROXY.uuid)}"
+    return [each["uid"] for each in cluster.request("GET", path)["metadata"].get("ownerReferences", [])]
+
+
+def _uid(cluster: ApiServer) -> str:
+    return str(cluster.request("GET", "/api/v1/namespaces/bookstore/pods/bookstore-0")["metadata"]["uid"])
 
 
 def _pod(namespace: str) -> dict[str, Any]:

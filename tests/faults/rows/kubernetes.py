@@ -13,11 +13,12 @@ from tests.faults.cluster import (
     expect_caught_up,
     injecting_cluster,
     speak_to,
+    take_ca,
     webhook_configuration,
 )
 from tests.faults.compare import Alive, Expectation, Truth
 from tests.faults.row import Act, FaultError, Mode, Program, Row
-from tests.faults.stage import Stage
+from tests.faults.stage import REPLICA_HTTP_PORT, Stage
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
 from tests.kubernetes.manifests import CRDS, documents, install_crds
 
@@ -140,6 +141,50 @@ def without_ca(stage: Stage) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def without_authority(stage: Stage) -> Iterator[None]:
+    """Nobody has made the CA."""
+    with cluster(stage):
+        api(stage).request("DELETE", f"{SECRETS}/osm-ca-bundle")
+        for file in stage.ca.iterdir():
+            file.unlink()
+        yield
+
+
+@contextlib.contextmanager
+def racing(stage: Stage) -> Iterator[None]:
+    """Two controllers start at once: one authority must come of it."""
+    stage.replica()
+    stage.start()
+    stage.eventually(lambda: take_ca(stage), what="a CA")
+    yield
+    logs = ("program.log", "replica.log")
+    made = [line for log in logs for line in stage.logged("a certificate authority is made", log=log)]
+    ready = stage.run("curl", "-s", "--max-time", "5", f"http://127.0.0.1:{REPLICA_HTTP_PORT}/health/ready")
+    if len(made) != 1 or ready != "Service is ready":
+        raise FaultError(f"{len(made)} authorities were made; the replica says {ready!r}")
+
+
+@contextlib.contextmanager
+def led_by_another(stage: Stage) -> Iterator[None]:
+    """Another controller holds the Lease."""
+    with cluster(stage):
+        stage.leader = stage.replica()
+        stage.eventually(lambda: stage.logged("leads", log="replica.log"), what="a leader")
+        yield
+
+
+@contextlib.contextmanager
+def leader_killed(stage: Stage) -> Iterator[None]:
+    """It is killed, and gives nothing back: this one must lead."""
+    if stage.leader is None or stage.logged("leads"):
+        raise FaultError("the other one does not lead")
+    stage.leader.kill()
+    yield
+    if not stage.logged("leads"):
+        raise FaultError("nobody leads")
+
+
+@contextlib.contextmanager
 def without_configuration(stage: Stage) -> Iterator[None]:
     """The webhook configuration is deleted: pods are created bare."""
     api(stage).request("DELETE", _CONFIGURATION)
@@ -213,6 +258,14 @@ def rows(_mode: Mode) -> tuple[Row, ...]:
         row("compacted", "API server comes back with versions forgotten (410)", compacted),
         row("crds-deleted", "CRDs deleted, then there again", without_crds),
         row("ca-deleted", "Secret of the CA deleted", without_ca),
+        Row(
+            "api-replicas-race", "no CA yet, two controllers start at once", racing,
+            Expectation(Truth.EITHER, Alive.STAYS), setup=without_authority, at_start=True, crowd=0,
+        ),
+        Row(
+            "api-leader-killed", "the controller that holds the Lease killed", leader_killed, unharmed,
+            setup=led_by_another, lasts=20.0, crowd=0,
+        ),
         Row(
             "injector-configuration-deleted", "webhook configuration deleted", without_configuration,
             Expectation(Truth.FAILS, Alive.STAYS), program=Program.INJECTOR, setup=injecting_cluster, crowd=0,
