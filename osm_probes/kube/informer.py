@@ -65,8 +65,9 @@ class _State(Generic[T]):
 class Informer(Generic[T]):
     """All objects of one kind as they are now.
 
-    `notify` is called after each change of what can be read here. `synced`: the first list was complete; from then on
-    what is known stays, however long the API server is away. An optional kind that does not exist is an empty list.
+    `notify` is called after each change of what can be read here; `revision` counts those of objects and errors.
+    `synced`: the first list was complete; from then on what is known stays, however long the API server is away. An
+    optional kind that does not exist is an empty list.
     `trouble` says why it cannot be asked now, "" if it can. An object that cannot be used keeps its last good form;
     `errors` says which and why.
     """
@@ -84,6 +85,7 @@ class Informer(Generic[T]):
         self.wanted = wanted
         self.trouble = ""
         self.synced = False
+        self.revision = 0
         self._client = client
         self._decode = decode
         self._notify = notify
@@ -232,6 +234,7 @@ class Informer(Generic[T]):
 
     def _heard(self, *, changed: bool) -> None:
         self._heard_at = self._clock()
+        self.revision += changed
         if changed or self.trouble:
             self.trouble = ""
             self._notify()

@@ -84,7 +84,9 @@ class KubernetesSource:
         self._mesh_name = mesh_name
         self._changes: Latest[int] = Latest(0)
         self._news = MeshNews()
-        self._fell_at = 0.0
+        self._translated: list[int] = []
+        self._flaw = ""
+        self._fell_at: float | None = None
         wanted = {
             NAMESPACES: Wanted(NAMESPACES, labels=f"{MONITORED_BY}={mesh_name}"),
             ENDPOINT_SLICES: Wanted(ENDPOINT_SLICES, labels=SERVICE_NAME),
@@ -126,32 +128,36 @@ class KubernetesSource:
         self._changes.set(self._changes.value + 1)
 
     async def _translate(self) -> None:
+        trouble = self._trouble()
+        self._tell(trouble)
         waiting = [each.wanted.kind.plural for each in self._informers if not each.synced]
-        problem = self._trouble() or (f"not listed yet: {', '.join(waiting)}" if waiting else "")
-        if not waiting:
+        revisions = [each.revision for each in self._informers]
+        # That the API server comes and goes changes nothing in the mesh.
+        if not waiting and revisions != self._translated:
+            self._translated = revisions
             objects = [each for informer in self._informers for each in informer.objects.values()]
             try:
                 # In a thread: it takes a while for thousands of pods, and streams must not wait.
                 mesh = await asyncio.to_thread(mesh_from_objects, objects, mesh_name=self._mesh_name)
             except Exception as error:  # the boundary of what others wrote: it must not end the program
-                problem = f"the objects make no mesh: {type(error).__name__}: {error}"
-                logger("sources").error("the objects make no mesh: the last good one stays", error=problem)
+                self._flaw = f"the objects make no mesh: {type(error).__name__}: {error}"
+                logger("sources").error("the objects make no mesh: the last good one stays", error=self._flaw)
             else:
+                self._flaw = ""
                 self._news.tell(mesh)
                 self.mesh.set(mesh)
-        self._tell(problem)
+        unlisted = f"not listed yet: {', '.join(waiting)}" if waiting else ""
+        self.problem.set(trouble or self._flaw or unlisted)
 
-    def _tell(self, problem: str) -> None:
+    def _tell(self, trouble: str) -> None:
         """Log that something became wrong, and that all is well again; in between it is told by `problem`."""
-        log = logger("sources")
-        if problem and not self.problem.value:
+        if trouble and self._fell_at is None:
             self._fell_at = time.monotonic()
-            # At the start it is merely not done yet.
-            say = log.warning if self.mesh.value is not None or self._trouble() else log.info
-            say("the cluster cannot be followed now", error=problem)
-        elif self.problem.value and not problem:
-            log.info("the cluster is followed again", after=round(time.monotonic() - self._fell_at, 1))
-        self.problem.set(problem)
+            logger("sources").warning("the cluster cannot be followed now", error=trouble)
+        elif self._fell_at is not None and not trouble:
+            after = round(time.monotonic() - self._fell_at, 1)
+            logger("sources").info("the cluster is followed again", after=after)
+            self._fell_at = None
 
     def _trouble(self) -> str:
         """The first of what is wrong, and how many more there are."""
