@@ -22,6 +22,12 @@ settings.register_profile("ours", deadline=None, derandomize=os.environ.get("CI"
 settings.load_profile("ours")
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build an API server now if a test will need one: it takes minutes, and no test's time limit counts them here."""
+    if not session.config.option.collectonly and any(item.get_closest_marker("kubernetes") for item in session.items):
+        no_kubernetes()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave a test out here, and pytest tells one line for all that lack the same."""
     reason = no_namespaces() if item.get_closest_marker("netns") else ""

@@ -3,11 +3,13 @@
 Built once from the pinned Go modules into the user's cache; KUBEBUILDER_ASSETS names a folder that has them already.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -33,12 +35,22 @@ def kubernetes_binaries() -> Path:
     if missing:
         if not shutil.which("go"):
             raise NoKubernetesError("no Go to build an API server with: install it, or set KUBEBUILDER_ASSETS")
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locked(folder):
             for name in missing:
                 _build(name, folder)
     return folder
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise NoKubernetesError(f"{folder}: {error.strerror or error}") from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _complete(folder: Path) -> Path:

@@ -1,13 +1,30 @@
 """The rig itself: what other tests rely on."""
 
+import asyncio
+import secrets
+import socket
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.kubernetes.apiserver import ApiServer, ApiServerError
+from demo.namespaces import namespace
+from osm_probes.kube.client import KubernetesClient
+from osm_probes.kube.connect import connect
+from osm_probes.kube.errors import ForbiddenError
+from tests.kubernetes.apiserver import ApiServer, ApiServerError, running_api_server
+from tests.kubernetes.waiting import eventually
 
 pytestmark = pytest.mark.kubernetes
+RBAC = "rbac.authorization.k8s.io"
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "rig"}}
+
+
+def test_what_was_created_can_be_read(api_server: ApiServer, new_namespace: Callable[..., dict[str, Any]]) -> None:
+    made = api_server.create(new_namespace())["metadata"]
+    assert api_server.request("GET", f"/api/v1/namespaces/{made['name']}")["metadata"]["uid"] == made["uid"]
 
 
 def test_what_was_stored_is_there_after_a_kill_and_a_start(own_api_server: ApiServer) -> None:
@@ -17,6 +34,13 @@ def test_what_was_stored_is_there_after_a_kill_and_a_start(own_api_server: ApiSe
         own_api_server.request("GET", "/api/v1/namespaces/rig")
     own_api_server.start()
     assert own_api_server.request("GET", "/api/v1/namespaces/rig")["metadata"]["name"] == "rig"
+
+
+def test_a_start_outlives_the_thread_that_asked_for_it(own_api_server: ApiServer) -> None:
+    own_api_server.kill()
+    asyncio.run(asyncio.to_thread(own_api_server.start))  # its thread ends with the loop
+    time.sleep(0.2)  # a signal that came would have come by now
+    assert own_api_server.request("GET", "/version")["major"] == "1"
 
 
 def test_what_hangs_does_not_answer_until_it_is_let_go_on(api_server: ApiServer) -> None:
@@ -35,3 +59,51 @@ def test_a_refusal_has_its_status(api_server: ApiServer) -> None:
     with pytest.raises(ApiServerError, match="not found") as error:
         api_server.request("GET", "/api/v1/namespaces/nowhere")
     assert error.value.status == 404
+
+
+async def test_another_user_may_do_what_a_role_permits_and_nothing_else(api_server: ApiServer) -> None:
+    await asyncio.to_thread(api_server.create, role("rig-reader", resource="namespaces"))
+    await asyncio.to_thread(api_server.create, binding("rig-reader", group="rig:readers"))
+    async with (
+        connect(str(api_server.kubeconfig_for("rig:stranger"))) as stranger,
+        connect(str(api_server.kubeconfig_for("rig:reader", "rig:readers"))) as reader,
+    ):
+        with pytest.raises(ForbiddenError, match='User "rig:stranger" cannot list resource "namespaces"'):
+            await stranger.ask("GET", "/api/v1/namespaces")
+        await eventually(lambda: may(reader, "/api/v1/namespaces"), within=10)  # roles are watched
+        with pytest.raises(ForbiddenError, match='User "rig:reader" cannot list resource "secrets"'):
+            await reader.ask("GET", "/api/v1/secrets")
+
+
+@pytest.mark.netns
+def test_it_runs_in_a_network_of_its_own(tmp_path: Path) -> None:
+    with (
+        namespace(f"osm-rig-{secrets.token_hex(3)}") as place,
+        running_api_server(tmp_path / "kubernetes", where=place.command(), reach=place.inside) as server,
+    ):
+        assert server.create(NAMESPACE)["metadata"]["name"] == "rig"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=5)
+
+
+async def may(client: KubernetesClient, path: str) -> bool:
+    try:
+        await client.ask("GET", path)
+    except ForbiddenError:
+        return False
+    return True
+
+
+def role(name: str, *, resource: str) -> dict[str, Any]:
+    rule = {"apiGroups": [""], "resources": [resource], "verbs": ["list"]}
+    return {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": [rule]}
+
+
+def binding(name: str, *, group: str) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
+        "subjects": [{"apiGroup": RBAC, "kind": "Group", "name": group}],
+    }
