@@ -116,7 +116,12 @@ def add_shared_flags(parser: FlagParser) -> None:
 
     logs = parser.add_argument_group("logs")
     logs.add_argument(
-        "--verbosity", "-v", choices=list(LEVELS), default="info", metavar="LEVEL", help="%(choices)s (%(default)s)"
+        "--verbosity",
+        "-v",
+        choices=list(LEVELS),
+        default="info",
+        metavar="LEVEL",
+        help="%(choices)s (%(default)s); the MeshConfig's osmLogLevel wins where it says one",
     )
 
 
