@@ -33,6 +33,8 @@ from osm_probes.program.world import Reads, World
 
 _KEEP: Final = 0.25
 _LAST_STEPS: Final = 2.0
+# When its timeout is over the API server no longer listens, not to words either.
+_ANSWER_SHARE: Final = 0.9
 
 
 async def serve_injection(configuration: InjectorConfiguration, frame: Frame) -> None:
@@ -66,7 +68,7 @@ class Injection:
         self._webhook = Webhook(
             self._options,
             namespaces=self._means.namespaces,
-            within=configuration.webhook_timeout,
+            within=configuration.webhook_timeout * _ANSWER_SHARE,
             store=self._means.store,
             observer=metrics,
         )
