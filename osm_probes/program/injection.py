@@ -79,13 +79,15 @@ class Injection:
             lifecycle=self._lifecycle,
             grace=max(1.0, shared.grace - shared.drain_delay - _LAST_STEPS),
         )
+        bundle = self._means.bundle.value
         self._canary = WebhookCanary(
             address=shared.bind_address or "127.0.0.1",
             port=self._server.port,
             server_name=self._name,
-            bundle_pem=self._authority.root_pem,
+            bundle_pem=bundle.pem,
             path=REVIEW_PATH,
             body=sample_review(),
+            no_bundle=bundle.missing,
         )
 
     async def run(self) -> None:
