@@ -21,10 +21,22 @@ class NamespaceFacts:
 
 
 class Namespaces(Protocol):
-    """Where namespaces are looked up."""
+    """Where namespaces are looked up: None = there is none of this name. Raises OsmError where that cannot be known."""
 
-    async def namespace(self, name: str) -> NamespaceFacts | None:
-        """The namespace; None if there is none of this name. Raises OsmError where that cannot be known now."""
+    async def known(self, name: str) -> NamespaceFacts | None:
+        """The namespace as it was heard of last, at once."""
+
+    async def newest(self, name: str) -> NamespaceFacts | None:
+        """The namespace as it is at this moment; somebody may be asked."""
+
+
+_UNKNOWN: Final = "an unknown namespace"
+_OUTSIDE: Final = "a namespace outside the mesh"
+_IGNORED: Final = "an ignored namespace"
+_UNASKED: Final = "neither pod nor namespace asks for a sidecar"
+
+BY_NAMESPACE: Final = frozenset({_UNKNOWN, _OUTSIDE, _IGNORED, _UNASKED})
+"""Exemptions that another word of the namespace would end: they are true only of its newest facts."""
 
 
 def exemption(pod: Pod, *, namespace: str, facts: NamespaceFacts | None, options: InjectionOptions) -> str:
@@ -39,11 +51,11 @@ def _namespace_exemption(namespace: str, facts: NamespaceFacts | None, options: 
     if namespace in (*_NEVER, options.osm_namespace):
         return "a system namespace"
     if facts is None:
-        return "an unknown namespace"
+        return _UNKNOWN
     if facts.labels.get(annotation.MONITORED_BY) != options.mesh_name:
-        return "a namespace outside the mesh"
+        return _OUTSIDE
     if annotation.IGNORE in facts.labels:
-        return "an ignored namespace"
+        return _IGNORED
     return ""
 
 
@@ -59,5 +71,5 @@ def _pod_exemption(pod: Pod, namespace: str, facts: NamespaceFacts | None) -> st
     if asked is False:
         return "a pod that opted out"
     if not (asked or default):
-        return "neither pod nor namespace asks for a sidecar"
+        return _UNASKED
     return "a pod that has its sidecar" if pod.has_sidecar else ""

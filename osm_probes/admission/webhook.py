@@ -5,10 +5,10 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from osm_probes.admission.eligible import NamespaceFacts, Namespaces, exemption
+from osm_probes.admission.eligible import BY_NAMESPACE, NamespaceFacts, Namespaces, exemption
 from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.patch import Injection, inject
-from osm_probes.admission.pod import UnfitPodError, decode_pod
+from osm_probes.admission.pod import Pod, UnfitPodError, decode_pod
 from osm_probes.admission.review import Denial, Request, allow, decode_review, deny
 from osm_probes.admission.sample import SAMPLE_NAMESPACE, sample_facts
 from osm_probes.foundation.errors import OsmError
@@ -86,8 +86,7 @@ class Webhook:
 
     async def _answer_pod(self, request: Request) -> bytes:
         pod, options = decode_pod(request.object), self._options
-        facts = await self._facts(request.namespace)
-        reason = exemption(pod, namespace=request.namespace, facts=facts, options=options)
+        facts, reason = await self._look_up(pod, request.namespace, options)
         if reason or facts is None:
             self._log.debug("a pod gets no sidecar", namespace=request.namespace, reason=reason)
             return allow(request.uid)
@@ -99,10 +98,18 @@ class Webhook:
             )
         return allow(request.uid, patch=injection.operations)
 
-    async def _facts(self, namespace: str) -> NamespaceFacts | None:
+    async def _look_up(self, pod: Pod, namespace: str, options: InjectionOptions) -> tuple[NamespaceFacts | None, str]:
+        """The namespace, and why the pod gets no sidecar."""
         # Asked for the sample too: where no namespace can be looked up, no pod can be let in.
-        facts = await self._namespaces.namespace(namespace)
-        return sample_facts(self._options) if namespace == SAMPLE_NAMESPACE else facts
+        facts = await self._namespaces.known(namespace)
+        if namespace == SAMPLE_NAMESPACE:
+            facts = sample_facts(options)
+        reason = exemption(pod, namespace=namespace, facts=facts, options=options)
+        if reason in BY_NAMESPACE:
+            # A pod may come right after its namespace was changed: what is a moment old must let nobody in bare.
+            facts = await self._namespaces.newest(namespace)
+            reason = exemption(pod, namespace=namespace, facts=facts, options=options)
+        return facts, reason
 
     def _deny(self, request: Request, denial: Denial) -> bytes:
         log = self._log.error if denial.code >= 500 else self._log.warning

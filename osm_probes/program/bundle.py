@@ -18,9 +18,14 @@ from osm_probes.kube.informer import Informer
 from osm_probes.kube.kind import WEBHOOKS
 from osm_probes.kube.pace import Pace
 from osm_probes.kube.wanted import Wanted
+from osm_probes.kube.wire import Meta
 from osm_probes.program.means import Bundle
 
 WEBHOOK: Final = "osm-inject.k8s.io"
+
+# Whatever kept a repair from succeeding: 2 s after it has gone, the bundle is right.
+_RETRY_MOST: Final = 1.5
+_BETWEEN_REPAIRS: Final = 0.2
 
 
 class MalformedConfigurationError(OsmError):
@@ -37,13 +42,18 @@ class _Webhook(msgspec.Struct, rename="camel"):
 
 
 class _Configuration(msgspec.Struct):
+    metadata: Meta
     webhooks: list[_Webhook] = []
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Our webhook in its configuration: at which place, and with which bundle. index None: it is not there."""
+    """Our webhook in its configuration: at which place, and with which bundle. index None: it is not there.
 
+    version is the configuration's: a bundle that is overwritten twice alike is news twice.
+    """
+
+    version: str
     index: int | None = None
     bundle: str = ""
 
@@ -51,7 +61,8 @@ class Entry:
 class BundleKeeper:
     """Keeps the bundle of the webhook `osm-inject.k8s.io` in the configuration `name` what it must be.
 
-    `bundle` is the one that was seen last: while the API server is away, nothing changes.
+    `bundle` is the one that was seen last: while the API server is away, nothing changes. Whatever becomes of a repair,
+    it is seen at once.
     """
 
     def __init__(self, client: KubernetesClient, *, name: str, bundle_pem: bytes) -> None:
@@ -59,25 +70,33 @@ class BundleKeeper:
         self._client = client
         self._name = name
         self._right = base64.b64encode(bundle_pem).decode()
-        self._changes: Latest[int] = Latest(0)
+        self._entry: Latest[Entry | None] = Latest(None)
+        self._pace = Pace(most=_RETRY_MOST)
         self._said = ""
+        wanted = Wanted(WEBHOOKS, fields=f"metadata.name={name}")
+        self._informer: Informer[Entry] = Informer(client, wanted, decode=entry_of, notify=self._see)
 
     async def run(self) -> None:
         """Keep it right, without an end."""
-        wanted = Wanted(WEBHOOKS, fields=f"metadata.name={self._name}")
-        informer: Informer[Entry] = Informer(self._client, wanted, decode=entry_of, notify=self._note)
-        pace = Pace()
-        async with beside(watch=informer.run()):
-            async for _ in self._changes.values():
-                if not informer.synced:
-                    continue
-                entry = informer.objects.get(("", self._name))
-                self.bundle.set(self._seen(entry))
-                if entry is not None and entry.index is not None and entry.bundle != self._right:
-                    await self._repair(entry.index, pace)
+        async with beside(watch=self._informer.run()):
+            async for _ in self._entry.values():
+                while (index := self._wrong_at()) is not None:
+                    if await self._repaired(index):
+                        # Who overwrites it as soon as it is right must not make this a race.
+                        await asyncio.sleep(_BETWEEN_REPAIRS)
+                        break
+                    await asyncio.sleep(self._pace.pause())
 
-    def _note(self) -> None:
-        self._changes.set(self._changes.value + 1)
+    def _see(self) -> None:
+        if self._informer.synced:
+            entry = self._informer.objects.get(("", self._name))
+            self.bundle.set(self._seen(entry))
+            self._entry.set(entry)
+
+    def _wrong_at(self) -> int | None:
+        """The place of our webhook, if its bundle is wrong."""
+        entry = self._entry.value
+        return entry.index if entry is not None and entry.bundle != self._right else None
 
     def _seen(self, entry: Entry | None) -> Bundle:
         if entry is None:
@@ -89,7 +108,7 @@ class BundleKeeper:
         except binascii.Error:
             return Bundle(missing=f"the CA bundle in {WEBHOOKS.name} {self._name} cannot be read")
 
-    async def _repair(self, index: int, pace: Pace) -> None:
+    async def _repaired(self, index: int) -> bool:
         place = f"/webhooks/{index}"
         # Were another webhook there by now, the test would fail and nothing be written.
         patch = [
@@ -100,12 +119,11 @@ class BundleKeeper:
             await self._client.patch(WEBHOOKS, self._name, patch, form=JSON_PATCH)
         except KubernetesError as error:
             self._say(error)
-            await asyncio.sleep(pace.pause())
-            self._note()  # and again
-        else:
-            logger("bundle").info("the webhook's CA bundle is put right", configuration=self._name)
-            self._said = ""
-            pace.reset()
+            return False
+        logger("bundle").info("the webhook's CA bundle is put right", configuration=self._name)
+        self._said = ""
+        self._pace.reset()
+        return True
 
     def _say(self, error: KubernetesError) -> None:
         hint = f"; its user must be allowed to patch {WEBHOOKS.plural}" if isinstance(error, ForbiddenError) else ""
@@ -117,10 +135,11 @@ class BundleKeeper:
 def entry_of(content: bytes) -> Entry:
     """A configuration's JSON -> our webhook in it. Raises MalformedConfigurationError."""
     try:
-        webhooks = msgspec.json.decode(content, type=_Configuration).webhooks
+        found = msgspec.json.decode(content, type=_Configuration)
     except msgspec.DecodeError as error:
         raise MalformedConfigurationError(str(error)) from error
-    for index, each in enumerate(webhooks):
+    version = found.metadata.resource_version
+    for index, each in enumerate(found.webhooks):
         if each.name == WEBHOOK:
-            return Entry(index, each.client_config.ca_bundle)
-    return Entry()
+            return Entry(version, index, each.client_config.ca_bundle)
+    return Entry(version)

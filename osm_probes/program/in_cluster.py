@@ -25,6 +25,8 @@ from osm_probes.program.world import Reads, World, authority_name
 from osm_probes.sources.kubernetes import NAMESPACES_ALONE, WHOLE_MESH, KubernetesSource
 
 _KINDS: Final = {Reads.WHOLE_MESH: WHOLE_MESH, Reads.NAMESPACES: NAMESPACES_ALONE}
+# Of the time that a review has: what is left is enough to store a bootstrap, or to say no.
+_ASKING_SHARE: Final = 0.25
 _LEASE: Final = "osm-controller"
 
 
@@ -59,7 +61,7 @@ def injection_means(cluster: Cluster, configuration: InjectorConfiguration, auth
     shared = configuration.shared
     keeper = BundleKeeper(cluster.client, name=configuration.webhook_config_name, bundle_pem=authority.root_pem)
     return Means(
-        AskedNamespaces(cluster.source, cluster.client),
+        AskedNamespaces(cluster.source, cluster.client, within=configuration.webhook_timeout * _ASKING_SHARE),
         keeper.bundle,
         BootstrapStore(
             cluster.client, authority=authority, trust_domain=shared.trust_domain, osm_namespace=shared.osm_namespace

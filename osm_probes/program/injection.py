@@ -33,6 +33,8 @@ from osm_probes.program.world import Reads, World
 
 _KEEP: Final = 0.25
 _LAST_STEPS: Final = 2.0
+# When its timeout is over the API server no longer listens, not to words either.
+_ANSWER_SHARE: Final = 0.9
 
 
 async def serve_injection(configuration: InjectorConfiguration, frame: Frame) -> None:
@@ -66,7 +68,7 @@ class Injection:
         self._webhook = Webhook(
             self._options,
             namespaces=self._means.namespaces,
-            within=configuration.webhook_timeout,
+            within=configuration.webhook_timeout * _ANSWER_SHARE,
             store=self._means.store,
             observer=metrics,
         )
@@ -77,13 +79,15 @@ class Injection:
             lifecycle=self._lifecycle,
             grace=max(1.0, shared.grace - shared.drain_delay - _LAST_STEPS),
         )
+        bundle = self._means.bundle.value
         self._canary = WebhookCanary(
             address=shared.bind_address or "127.0.0.1",
             port=self._server.port,
             server_name=self._name,
-            bundle_pem=self._authority.root_pem,
+            bundle_pem=bundle.pem,
             path=REVIEW_PATH,
             body=sample_review(),
+            no_bundle=bundle.missing,
         )
 
     async def run(self) -> None:

@@ -36,7 +36,7 @@ def standalone_means(source: MeshSource, authority: Authority) -> Means:
 
 
 class MeshUnknownError(OsmError):
-    """The mesh has not been read yet, so nobody can tell whether a namespace is enrolled."""
+    """Whether a namespace is enrolled cannot be told now: the mesh was not read yet, or nobody can be asked."""
 
 
 class KnownNamespaces:
@@ -45,10 +45,14 @@ class KnownNamespaces:
     def __init__(self, source: MeshSource) -> None:
         self._source = source
 
-    async def namespace(self, name: str) -> NamespaceFacts | None:
+    async def known(self, name: str) -> NamespaceFacts | None:
         """The namespace; None if it is not enrolled. Raises MeshUnknownError."""
         mesh = self._source.mesh.value
         if mesh is None:
             raise MeshUnknownError(self._source.problem.value or "the mesh has not been read yet")
         found = mesh.namespaces.get(name)
         return NamespaceFacts(found.labels, found.annotations) if found is not None else None
+
+    async def newest(self, name: str) -> NamespaceFacts | None:
+        """The same: nobody can be asked."""
+        return await self.known(name)

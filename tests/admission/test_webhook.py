@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from osm_probes.admission.annotation import IGNORE
 from osm_probes.admission.eligible import NamespaceFacts
 from osm_probes.admission.patch import Injection
 from osm_probes.admission.review import MalformedReviewError
@@ -14,16 +15,25 @@ from tests.admission.pods import ENROLLED, OPTIONS, UUID, Json, annotated, conta
 
 
 class KnownNamespaces:
-    """Namespaces by name; what is an error is raised."""
+    """Namespaces by name; what is an error is raised. `now`: what has changed, and nobody has heard of it yet."""
 
-    def __init__(self, **known: NamespaceFacts | Exception) -> None:
-        self.known = known
+    def __init__(self, **heard: NamespaceFacts | Exception) -> None:
+        self.heard: dict[str, NamespaceFacts | Exception | None] = {**heard}
+        self.now: dict[str, NamespaceFacts | Exception | None] = {}
+        self.asked = 0
 
-    async def namespace(self, name: str) -> NamespaceFacts | None:
-        found = self.known.get(name)
-        if isinstance(found, Exception):
-            raise found
-        return found
+    async def known(self, name: str) -> NamespaceFacts | None:
+        return _raised(self.heard.get(name))
+
+    async def newest(self, name: str) -> NamespaceFacts | None:
+        self.asked += 1
+        return _raised((self.heard | self.now).get(name))
+
+
+def _raised(found: NamespaceFacts | Exception | None) -> NamespaceFacts | None:
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 class Tally:
@@ -131,6 +141,43 @@ async def test_a_pod_that_cannot_have_a_sidecar_is_denied_with_words(original: o
 async def test_a_namespace_that_cannot_be_known_now_denies_the_pod() -> None:
     answer = await response(review(), webhook(bookstore=OsmError("no API server")))
     assert answer["status"] == {"message": "no sidecar: no API server", "code": 500}
+
+
+UNASKED = NamespaceFacts(ENROLLED.labels)
+IGNORED = NamespaceFacts({**ENROLLED.labels, IGNORE: "true"}, ENROLLED.annotations)
+
+
+@pytest.mark.parametrize("heard", [None, NamespaceFacts(), UNASKED, IGNORED])
+async def test_a_namespace_that_has_just_changed_lets_nobody_in_bare(heard: NamespaceFacts | None) -> None:
+    namespaces = KnownNamespaces()
+    namespaces.heard["bookstore"], namespaces.now["bookstore"] = heard, ENROLLED
+    shelf = Shelf()
+    assert "patch" in await response(review(), Webhook(OPTIONS, namespaces=namespaces, within=1, store=shelf))
+    assert len(shelf.kept) == 1
+
+
+@pytest.mark.parametrize("heard", [None, NamespaceFacts(), UNASKED, IGNORED])
+async def test_nobody_is_let_in_bare_if_the_namespace_cannot_be_asked_for(heard: NamespaceFacts | None) -> None:
+    namespaces = KnownNamespaces()
+    namespaces.heard["bookstore"], namespaces.now["bookstore"] = heard, OsmError("no API server")
+    answer = await response(review(), Webhook(OPTIONS, namespaces=namespaces, within=1))
+    assert answer["status"] == {"message": "no sidecar: no API server", "code": 500}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        review(),
+        review(pod(hostNetwork=True)),
+        review(annotated(sidecar_injection="no")),
+        review(namespace="kube-system"),
+        review(namespace="osm-system"),
+    ],
+)
+async def test_whom_no_word_of_the_namespace_would_change_waits_for_nobody(asked: Json) -> None:
+    namespaces = KnownNamespaces(bookstore=ENROLLED)
+    assert (await response(asked, Webhook(OPTIONS, namespaces=namespaces, within=1)))["allowed"]
+    assert namespaces.asked == 0
 
 
 async def test_a_bootstrap_that_cannot_be_stored_denies_the_pod() -> None:

@@ -20,6 +20,7 @@ from tests.faults.identity import TRIES, credentials, pods, proxy
 from tests.faults.row import FaultError, Program
 from tests.faults.stage import ADS_PORT, BOOKSTORE, WEBHOOK_PORT, Stage
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
+from tests.kubernetes.hosts import naming_this_machine
 from tests.kubernetes.manifests import documents, install, install_crds, permissions, template
 
 SECRETS: Final = "/api/v1/namespaces/osm-system/secrets"
@@ -39,10 +40,7 @@ def api(stage: Stage) -> ApiServer:
 @contextlib.contextmanager
 def cluster(stage: Stage) -> Iterator[None]:
     """A cluster with the mesh's objects and the CA; the program is one of its users."""
-    # The API server finds the injector by its Service's name, for which it has a hosts file of its own.
-    hosts = stage.folder / "hosts"
-    hosts.write_text(f"127.0.0.1 localhost {WEBHOOK_NAME}\n")
-    private = ("unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
+    private = naming_this_machine(WEBHOOK_NAME, folder=stage.folder)
     server = ApiServer(stage.folder / "kubernetes", where=stage.place.command(*private), reach=stage.place.inside)
     stage.api = server
     try:

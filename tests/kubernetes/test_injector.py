@@ -15,7 +15,8 @@ from osm_probes.mesh.identity import ProxyName
 from osm_probes.pki.authority import common_names
 from tests.functional.programs import Program, curl, running
 from tests.kubernetes.apiserver import ApiServer, ApiServerError, running_api_server
-from tests.kubernetes.manifests import BOOKSTORE, documents, install_crds, permissions, template
+from tests.kubernetes.hosts import naming_this_machine
+from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds, permissions, template
 from tests.standin import until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.netns]
@@ -51,11 +52,9 @@ class Injector:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """An API server to which the injector's Service name is this machine: a private copy of /etc/hosts says so."""
+    """An API server to which the injector's Service name is this machine."""
     folder = tmp_path_factory.mktemp("cluster")
-    hosts = folder / "hosts"
-    hosts.write_text(f"127.0.0.1 localhost {NAME}\n")
-    private = ("unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
+    private = naming_this_machine(NAME, folder=folder)
     with running_api_server(folder / "kubernetes", where=private) as server:
         server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "osm-system"}})
         install_crds(server)
@@ -86,7 +85,7 @@ def running_injector(cluster: ApiServer, tmp_path_factory: pytest.TempPathFactor
         cluster.create(made.configuration)
         made.program.until_ready()
         yield made
-        assert "forbidden" not in made.program.log.read_text()
+        assert "is forbidden: User" not in made.program.log.read_text()
 
 
 def enrol(cluster: ApiServer, name: str, *, annotation: str = "enabled", **labels: str) -> None:
@@ -129,7 +128,11 @@ def test_a_new_pod_has_a_sidecar_whose_bootstrap_is_stored_for_it_alone(running_
     mounted = [each["secret"]["secretName"] for each in pod["spec"]["volumes"] if "secret" in each]
     (secret,) = secrets(cluster, "shop")
     assert mounted == [secret["metadata"]["name"]]
-    assert secret["metadata"]["labels"]["osm-proxy-uuid"] == uuid
+    assert secret["metadata"]["labels"] == {
+        "osm-proxy-uuid": uuid,
+        "app.kubernetes.io/managed-by": "osm-injector",
+    }
+    assert secret["type"] == "Opaque"
     bootstrap = json.loads(base64.b64decode(secret["data"]["bootstrap.yaml"]))
     name = ProxyName.parse(bootstrap["node"]["id"], trust_domain="cluster.local")
     assert (name.uuid, str(name.identity)) == (uuid, "shop/seller")
@@ -174,6 +177,47 @@ def test_a_namespace_that_was_enrolled_a_moment_ago_lets_nobody_in_bare(running_
     for number in range(20):
         enrol(running_injector.cluster, f"new-{number}")
         assert has_sidecar(create_pod(running_injector.cluster, f"new-{number}"))
+
+
+def test_a_namespace_that_asks_since_a_moment_ago_lets_nobody_in_bare(running_injector: Injector) -> None:
+    cluster = running_injector.cluster
+    for number in range(20):
+        enrol(cluster, f"asks-{number}", annotation="")
+        assert not has_sidecar(create_pod(cluster, f"asks-{number}"))
+        change = {"metadata": {"annotations": {INJECTION: "enabled"}}}
+        path = f"/api/v1/namespaces/asks-{number}"
+        cluster.request("PATCH", path, change, form="application/merge-patch+json")
+        assert has_sidecar(create_pod(cluster, f"asks-{number}"))
+
+
+def test_a_pod_whose_bootstrap_is_refused_is_refused_with_words(running_injector: Injector) -> None:
+    enrol(running_injector.cluster, "full")
+    quota: dict[str, Any] = {"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": {"secrets": "0"}}}
+    quota["metadata"] = {"name": "none", "namespace": "full"}
+    # The status is the controller manager's, which is not here.
+    quota["status"] = {"hard": {"secrets": "0"}, "used": {"secrets": "0"}}
+    install(running_injector.cluster, [quota])
+    # A quota counts a moment after it was made.
+    until(lambda: "no sidecar: " in _refusal(running_injector.cluster, "full"), within=10)
+    assert "quota" in _refusal(running_injector.cluster, "full")
+
+
+def _refusal(cluster: ApiServer, namespace: str) -> str:
+    """Why a pod is refused; "" if it is not."""
+    try:
+        create_pod(cluster, namespace)
+    except ApiServerError as error:
+        return str(error)
+    return ""
+
+
+def test_the_mesh_configs_log_level_counts_for_the_next_sidecar(running_injector: Injector) -> None:
+    cluster = running_injector.cluster
+    enrol(cluster, "loud")
+    config = "/apis/config.openservicemesh.io/v1alpha2/namespaces/osm-system/meshconfigs/osm-mesh-config"
+    change = {"spec": {"sidecar": {"logLevel": "debug"}}}
+    cluster.request("PATCH", config, change, form="application/merge-patch+json")
+    until(lambda: "debug" in create_pod(cluster, "loud")["spec"]["containers"][-1]["args"], within=5)
 
 
 def test_a_bad_annotation_is_refused_with_words(running_injector: Injector) -> None:
