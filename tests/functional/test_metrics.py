@@ -63,6 +63,7 @@ def test_the_judge_s_families_and_the_expiries_survive_a_stopped_program(
     with running(f"osm-{program}", tmp_path, "--heartbeat-limit=1s") as process:
         process.until_ready()
         # Whether the judge was there before the program first served decides if that counts.
+        assert process.get("/health/alive") == "Service is alive"
         before = samples(process.get("/metrics"))["osm_health_transitions_total,alive"]
         process.process.send_signal(signal.SIGSTOP)
         until(lambda: "not alive" in process.get("/health/alive"), within=5)
