@@ -4,7 +4,16 @@ from osm_probes.foundation.errors import OsmError
 
 
 class KubernetesError(OsmError):
-    """The API server did not do what it was asked; the text has its words."""
+    """The API server did not do what it was asked; the text has its words.
+
+    retry_after: seconds after which it wants to be asked again, 0 if it does not say.
+    """
+
+    retry_after = 0.0
+
+    def needing(self, permission: str) -> str:
+        """The text; of what is forbidden, with the permission that its user lacks, for a person who grants it."""
+        return str(self)
 
 
 class UnusableKubeconfigError(KubernetesError):
@@ -16,7 +25,11 @@ class UnreachableError(KubernetesError):
 
 
 class ForbiddenError(KubernetesError):
-    """The service account may not do this; the text names the missing permission."""
+    """The user may not do this."""
+
+    def needing(self, permission: str) -> str:
+        """The text, with the permission that its user lacks."""
+        return f"{self}; its user must be allowed to {permission}"
 
 
 class AbsentError(KubernetesError):
@@ -32,7 +45,7 @@ class ExpiredError(KubernetesError):
 
 
 class BusyError(KubernetesError):
-    """The API server asks to come again later (429, 503): `retry_after` seconds, 0 if it does not say."""
+    """The API server asks to come again later (429, 503)."""
 
     def __init__(self, text: str, *, retry_after: float) -> None:
         super().__init__(text)

@@ -18,7 +18,6 @@ from osm_probes.kube.errors import (
     AbsentError,
     BusyError,
     ConflictError,
-    ForbiddenError,
     KubernetesError,
     UnreachableError,
 )
@@ -84,9 +83,8 @@ class EventRecorder:
         except TimeoutError:
             logger("kubernetes").warning("an Event cannot be written", reason=reason, error="no answer in time")
         except KubernetesError as error:
-            logger("kubernetes").warning(
-                "an Event cannot be written", reason=reason, error=f"{error}{self._hint(error, _WRITE)}"
-            )
+            words = error.needing(self._needed(_WRITE))
+            logger("kubernetes").warning("an Event cannot be written", reason=reason, error=words)
 
     async def run(self) -> None:
         """Write what is said, without an end; while the API server is away it is kept."""
@@ -98,7 +96,7 @@ class EventRecorder:
                 pace.reset()
                 await self._until_due(seen)
             else:
-                await asyncio.sleep(pace.pause(at_least=failure.retry_after if isinstance(failure, BusyError) else 0.0))
+                await asyncio.sleep(pace.pause(at_least=failure.retry_after))
 
     def _note(self, reason: str, message: str, severity: Severity) -> _Topic | None:
         """Keep it for its Event; None if there will be none."""
@@ -195,9 +193,8 @@ class EventRecorder:
         """Log what only a person can cure, until it is cured."""
         if permission not in self._refused:
             self._refused.add(permission)
-            logger("kubernetes").warning(what, error=f"{error}{self._hint(error, permission)}")
+            words = error.needing(self._needed(permission)) if isinstance(error, KubernetesError) else str(error)
+            logger("kubernetes").warning(what, error=words)
 
-    def _hint(self, error: Exception, permission: str) -> str:
-        if not isinstance(error, ForbiddenError):
-            return ""
-        return f'; its user must be allowed to {permission} of API group "" in namespace {self._speaker.namespace}'
+    def _needed(self, permission: str) -> str:
+        return f'{permission} of API group "" in namespace {self._speaker.namespace}'

@@ -16,7 +16,7 @@ import msgspec
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
 from osm_probes.kube.client import KubernetesClient
-from osm_probes.kube.errors import AbsentError, BusyError, ExpiredError, ForbiddenError, KubernetesError
+from osm_probes.kube.errors import AbsentError, ExpiredError, KubernetesError
 from osm_probes.kube.pace import Pace
 from osm_probes.kube.wanted import Wanted
 from osm_probes.kube.wire import Meta, Page, WatchEvent, error_of, event_of, page_of, thing_of
@@ -136,7 +136,7 @@ class Informer(Generic[T]):
         while True:
             page = await self._ask_page(query)
             for index, item in enumerate(page.items or ()):
-                self._take(bytes(item), fresh)
+                self._take(item, _key(thing_of(item).metadata), fresh)
                 if index % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
             fresh.version = page.metadata.resource_version
@@ -196,18 +196,16 @@ class Informer(Generic[T]):
 
     def _apply(self, event: WatchEvent, metadata: Meta) -> bool:
         self._observe(self.wanted.kind.plural, event.type.lower())
+        key = _key(metadata)
         if event.type != "DELETED":
-            return self._take(bytes(event.object), self._state)
-        key = metadata.namespace, metadata.name
+            return self._take(event.object, key, self._state)
         known = self._state.objects.pop(key, None) is not None
         return (self._state.errors.pop(key, None) is not None) or known
 
-    def _take(self, content: bytes, into: _State[T]) -> bool:
+    def _take(self, content: msgspec.Raw, key: Key, into: _State[T]) -> bool:
         """Keep an object; whether that changes anything. One that cannot be used keeps its last good form."""
-        metadata = thing_of(content).metadata
-        key = metadata.namespace, metadata.name
         known, said = self._state.objects.get(key), self._state.errors.get(key, "")
-        found, error = self._decoded(content, key, known)
+        found, error = self._decoded(bytes(content), key, known)
         if error:
             into.errors[key] = error
         else:
@@ -252,7 +250,10 @@ class Informer(Generic[T]):
 
     async def _fail(self, error: KubernetesError) -> None:
         self._observe(self.wanted.kind.plural, "failed")
-        hint = f"; its user must be allowed to {self.wanted.permission}" if isinstance(error, ForbiddenError) else ""
-        self.trouble = f"{self.wanted.kind.plural} cannot be watched: {error}{hint}"
+        self.trouble = f"{self.wanted.kind.plural} cannot be watched: {error.needing(self.wanted.permission)}"
         self._notify()
-        await asyncio.sleep(self._pace.pause(at_least=error.retry_after if isinstance(error, BusyError) else 0.0))
+        await asyncio.sleep(self._pace.pause(at_least=error.retry_after))
+
+
+def _key(metadata: Meta) -> Key:
+    return metadata.namespace, metadata.name

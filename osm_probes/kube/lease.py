@@ -19,7 +19,6 @@ from osm_probes.kube.errors import (
     AbsentError,
     BusyError,
     ConflictError,
-    ForbiddenError,
     KubernetesError,
     UnreachableError,
 )
@@ -177,8 +176,8 @@ class Leadership:
     def _tell_of_refusal(self, error: KubernetesError) -> None:
         """Log what only a person can cure, until it is cured."""
         if not self._told_of_refusal:
-            hint = f"; its user must be allowed to {self._permission}" if isinstance(error, ForbiddenError) else ""
-            logger("lease").warning("the Lease cannot be taken", lease=self._name, error=f"{error}{hint}")
+            words = error.needing(self._permission)
+            logger("lease").warning("the Lease cannot be taken", lease=self._name, error=words)
         self._told_of_refusal = True
 
     @property

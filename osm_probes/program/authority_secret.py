@@ -14,7 +14,7 @@ from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.tasks import beside
 from osm_probes.kube.client import KubernetesClient
-from osm_probes.kube.errors import AbsentError, BusyError, ConflictError, ForbiddenError, KubernetesError
+from osm_probes.kube.errors import AbsentError, ConflictError, ForbiddenError, KubernetesError
 from osm_probes.kube.informer import Informer
 from osm_probes.kube.kind import SECRETS
 from osm_probes.kube.pace import Pace
@@ -66,17 +66,16 @@ class AuthoritySecret:
             try:
                 return await self._load_or_create()
             except KubernetesError as error:
-                hint = f"; {self._permission}" if isinstance(error, ForbiddenError) else ""
-                reason = f"{self._where} cannot be read: {error}{hint}"
+                reason = f"{self._where} cannot be read: {error.needing(self._permission)}"
                 if reason != said:
                     logger("pki").warning("waiting for the certificate authority", error=reason)
                     waiting(reason)
                 said = reason
-                await asyncio.sleep(pace.pause(at_least=error.retry_after if isinstance(error, BusyError) else 0.0))
+                await asyncio.sleep(pace.pause(at_least=error.retry_after))
 
     @property
     def _permission(self) -> str:
-        return f"its user must be allowed to get, list, watch and create secrets in namespace {self._namespace}"
+        return f"get, list, watch and create secrets in namespace {self._namespace}"
 
     async def _load_or_create(self) -> Authority:
         try:

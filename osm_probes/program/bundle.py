@@ -13,7 +13,7 @@ from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.tasks import beside
 from osm_probes.kube.client import JSON_PATCH, KubernetesClient
-from osm_probes.kube.errors import ForbiddenError, KubernetesError
+from osm_probes.kube.errors import KubernetesError
 from osm_probes.kube.informer import Informer
 from osm_probes.kube.kind import WEBHOOKS
 from osm_probes.kube.pace import Pace
@@ -126,8 +126,7 @@ class BundleKeeper:
         return True
 
     def _say(self, error: KubernetesError) -> None:
-        hint = f"; its user must be allowed to patch {WEBHOOKS.plural}" if isinstance(error, ForbiddenError) else ""
-        if self._said != (text := f"{error}{hint}"):
+        if self._said != (text := error.needing(f"patch {WEBHOOKS.plural}")):
             logger("bundle").error("the webhook's CA bundle cannot be put right", error=text)
         self._said = text
 

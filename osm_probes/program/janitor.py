@@ -20,7 +20,6 @@ from osm_probes.kube.errors import (
     AbsentError,
     BusyError,
     ConflictError,
-    ForbiddenError,
     KubernetesError,
     UnreachableError,
 )
@@ -187,9 +186,7 @@ def _unheard() -> None:
 
 
 def _words(failure: KubernetesError | None) -> str:
-    if isinstance(failure, ForbiddenError):
-        return f"{failure}; its user must be allowed to {_PERMISSION}"
-    return str(failure) if failure is not None else ""
+    return failure.needing(_PERMISSION) if failure is not None else ""
 
 
 def bootstrap_of(content: bytes) -> Bootstrap | None:
