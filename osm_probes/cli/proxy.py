@@ -32,8 +32,8 @@ class OutputError(OsmError):
     """The file cannot be written."""
 
 
-def print_bootstrap(given: argparse.Namespace) -> str:
-    """The bootstrap of one pod's sidecar, as JSON; "" where it was written to --output."""
+def print_bootstrap(given: argparse.Namespace) -> int:
+    """Print the bootstrap of one pod's sidecar, as JSON, or write it to --output."""
     mesh = read_mesh(given.mesh_dir, mesh_name=given.mesh_name)
     proxy = _proxy(mesh, given.pod)
     authority = load_authority(given.ca_dir)
@@ -46,9 +46,10 @@ def print_bootstrap(given: argparse.Namespace) -> str:
         secrets=Secrets(certificate.chain_pem, certificate.key_pem, authority.root_pem),
     )
     if given.output is None:
-        return content.decode()
-    _write(given.output, content)
-    return ""
+        print(content.decode(), flush=True)
+    else:
+        _write(given.output, content)
+    return 0
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -49,6 +50,15 @@ Object = Mapping[str, Any]
 class _Status(msgspec.Struct):
     message: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whatever its status; `retry_after` is the header of that name."""
+
+    status: int
+    content: bytes
+    retry_after: str | None = None
 
 
 class KubernetesClient:
@@ -105,6 +115,22 @@ class KubernetesClient:
         accept: str = "application/json",
     ) -> bytes:
         """One request and its answer's body, within 15 s unless `bounded`. Raises KubernetesError."""
+        answer = await self.exchange(method, path, query=query, body=body, form=form, accept=accept)
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            raise refusal(answer.status, answer.content, retry_after=answer.retry_after)
+        return answer.content
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        form: str = "application/json",
+        accept: str = "application/json",
+    ) -> Answer:
+        """As `ask`, where any status is an answer: a pod's, whom the API server asks. Raises KubernetesError."""
         headers = {"Accept": accept, "Content-Type": form}
         content = None if body is None else msgspec.json.encode(body)
         with _translated(f"{method} {path}"):
@@ -112,9 +138,7 @@ class KubernetesClient:
                 answer = await self._http.request(
                     method, path, params=query, content=content, headers=headers, timeout=self._timeout()
                 )
-                if answer.is_error:
-                    raise refusal(answer.status_code, answer.content, retry_after=answer.headers.get("Retry-After"))
-                return answer.content
+                return Answer(answer.status_code, answer.content, answer.headers.get("Retry-After"))
 
     @contextlib.asynccontextmanager
     async def lines(

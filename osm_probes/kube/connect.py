@@ -1,5 +1,7 @@
 """Kubeconfig, or the pod's service account -> a client."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,26 @@ from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import UnusableKubeconfigError
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+def kubeconfig_of_user(given: str, *, environment: Mapping[str, str], home: Path) -> str:
+    """The kubeconfig that a command uses, as kubectl finds it: given, $KUBECONFIG, ~/.kube/config; "" = this pod's.
+
+    Raises UnusableKubeconfigError where none of them is there.
+    """
+    if given:
+        return given
+    named = [name for name in environment.get("KUBECONFIG", "").split(os.pathsep) if name]
+    if len(named) > 1:
+        raise UnusableKubeconfigError(f"KUBECONFIG names {len(named)} files: choose one with --kubeconfig")
+    if named:
+        return named[0]
+    standard = home / ".kube" / "config"
+    if standard.is_file():
+        return str(standard)
+    if (SERVICE_ACCOUNT / "token").exists():
+        return ""
+    raise UnusableKubeconfigError(f"no cluster to ask: give --kubeconfig, set KUBECONFIG, or have {standard}")
 
 
 def connect(kubeconfig: str = "", *, agent: str = "osm", context: str | None = None) -> KubernetesClient:

@@ -1,0 +1,107 @@
+"""The words of each `osm` command, and which function does it; nothing heavy is loaded for `--help`."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from osm_probes import __version__
+from osm_probes.configuration.flags import domain, folder
+
+if TYPE_CHECKING:
+    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_NAMESPACE: Final = "osm-system"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; what it leaves in `command` is `module:function`."""
+    made = argparse.ArgumentParser("osm", description="Look after the mesh and its control plane.", allow_abbrev=False)
+    made.add_argument("--version", action="version", version=f"osm {__version__}")
+    _add_cluster(made)
+    nouns = made.add_subparsers(title="commands", metavar="COMMAND")
+    _add_mesh(nouns)
+    _add_namespace(nouns)
+    _add_proxy(nouns)
+    return made
+
+
+def _add_cluster(made: argparse.ArgumentParser) -> None:
+    """Which cluster is asked; said before the noun, or after the verb, where nothing is the default."""
+    made.add_argument("--kubeconfig", default="", metavar="FILE", help="kubeconfig ($KUBECONFIG, else ~/.kube/config)")
+    made.add_argument("--context", default="", metavar="NAME", help="context of the kubeconfig (its current one)")
+    made.add_argument(
+        "--osm-namespace",
+        default=os.environ.get("OSM_NAMESPACE") or _NAMESPACE,
+        metavar="NAME",
+        help=f"the control plane's namespace ($OSM_NAMESPACE, else {_NAMESPACE})",
+    )
+
+
+def _noun(nouns: "Verbs", name: str, what: str) -> "Verbs":
+    noun = nouns.add_parser(name, help=what, description=what, allow_abbrev=False)
+    return noun.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def _verb(verbs: "Verbs", name: str, command: str, what: str) -> argparse.ArgumentParser:
+    """A command that asks a cluster."""
+    verb = verbs.add_parser(name, help=what, description=what, allow_abbrev=False)
+    for flag, value in (("--kubeconfig", "FILE"), ("--context", "NAME"), ("--osm-namespace", "NAME")):
+        verb.add_argument(flag, default=argparse.SUPPRESS, metavar=value, help=f"as osm {flag}")
+    verb.set_defaults(command=command)
+    return verb
+
+
+def _add_output(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "-o", "--output", choices=("table", "json", "yaml"), default="table", help="for people, or for programs"
+    )
+
+
+def _add_mesh(nouns: "Verbs") -> None:
+    verbs = _noun(nouns, "mesh", "meshes of the cluster")
+    _add_output(_verb(verbs, "list", "mesh:list_meshes", "list the meshes of the cluster"))
+
+
+def _add_namespace(nouns: "Verbs") -> None:
+    verbs = _noun(nouns, "namespace", "namespaces of a mesh")
+    listing = _verb(verbs, "list", "namespace:list_namespaces", "list the namespaces of one mesh, or of all")
+    listing.add_argument("--mesh-name", default="", metavar="NAME", help="of this mesh alone")
+    _add_output(listing)
+    add = _several(verbs, "add", "namespace:add_namespaces", "have the mesh follow namespaces and inject their pods")
+    add.add_argument("--disable-sidecar-injection", action="store_true", help="give their pods no sidecars")
+    _several(verbs, "remove", "namespace:remove_namespaces", "take namespaces out of the mesh")
+    _several(verbs, "ignore", "namespace:ignore_namespaces", "keep namespaces out of every mesh")
+
+
+def _several(verbs: "Verbs", name: str, command: str, what: str) -> argparse.ArgumentParser:
+    verb = _verb(verbs, name, command, what)
+    verb.add_argument("namespaces", nargs="+", metavar="NAMESPACE")
+    verb.add_argument("--mesh-name", default="osm", metavar="NAME", help="name of the mesh (%(default)s)")
+    return verb
+
+
+def _add_proxy(nouns: "Verbs") -> None:
+    verbs = _noun(nouns, "proxy", "sidecars: their bootstrap")
+    bootstrap = verbs.add_parser(
+        "bootstrap",
+        help="print the bootstrap with which an Envoy joins the mesh as a pod's sidecar",
+        description="Print the bootstrap (JSON) with which an Envoy joins the mesh as the sidecar of POD. "
+        "It holds a private key: keep it where only that Envoy can read it.",
+        epilog="example: osm proxy bootstrap bookstore/bookstore-0 --mesh-dir examples/bookstore --output out.json",
+        allow_abbrev=False,
+    )
+    bootstrap.add_argument("pod", metavar="POD", help="NAME or NAMESPACE/NAME of a pod of the mesh")
+    bootstrap.add_argument("--mesh-dir", type=folder, required=True, metavar="DIR", help="folder of manifests")
+    bootstrap.add_argument(
+        "--ca-dir", type=folder, default=Path("osm-ca"), metavar="DIR", help="the CA's folder (./osm-ca)"
+    )
+    bootstrap.add_argument("--ads-address", default="", metavar="HOST:PORT", help="where the controller's ADS listens")
+    bootstrap.add_argument("--incremental", action="store_true", help="use incremental xDS")
+    bootstrap.add_argument("--mesh-name", default="osm", metavar="NAME", help="name of the mesh (%(default)s)")
+    bootstrap.add_argument("--osm-namespace", default=argparse.SUPPRESS, metavar="NAME", help="as osm --osm-namespace")
+    bootstrap.add_argument(
+        "--trust-domain", type=domain, default="cluster.local", metavar="NAME", help="of identities (%(default)s)"
+    )
+    bootstrap.add_argument("--output", type=Path, metavar="FILE", help="write it there, readable by its owner alone")
+    bootstrap.set_defaults(command="proxy:print_bootstrap")

@@ -1,0 +1,85 @@
+"""What a command says -> a terminal, with colour, or a pipe, plain."""
+
+import io
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_GAP: Final = "   "
+
+
+class Screen:
+    """Standard output and standard error of one command. On a terminal tables are rich's and statuses have a colour."""
+
+    def __init__(self) -> None:
+        self._colours = sys.stdout.isatty()
+
+    def say(self, text: str) -> None:
+        """A line, or lines, as they are."""
+        print(text, flush=True)
+
+    def marked(self, text: str) -> None:
+        """Lines with rich's markup, which is taken out where nobody sees colours."""
+        if self._colours:
+            _console().print(text, soft_wrap=True, highlight=False)
+        else:
+            from rich.text import Text
+
+            self.say(Text.from_markup(text).plain)
+
+    def warn(self, text: str) -> None:
+        """A line on standard error."""
+        print(text, file=sys.stderr, flush=True)
+
+    def fail(self, error: Exception) -> None:
+        """An error, as all commands tell it."""
+        self.warn(f"Error: {error}")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Rows under their columns, aligned by blanks where it is piped."""
+        if self._colours:
+            _console().print(_rich_table(columns, rows))
+        else:
+            self.say(aligned([columns, *rows]))
+
+    def document(self, value: object, *, form: str) -> None:
+        """A value for programs: `json` or `yaml`."""
+        if form == "yaml":
+            import yaml
+
+            self.say(yaml.safe_dump(msgspec.to_builtins(value), sort_keys=False).rstrip("\n"))
+        else:
+            self.say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Cells in columns, with three blanks between; the last one is as long as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    lines = io.StringIO()
+    for *cells, last in rows:
+        print(*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), last, sep=_GAP, file=lines)
+    return lines.getvalue().rstrip("\n")
+
+
+def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> object:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        from rich.markup import escape
+
+        table.add_row(*map(escape, row))
+    return table
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()
