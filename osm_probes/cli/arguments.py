@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     nouns = made.add_subparsers(title="commands", metavar="COMMAND")
     _add_mesh(nouns)
     _add_namespace(nouns)
+    _add_probe(nouns)
     _add_proxy(nouns)
     return made
 
@@ -79,6 +80,15 @@ def _several(verbs: "Verbs", name: str, command: str, what: str) -> argparse.Arg
     verb.add_argument("namespaces", nargs="+", metavar="NAMESPACE")
     verb.add_argument("--mesh-name", default="osm", metavar="NAME", help="name of the mesh (%(default)s)")
     return verb
+
+
+def _add_probe(nouns: "Verbs") -> None:
+    probe = _verb(nouns, "probe", "probe:probe", "ask the health probes of the control plane's pods")
+    probe.add_argument(
+        "program", nargs="?", choices=("controller", "injector"), metavar="controller|injector", help="this one alone"
+    )
+    probe.add_argument("--watch", action="store_true", help="go on, and say what changes")
+    probe.add_argument("-o", "--output", choices=("text", "json"), default="text", help="for people, or for programs")
 
 
 def _add_proxy(nouns: "Verbs") -> None:

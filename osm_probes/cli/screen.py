@@ -3,7 +3,7 @@
 import io
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _GAP: Final = "   "
+
+
+class Styled(NamedTuple):
+    """A part of a line in one of rich's styles, where somebody sees colours."""
+
+    text: str
+    style: str
+
+
+def judged(text: str, *, healthy: bool | None) -> Styled:
+    """A verdict: green, red, or yellow where there is none."""
+    return Styled(text, {True: "green", False: "bold red", None: "yellow"}[healthy])
 
 
 class Screen:
@@ -23,14 +35,15 @@ class Screen:
         """A line, or lines, as they are."""
         print(text, flush=True)
 
-    def marked(self, text: str) -> None:
-        """Lines with rich's markup, which is taken out where nobody sees colours."""
-        if self._colours:
-            _console().print(text, soft_wrap=True, highlight=False)
-        else:
-            from rich.text import Text
+    def line(self, *parts: "str | Styled") -> None:
+        """A line of plain and coloured parts."""
+        if not self._colours:
+            self.say("".join(part.text if isinstance(part, Styled) else part for part in parts))
+            return
+        from rich.text import Text
 
-            self.say(Text.from_markup(text).plain)
+        styled = [(part.text, part.style) if isinstance(part, Styled) else part for part in parts]
+        _console().print(Text.assemble(*styled), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """A line on standard error."""

@@ -38,27 +38,31 @@ def _line(report: Report) -> str:
     return f"[+]{report.name} ok" if report.healthy else f"[-]{report.name} failed: {report.reason}"
 
 
-class _Check(Struct):
+class CheckVerdict(Struct):
+    """A check's word in JSON; `seconds` it took."""
+
     name: str
     healthy: bool
     reason: str
     seconds: float
 
 
-class _Verdict(Struct):
+class Verdict(Struct):
+    """A probe's answer in JSON; `transitions` are the newest, oldest first."""
+
     probe: str
     healthy: bool
-    since: datetime | None
-    checks: list[_Check]
-    warnings: Sequence[str]
-    transitions: list[dict[str, object]]
+    since: datetime | None = None
+    checks: list[CheckVerdict] = []
+    warnings: Sequence[str] = ()
+    transitions: list[dict[str, object]] = []
 
 
 def as_json(
     ruling: Ruling, *, since: datetime | None, transitions: Sequence[Transition], warnings: Sequence[str] = ()
 ) -> str:
     """The ruling with all that is known about it; `since` when its verdict holds."""
-    verdict = _Verdict(
+    verdict = Verdict(
         probe=ruling.probe,
         healthy=ruling.healthy,
         since=since,
@@ -69,5 +73,5 @@ def as_json(
     return msgspec.json.encode(verdict).decode()
 
 
-def _check(report: Report) -> _Check:
-    return _Check(report.name, report.healthy, report.reason, round(report.took, 4))
+def _check(report: Report) -> CheckVerdict:
+    return CheckVerdict(report.name, report.healthy, report.reason, round(report.took, 4))

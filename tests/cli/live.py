@@ -1,0 +1,67 @@
+"""A cluster whose control plane really runs: programs as processes, and the pod objects by which they are found."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.cli.installed import deployment, pod
+from tests.functional.programs import Program, running
+from tests.kubernetes.apiserver import ApiServer, running_api_server
+from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds, permissions, template
+
+HOME = "osm-system"
+INJECTOR_NAME = "osm-injector.osm-system.svc"
+
+
+@dataclass
+class Live:
+    """An API server, and the programs that run under it by the names of their pods."""
+
+    cluster: ApiServer
+    folder: Path
+    programs: dict[str, Program] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def controller(self, name: str = "osm-controller-0", **flags: str) -> Iterator[Program]:
+        """A controller in its pod."""
+        with self._running("osm-controller", name, "CONTROLLER_POD_NAME") as program:
+            yield program
+
+    @contextlib.contextmanager
+    def injector(self, name: str = "osm-injector-0") -> Iterator[Program]:
+        """An injector in its pod."""
+        with self._running("osm-injector", name, "INJECTOR_POD_NAME", "--webhook-config-name=osm-webhook-osm") as made:
+            yield made
+
+    @contextlib.contextmanager
+    def _running(self, app: str, name: str, variable: str, *flags: str) -> Iterator[Program]:
+        user = self.cluster.kubeconfig_for(f"system:serviceaccount:{HOME}:{app}", "system:serviceaccounts")
+        source = (
+            *("--kubeconfig", str(user), "--mesh-name=osm", f"--osm-namespace={HOME}"),
+            *("--ca-bundle-secret-name=osm-ca-bundle", *flags),
+        )
+        folder = self.folder / name
+        folder.mkdir()
+        with running(app, folder, source=source, environment={variable: name}) as program:
+            document = pod(name, app=app, home=HOME, mesh="osm", port=program.http_port)
+            install(self.cluster, [document])
+            self.programs[name] = program
+            try:
+                yield program
+            finally:
+                del self.programs[name]
+                self.cluster.delete(document)
+
+
+@contextlib.contextmanager
+def live_cluster(folder: Path) -> Iterator[Live]:
+    """What the chart installs, without its programs' pods."""
+    with running_api_server(folder / "kubernetes") as server:
+        server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}})
+        install_crds(server)
+        rules = [*permissions("osm-controller"), *permissions("osm-injector")]
+        programs = [deployment(app, home=HOME, mesh="osm") for app in ("osm-controller", "osm-injector")]
+        install(server, [*rules, *documents(BOOKSTORE), *programs])
+        install(server, template("osm-injector-webhook"))  # last: nobody answers for its Service
+        yield Live(server, folder)

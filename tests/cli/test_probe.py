@@ -1,0 +1,147 @@
+"""`osm probe` of real programs, through a real API server's pod proxy."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Said, osm
+from tests.cli.installed import pod
+from tests.cli.live import Live, live_cluster
+from tests.kubernetes.manifests import install
+from tests.standin import until
+
+pytestmark = pytest.mark.kubernetes
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A control plane at work."""
+    with (
+        live_cluster(tmp_path_factory.mktemp("live")) as made,
+        made.controller() as controller,
+        made.injector() as injector,
+    ):
+        controller.until_ready()
+        injector.until_ready()
+        yield made
+
+
+def undated(said: Said) -> Said:
+    """The same without times."""
+    return Said(said.status, re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", said.out), said.err)
+
+
+WELL = """\
+osm-system/osm-controller-0
+  alive: yes, since TIME
+    [+]ads ok
+  ready: yes, since TIME
+    [+]ads ok
+    [+]mesh ok
+    [+]certificates ok
+    [+]capacity ok
+    [+]draining ok
+osm-system/osm-injector-0
+  alive: yes, since TIME
+    [+]webhook ok
+  ready: yes, since TIME
+    [+]certificate ok
+    [+]bundle ok
+    [+]review ok
+"""
+
+
+def test_a_healthy_control_plane_says_yes(live: Live) -> None:
+    assert undated(osm("probe", cluster=live.cluster)) == Said(0, WELL, "")
+    assert undated(osm("probe", "injector", cluster=live.cluster)).out == WELL[WELL.index("osm-system/osm-inj") :]
+
+
+def test_meshes_know_what_they_support_of_smi(live: Live) -> None:
+    assert osm("mesh", "list", cluster=live.cluster).out.splitlines()[2].split() == [
+        *("osm", "osm-system", "osm-controller-0", "v0.8.0"),
+        "HTTPRouteGroup:specs.smi-spec.io/v1alpha4,TCPRoute:specs.smi-spec.io/v1alpha4,"
+        "TrafficSplit:split.smi-spec.io/v1alpha2,TrafficTarget:access.smi-spec.io/v1alpha3",
+    ]
+
+
+def test_a_stopped_controller_is_not_ready_and_the_reason_is_told(live: Live) -> None:
+    controller = live.programs["osm-controller-0"].process
+    controller.send_signal(signal.SIGSTOP)
+    try:
+        # An answer of a moment ago is an answer still.
+        until(lambda: osm("probe", "controller", cluster=live.cluster).status == 1, within=10)
+        said = undated(osm("probe", "controller", cluster=live.cluster))
+    finally:
+        controller.send_signal(signal.SIGCONT)
+    assert re.search(r"  ready: no(, since TIME)?\n    \[-\]ads failed: no TLS handshake from 127", said.out)
+    live.programs["osm-controller-0"].until_ready()
+
+
+def test_a_pod_that_nobody_answers_for_is_no_response(live: Live) -> None:
+    silent = pod("osm-controller-1", app="osm-controller", home="osm-system", mesh="osm", port=1)
+    install(live.cluster, [silent])
+    try:
+        said = osm("probe", "controller", cluster=live.cluster)
+    finally:
+        live.cluster.delete(silent)
+    assert said.status == 1
+    assert re.search(
+        r"osm-controller-1\n"
+        r"  alive: no response: error trying to reach service: dial tcp \S+ connect: connection refused\n"
+        r"  ready: no response: ",
+        said.out,
+    )
+
+
+def test_programs_get_the_verdicts_as_json(live: Live) -> None:
+    found = json.loads(osm("probe", "-o", "json", cluster=live.cluster).out)
+    assert [(each["pod"], [answer["verdict"]["healthy"] for answer in each["probes"]]) for each in found] == [
+        ("osm-controller-0", [True, True]),
+        ("osm-injector-0", [True, True]),
+    ]
+
+
+def test_who_may_not_ask_is_told_which_permission_is_missing(live: Live) -> None:
+    rule = {"apiGroups": ["", "apps"], "resources": ["pods", "deployments"], "verbs": ["list"]}
+    meta = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "looks"}}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "looks"}
+    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "onlooker"}
+    live.cluster.create({**meta, "kind": "ClusterRole", "rules": [rule]})
+    live.cluster.create({**meta, "kind": "ClusterRoleBinding", "roleRef": role, "subjects": [subject]})
+    user = str(live.cluster.kubeconfig_for("onlooker"))
+    said = osm("probe", "controller", "--kubeconfig", user)
+    assert said.status == 2
+    assert "alive: unknown: " in said.out
+    assert "its user must be allowed to get pods/proxy" in said.out
+
+
+def test_without_pods_there_is_nobody_to_ask(live: Live) -> None:
+    said = osm("probe", "--osm-namespace", "default", cluster=live.cluster)
+    text = "Error: no pods of osm-controller or osm-injector in namespace default: see osm mesh list\n"
+    assert said == Said(1, "", text)
+
+
+def test_a_watch_says_what_changes(live: Live, tmp_path: Path) -> None:
+    controller = live.programs["osm-controller-0"].process
+    command = [str(Path(sys.executable).with_name("osm")), "probe", "controller", "--watch"]
+    out = tmp_path / "out"
+    with out.open("wb") as file:
+        watching = subprocess.Popen([*command, "--kubeconfig", str(live.cluster.kubeconfig)], stdout=file)
+    try:
+        until(lambda: len(out.read_text().splitlines()) == 2, within=15)
+        controller.send_signal(signal.SIGSTOP)
+        until(lambda: "ready: no (ads: " in out.read_text(), within=15)
+        controller.send_signal(signal.SIGCONT)
+        until(lambda: len(out.read_text().splitlines()) == 4, within=15)
+    finally:
+        controller.send_signal(signal.SIGCONT)
+        watching.send_signal(signal.SIGINT)
+    assert watching.wait(5) == 130
+    lines = [re.sub(r"^\S+ \S+  osm-controller-0  ", "", line) for line in out.read_text().splitlines()]
+    assert [re.sub(r" \(.*\)", "", line) for line in lines] == ["alive: yes", "ready: yes", "ready: no", "ready: yes"]
