@@ -3,15 +3,13 @@
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from osm_probes import __version__
 from osm_probes.configuration.flags import domain, folder
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
-
-_NAMESPACE: Final = "osm-system"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     _add_mesh(nouns)
     _add_namespace(nouns)
     _add_probe(nouns)
+    _add_verify(nouns)
     _add_proxy(nouns)
     return made
 
@@ -33,9 +32,9 @@ def _add_cluster(made: argparse.ArgumentParser) -> None:
     made.add_argument("--context", default="", metavar="NAME", help="context of the kubeconfig (its current one)")
     made.add_argument(
         "--osm-namespace",
-        default=os.environ.get("OSM_NAMESPACE") or _NAMESPACE,
+        default=os.environ.get("OSM_NAMESPACE", ""),
         metavar="NAME",
-        help=f"the control plane's namespace ($OSM_NAMESPACE, else {_NAMESPACE})",
+        help="the control plane's namespace ($OSM_NAMESPACE, else all that there are)",
     )
 
 
@@ -89,6 +88,19 @@ def _add_probe(nouns: "Verbs") -> None:
     )
     probe.add_argument("--watch", action="store_true", help="go on, and say what changes")
     probe.add_argument("-o", "--output", choices=("text", "json"), default="text", help="for people, or for programs")
+
+
+def _add_verify(nouns: "Verbs") -> None:
+    what = "look at the whole control plane: what is wrong, why, and what to do"
+    verbs = _noun(nouns, "verify", "look for faults")
+    for verb in (
+        _verb(verbs, "control-plane", "verify.control_plane:verify_control_plane", what),
+        _verb(nouns, "doctor", "verify.control_plane:verify_control_plane", what),
+    ):
+        verb.add_argument(
+            "--fix", action="store_true", help="ask, then end enrolments of the control plane's namespace"
+        )
+        verb.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text", help="form of the tree")
 
 
 def _add_proxy(nouns: "Verbs") -> None:

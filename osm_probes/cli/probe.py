@@ -37,7 +37,8 @@ def probe(given: argparse.Namespace) -> int:
 async def _once(client: KubernetesClient, *, namespace: str, apps: Sequence[str], form: str, screen: Screen) -> int:
     found = await _asked(client, namespace=namespace, apps=apps)
     if not found:
-        raise NoPodsError(f"no pods of {' or '.join(apps)} in namespace {namespace}: see osm mesh list")
+        where = f"in namespace {namespace}" if namespace else "in this cluster"
+        raise NoPodsError(f"no pods of {' or '.join(apps)} {where}: see osm mesh list")
     if form == "json":
         screen.document(found, form=form)
     else:

@@ -18,6 +18,7 @@ from osm_probes.xds.secrets import Secrets
 
 # A bootstrap is not renewed while its Envoy runs; the ADS lets a proxy in only as long as its pod exists.
 _VALIDITY: Final = timedelta(days=3650)
+_NAMESPACE: Final = "osm-system"
 
 
 class UnknownPodError(OsmError):
@@ -75,7 +76,7 @@ def _proxy(mesh: Mesh, pod: str) -> Proxy:
 
 
 def _target(given: argparse.Namespace) -> AdsTarget:
-    server_name = controller_name(given.osm_namespace)
+    server_name = controller_name(given.osm_namespace or _NAMESPACE)
     host, _, port = (given.ads_address or f"{server_name}:{ADS_PORT}").rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise AddressError(f"--ads-address {given.ads_address!r} is not HOST:PORT")

@@ -8,8 +8,7 @@ import threading
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
-import structlog
-from structlog.typing import FilteringBoundLogger
+from osm_probes.foundation.plain_structlog import FilteringBoundLogger, structlog
 
 LEVELS: Final[Mapping[str, int]] = {
     "trace": 5,

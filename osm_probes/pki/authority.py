@@ -222,3 +222,8 @@ def common_names(certificate_pem: bytes) -> tuple[str, ...]:
     except x509.ExtensionNotFound:
         return tuple(names)
     return tuple(dict.fromkeys([*names, *extension.value.get_values_for_type(x509.DNSName)]))
+
+
+def ends_at(bundle_pem: bytes) -> datetime:
+    """Until when the last of a bundle's certificates is in date. Raises ValueError if unreadable."""
+    return max(each.not_valid_after_utc for each in x509.load_pem_x509_certificates(bundle_pem))

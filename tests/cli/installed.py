@@ -69,6 +69,22 @@ def pod(name: str, *, app: str, home: str, mesh: str, port: int = 9091, images: 
     }
 
 
+def service(app: str, *, home: str, ready: bool = True) -> list[dict[str, Any]]:
+    """A Service of a control plane and its endpoints."""
+    metadata = {"name": app, "namespace": home}
+    labels = {"kubernetes.io/service-name": app}
+    return [
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 15128}]}},
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": f"{app}-1", "namespace": home, "labels": labels},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [own_address()], "conditions": {"ready": ready}}],
+        },
+    ]
+
+
 def report(server: ApiServer, document: dict[str, Any], **status: Any) -> None:
     """What a kubelet reports about a pod: these fields of its status."""
     server.request(

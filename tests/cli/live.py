@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.cli.installed import deployment, pod
+from osm_probes import __version__
+from tests.cli.installed import deployment, pod, service
+from tests.cli.kubelet import Kubelet, running_kubelet
 from tests.functional.programs import Program, running
 from tests.kubernetes.apiserver import ApiServer, running_api_server
 from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds, permissions, template
@@ -20,6 +22,7 @@ class Live:
 
     cluster: ApiServer
     folder: Path
+    kubelet: Kubelet
     programs: dict[str, Program] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -47,6 +50,7 @@ class Live:
             document = pod(name, app=app, home=HOME, mesh="osm", port=program.http_port)
             install(self.cluster, [document])
             self.programs[name] = program
+            self.kubelet.logs[name, app] = program.log
             try:
                 yield program
             finally:
@@ -61,7 +65,10 @@ def live_cluster(folder: Path) -> Iterator[Live]:
         server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}})
         install_crds(server)
         rules = [*permissions("osm-controller"), *permissions("osm-injector")]
-        programs = [deployment(app, home=HOME, mesh="osm") for app in ("osm-controller", "osm-injector")]
+        apps = ("osm-controller", "osm-injector")
+        programs = [deployment(app, home=HOME, mesh="osm", version=f"v{__version__}") for app in apps]
+        programs += [each for app in apps for each in service(app, home=HOME)]
         install(server, [*rules, *documents(BOOKSTORE), *programs])
         install(server, template("osm-injector-webhook"))  # last: nobody answers for its Service
-        yield Live(server, folder)
+        with running_kubelet(server, folder=folder / "kubelet") as kubelet:
+            yield Live(server, folder, kubelet)

@@ -2,6 +2,7 @@ import fcntl
 import json
 import logging
 import os
+import subprocess
 import sys
 import termios
 import time
@@ -118,3 +119,10 @@ def test_a_long_text_lengthens_its_line_to_what_a_pipe_takes_whole_beside_anothe
     assert 30_000 < len(long) < 61_440
     assert json.loads(long)["stacks"].startswith("line 0\nline 1\n")
     os.close(writing)
+
+
+def test_what_only_a_terminal_needs_is_not_loaded() -> None:
+    code = "import sys, osm_probes.judge; sys.exit('rich' in sys.modules or 'pygments' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    code = "import osm_probes.foundation.logs, rich.console"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -235,6 +235,7 @@ def running_api_server(
 
 _CLUSTER_WIDE: Final = {
     "Namespace",
+    "Node",
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",

@@ -1,0 +1,214 @@
+"""A cluster -> all that the checks need to know, asked at once; what cannot be read is kept as its error."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, TypeAlias, TypeVar
+
+import msgspec
+
+from osm_probes.admission.annotation import IGNORE, INJECTION, MONITORED_BY, switch
+from osm_probes.admission.pod import UnfitPodError
+from osm_probes.cli.asked import ASKED_WITHIN, PodProbes, probed
+from osm_probes.cli.objects import Namespace, Pod
+from osm_probes.cli.planes import CONTROLLER, INJECTOR, ControlPlane, control_planes
+from osm_probes.cli.podproxy import ask_pod
+from osm_probes.cli.verify.containers import is_sidecar
+from osm_probes.cli.verify.events import Event
+from osm_probes.cli.verify.parts import EndpointSlice, Service, WebhookConfiguration
+from osm_probes.cli.verify.permissions import Permission, allowed_by, needed, review
+from osm_probes.kube.client import KubernetesClient
+from osm_probes.kube.election import lease_of
+from osm_probes.kube.errors import KubernetesError
+from osm_probes.kube.kind import (
+    ACCESS_REVIEWS,
+    ENDPOINT_SLICES,
+    EVENTS,
+    HTTP_ROUTE_GROUPS,
+    LEASES,
+    MESH_CONFIGS,
+    NAMESPACES,
+    PODS,
+    SERVICES,
+    TCP_ROUTES,
+    TRAFFIC_SPLITS,
+    TRAFFIC_TARGETS,
+    WEBHOOKS,
+    Kind,
+)
+from osm_probes.kube.listing import listed
+from osm_probes.kube.wanted import Wanted
+
+T = TypeVar("T")
+Or: TypeAlias = T | KubernetesError
+
+_KINDS: Final = (MESH_CONFIGS, TRAFFIC_TARGETS, HTTP_ROUTE_GROUPS, TCP_ROUTES, TRAFFIC_SPLITS)
+_LOG_LINES: Final = "2000"
+_LOG_BYTES: Final = str(1 << 20)
+
+
+class _Version(msgspec.Struct):
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPod:
+    """A pod of a control plane; `logs` by container."""
+
+    pod: Pod
+    probes: PodProbes
+    metrics: Or[str]
+    version: str
+    logs: Mapping[str, Or[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPlane:
+    """A control plane and what belongs to it; `allowed` by the program that needs it."""
+
+    plane: ControlPlane
+    pods: tuple[SeenPod, ...]
+    events: Or[list[Event]]
+    services: Or[list[Service]]
+    slices: Or[list[EndpointSlice]]
+    lease_holder: Or[str]
+    allowed: Mapping[str, Or[Mapping[Permission, bool]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All control planes; `owners`: the mesh of each namespace that it injects; `served`: why a kind is not."""
+
+    planes: tuple[SeenPlane, ...]
+    owners: Or[Mapping[str, str]]
+    webhooks: Or[list[WebhookConfiguration]]
+    served: Mapping[Kind, KubernetesError | None]
+
+
+async def look(client: KubernetesClient, *, namespace: str = "") -> Seen:
+    """Everything about the control planes of a namespace, or all. Raises KubernetesError where none can be found."""
+    planes, owners, webhooks, served = await asyncio.gather(
+        _planes(client, namespace),
+        _kept(_owners(client)),
+        _kept(listed(client, Wanted(WEBHOOKS), type=WebhookConfiguration)),
+        _served(client),
+    )
+    return Seen(planes, owners, webhooks, served)
+
+
+async def _kept(asked: Awaitable[T]) -> Or[T]:
+    try:
+        return await asked
+    except KubernetesError as error:
+        return error
+
+
+async def _planes(client: KubernetesClient, namespace: str) -> tuple[SeenPlane, ...]:
+    planes = await control_planes(client, namespace=namespace)
+    return tuple(await asyncio.gather(*(_plane(client, plane) for plane in planes)))
+
+
+async def _owners(client: KubernetesClient) -> Mapping[str, str]:
+    found = await listed(client, Wanted(NAMESPACES, labels=f"{MONITORED_BY},!{IGNORE}"), type=Namespace)
+    return {each.metadata.name: each.metadata.labels[MONITORED_BY] for each in found if _is_injected(each)}
+
+
+def _is_injected(namespace: Namespace) -> bool:
+    try:
+        return switch(namespace.metadata.annotations, INJECTION, of="the namespace") is True
+    except UnfitPodError:
+        return False
+
+
+async def _served(client: KubernetesClient) -> Mapping[Kind, KubernetesError | None]:
+    return dict(zip(_KINDS, await asyncio.gather(*(_problem_of(client, kind) for kind in _KINDS)), strict=True))
+
+
+async def _problem_of(client: KubernetesClient, kind: Kind) -> KubernetesError | None:
+    """Why none of its versions can be listed."""
+    problem: KubernetesError | None = None
+    for version in kind.versions:
+        found = await _kept(client.ask("GET", version.path(), query={"limit": "1"}))
+        if not isinstance(found, KubernetesError):
+            return None
+        problem = problem or found
+    return problem
+
+
+async def _plane(client: KubernetesClient, plane: ControlPlane) -> SeenPlane:
+    home = plane.namespace
+    pods, events, services, slices, holder, allowed = await asyncio.gather(
+        asyncio.gather(*(_pod(client, pod) for pod in plane.pods)),
+        _kept(listed(client, Wanted(EVENTS, namespace=home), type=Event)),
+        _kept(listed(client, Wanted(SERVICES, namespace=home), type=Service)),
+        _kept(listed(client, Wanted(ENDPOINT_SLICES, namespace=home), type=EndpointSlice)),
+        _kept(_holder(client, home)),
+        asyncio.gather(*(_kept(_allowed(client, plane, app)) for app in (CONTROLLER, INJECTOR))),
+    )
+    by_app = dict(zip((CONTROLLER, INJECTOR), allowed, strict=True))
+    return SeenPlane(plane, tuple(pods), events, services, slices, holder, by_app)
+
+
+async def _holder(client: KubernetesClient, home: str) -> str:
+    return lease_of(await client.read(LEASES, CONTROLLER, namespace=home)).spec.holder
+
+
+async def _allowed(client: KubernetesClient, plane: ControlPlane, app: str) -> Mapping[Permission, bool]:
+    account = next((pod.spec.service_account_name for pod in plane.pods_of(app)), app)
+    permissions = needed(app, mesh=plane.mesh)
+    answers = await asyncio.gather(
+        *(
+            client.create(ACCESS_REVIEWS, review(each, namespace=plane.namespace, account=account))
+            for each in permissions
+        )
+    )
+    return dict(zip(permissions, map(allowed_by, answers), strict=True))
+
+
+async def _pod(client: KubernetesClient, pod: Pod) -> SeenPod:
+    probes, metrics, version, logs = await asyncio.gather(
+        probed(client, pod),
+        _kept(_text(client, pod, "/metrics")),
+        _version(client, pod),
+        _logs(client, pod),
+    )
+    return SeenPod(pod, probes, metrics, version, logs)
+
+
+async def _text(client: KubernetesClient, pod: Pod, path: str) -> str:
+    answer = await ask_pod(client.bounded(ASKED_WITHIN), pod, path)
+    if answer.status != HTTPStatus.OK:
+        raise KubernetesError(f"HTTP status {answer.status}")
+    return answer.content.decode(errors="replace")
+
+
+async def _version(client: KubernetesClient, pod: Pod) -> str:
+    try:
+        return msgspec.json.decode(await _text(client, pod, "/version"), type=_Version).version
+    except (KubernetesError, msgspec.DecodeError):
+        return ""
+
+
+async def _logs(client: KubernetesClient, pod: Pod) -> Mapping[str, Or[str]]:
+    """Of each container but sidecars, and of the one before it, where there was one."""
+    restarted = {each.name for each in pod.status.container_statuses if each.restart_count}
+    started = {each.name for each in pod.status.container_statuses if not each.state.waiting or each.restart_count}
+    asked: Sequence[tuple[str, bool]] = [
+        (each.name, previous)
+        for each in pod.spec.containers
+        if not is_sidecar(each) and each.name in started
+        for previous in ((False, True) if each.name in restarted else (False,))
+    ]
+    logs = await asyncio.gather(*(_kept(read_log(client, pod, name, previous=old)) for name, old in asked))
+    names = (f"{name} before its restart" if old else name for name, old in asked)
+    return dict(zip(names, logs, strict=True))
+
+
+async def read_log(client: KubernetesClient, pod: Pod, container: str, *, previous: bool) -> str:
+    """The end of a container's log, or of the one before it. Raises KubernetesError."""
+    path = f"{PODS.path(namespace=pod.metadata.namespace, name=pod.metadata.name)}/log"
+    query = {"container": container, "tailLines": _LOG_LINES, "limitBytes": _LOG_BYTES}
+    query |= {"previous": "true"} if previous else {}
+    content = await client.bounded(ASKED_WITHIN).ask("GET", path, query=query, accept="*/*")
+    return content.decode(errors="replace")
