@@ -85,7 +85,7 @@ async def _judge(estate: Estate, *, program: int, pair: socket.socket, writer: L
         bench.brief(newest)
 
     bench = Bench(estate.pulse, briefing=briefing, dials=dials(lambda: bench.briefing), observe=observe)
-    probes = Probes(bench, record=record, metrics=metrics, program_metrics=link.metrics)
+    probes = Probes(bench, record=record, metrics=metrics, program_text=link.text)
     health = GrpcHealth(bench, verdicts, answered=metrics.answered)
     hang = HangWatch(bench, stacks=estate.stacks, program=program)
     own = _OWN_DESCRIPTORS + (GRPC_CONNECTIONS if estate.grpc else 0)

@@ -28,6 +28,7 @@ from osm_probes.health.pulse import Pulse
 from osm_probes.health.stacks import REQUEST, StackFile
 from osm_probes.probes.child import Estate
 from osm_probes.probes.keeper import JudgeKeeper
+from osm_probes.probes.link import METRICS
 from osm_probes.probes.listen import listen
 
 T = TypeVar("T")
@@ -146,7 +147,7 @@ def main() -> None:
     pulse = Pulse.create()
     threading.Thread(target=_beat, args=(pulse,), daemon=True).start()
     with listen(0) as listener, JudgeKeeper(Estate(listener, pulse, StackFile.create()), briefing=briefing) as keeper:
-        keeper.metrics = lambda: "osm_standin 1\n"
+        keeper.texts = {METRICS: lambda: "osm_standin 1\n", "proxies": lambda: "{}"}
         print(listener.getsockname()[1], flush=True)
         _obey(sys.stdin, keeper=keeper, pulse=pulse, briefing=briefing)
 

@@ -59,8 +59,9 @@ class Streams:
 
     @property
     def proxies(self) -> tuple[ConnectedProxy, ...]:
-        """The connected proxies; the canary is none."""
-        return tuple(member.facts() for member in self._members.values())
+        """The connected proxies; the canary is none. May be asked from another thread."""
+        # list() copies in one step, beside which no stream can come or go.
+        return tuple(member.facts() for member in list(self._members.values()))
 
     def full(self) -> bool:
         """Whether one more proxy would be refused."""

@@ -104,7 +104,7 @@ def _add_verify(nouns: "Verbs") -> None:
 
 
 def _add_proxy(nouns: "Verbs") -> None:
-    verbs = _noun(nouns, "proxy", "sidecars: their bootstrap")
+    verbs = _noun(nouns, "proxy", "sidecars: who is connected, what they have, their bootstrap")
     bootstrap = verbs.add_parser(
         "bootstrap",
         help="print the bootstrap with which an Envoy joins the mesh as a pod's sidecar",
@@ -127,3 +127,9 @@ def _add_proxy(nouns: "Verbs") -> None:
     )
     bootstrap.add_argument("--output", type=Path, metavar="FILE", help="write it there, readable by its owner alone")
     bootstrap.set_defaults(command="proxy:print_bootstrap")
+    listing = _verb(verbs, "list", "proxies:list_proxies", "list the proxies that are connected to the control plane")
+    _add_output(listing)
+    get = _verb(verbs, "get", "proxies:get_from_proxy", "ask the admin port of a pod's proxy")
+    get.add_argument("what", choices=("certs", "clusters", "config_dump"), metavar="certs|clusters|config_dump")
+    get.add_argument("pod", metavar="POD", help="NAME or NAMESPACE/NAME of a pod")
+    get.add_argument("-n", "--namespace", default="default", metavar="NAME", help="its namespace (%(default)s)")

@@ -48,6 +48,7 @@ class Briefing(Struct, frozen=True, kw_only=True, tag=True):
     ready: the checks that readiness asks, in the order in which they are named.
     ready_bodies: the paths of readiness, and what each says when all is well.
     fixed_bodies: paths whose answer never changes, such as /version.
+    asked_paths: paths whose JSON only the program can write, with the topic that it is asked about.
     told: reasons of the checks that the program judges itself, by name: "" = yes. A check not told yet is a no.
     expiries: when each certificate in use ends, by kind (root, ads, canary, webhook; aware times): judged against the
     clock when asked.
@@ -59,6 +60,7 @@ class Briefing(Struct, frozen=True, kw_only=True, tag=True):
     ready: tuple[str, ...]
     ready_bodies: Mapping[str, str]
     fixed_bodies: Mapping[str, str] = field(default_factory=dict)
+    asked_paths: Mapping[str, str] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
     expiries: Mapping[str, datetime] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -73,6 +75,7 @@ CONTROLLER = Briefing(
     alive="ads",
     ready=("ads", "mesh", "certificates", "capacity", "draining"),
     ready_bodies={"/health/ready": "Service is ready"},
+    asked_paths={"/debug/proxies": "proxies"},
 )
 """Where a controller's briefing starts from: the contract's names."""
 

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import msgspec
@@ -22,6 +22,9 @@ from osm_probes.kube.errors import (
     UnusableKubeconfigError,
 )
 from osm_probes.kube.kind import Kind
+
+if TYPE_CHECKING:
+    from httpx2.websockets import AsyncWebSocketSession
 
 REQUEST_WITHIN: Final = 15.0
 # TCP has so much of a request's time, and TLS again. Were that cut off by the request's own limit, the library would
@@ -154,6 +157,12 @@ class KubernetesClient:
                         content = await answer.aread()
                     raise refusal(answer.status_code, content, retry_after=answer.headers.get("Retry-After"))
                 yield _lines(answer.aiter_bytes())
+
+    def websocket(
+        self, path: str, *, query: Mapping[str, str], protocol: str
+    ) -> contextlib.AbstractAsyncContextManager["AsyncWebSocketSession"]:
+        """A WebSocket to this path; what it raises is the library's, which never leaves this package."""
+        return self._http.websocket(path, params=query, subprotocols=[protocol], keepalive_ping_interval_seconds=None)
 
     def _timeout(self, *, read: float | None = None) -> httpx2.Timeout:
         return httpx2.Timeout(self._within, connect=_CONNECT_SHARE * self._within, read=read or self._within)

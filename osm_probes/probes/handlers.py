@@ -6,6 +6,7 @@ from typing import Final
 
 from osm_probes.http.message import JSON, Answer, Request
 from osm_probes.probes.bench import Bench
+from osm_probes.probes.link import METRICS
 from osm_probes.probes.metrics import JudgeMetrics
 from osm_probes.probes.record import Record
 from osm_probes.probes.verdict import Ruling
@@ -19,7 +20,7 @@ _CHECK_BODY: Final = "ok"
 
 
 class Probes:
-    """Answers the paths of one program's probe port. `program_metrics` asks it for its own; None = it is silent."""
+    """Answers the paths of one program's probe port. `program_text` asks it about a topic; None = it is silent."""
 
     def __init__(
         self,
@@ -27,12 +28,12 @@ class Probes:
         *,
         record: Record,
         metrics: JudgeMetrics,
-        program_metrics: Callable[[], Awaitable[str | None]],
+        program_text: Callable[[str], Awaitable[str | None]],
     ) -> None:
         self._bench = bench
         self._record = record
         self._metrics = metrics
-        self._program_metrics = program_metrics
+        self._program_text = program_text
 
     async def answer(self, request: Request) -> Answer | None:
         """The answer of the path, whatever the method; None = no response."""
@@ -54,11 +55,19 @@ class Probes:
         if path in briefing.ready_bodies:
             return await self._ready(request, well=briefing.ready_bodies[path])
         if path == "/metrics":
-            text = self._metrics.text(await self._program_metrics(), expiries=briefing.expiries)
+            text = self._metrics.text(await self._program_text(METRICS), expiries=briefing.expiries)
             return Answer(HTTPStatus.OK, text)
         if path in briefing.fixed_bodies:
             return Answer(HTTPStatus.OK, briefing.fixed_bodies[path])
+        if path in briefing.asked_paths:
+            return await self._asked(briefing.asked_paths[path])
         return await self._check(request)
+
+    async def _asked(self, topic: str) -> Answer:
+        text = await self._program_text(topic)
+        if text is None:
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, "the program does not answer")
+        return Answer(HTTPStatus.OK, text, JSON)
 
     async def _check(self, request: Request) -> Answer | None:
         """One check of a probe, by its own path."""

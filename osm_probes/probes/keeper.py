@@ -13,7 +13,7 @@ from typing import Final, Self
 from osm_probes.foundation.logs import logger
 from osm_probes.health.briefing import Briefing
 from osm_probes.probes.child import Estate, JudgeGoneError, JudgeProcess
-from osm_probes.probes.link import Metrics, MetricsRequest, ToProgram, Transition, line_of
+from osm_probes.probes.link import METRICS, Text, TextRequest, ToProgram, Transition, line_of
 
 _SPARE: Final = 8  # descriptors: what a spawn needs, and a few that others may snatch meanwhile
 _POLL: Final = 0.5
@@ -31,13 +31,13 @@ class JudgeKeeper:
     A judge that dies is replaced at once, one that is silent for 2 s is killed and replaced, or for 12 s where all it
     lacks is a processor; each gets the newest briefing. If this process dies in whatever way, the judge goes with it.
 
-    `metrics` (the program's own text) and `transitions` may be set at any time; the keeper's thread calls them, so they
-    must be quick and safe beside the event loop. No event loop and no heavy import is needed: start it first, stop it
-    last.
+    `texts` (what the program says about itself, by topic) and `transitions` may be set at any time; the keeper's thread
+    calls them, so they must be quick and safe beside the event loop. No event loop and no heavy import is needed:
+    start it first, stop it last.
     """
 
     def __init__(self, estate: Estate, *, briefing: Briefing, level: str = "info") -> None:
-        self.metrics: Callable[[], str] = str
+        self.texts: dict[str, Callable[[], str]] = {METRICS: str}
         self.transitions: Callable[[Transition], None] = lambda _: None
         self._estate = estate
         self._briefing = briefing
@@ -129,8 +129,9 @@ class JudgeKeeper:
 
     def _answer(self, message: ToProgram, *, judge: JudgeProcess) -> None:
         try:
-            if isinstance(message, MetricsRequest):
-                judge.say(Metrics(self.metrics()))
+            if isinstance(message, TextRequest):
+                if write := self.texts.get(message.topic):  # else it is silent: it has not come so far yet
+                    judge.say(Text(message.topic, write()))
             elif isinstance(message, Transition):
                 self.transitions(message)
         except JudgeGoneError:

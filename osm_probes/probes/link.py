@@ -17,14 +17,21 @@ class Beat(Struct, frozen=True, tag=True):
     """The judge says: alive now."""
 
 
-class MetricsRequest(Struct, frozen=True, tag=True):
-    """The judge asks for the program's metrics."""
+class TextRequest(Struct, frozen=True, tag=True):
+    """The judge asks for a text that only the program can write, by its topic."""
+
+    topic: str
 
 
-class Metrics(Struct, frozen=True, tag=True):
-    """The program's metrics, in Prometheus' text format."""
+class Text(Struct, frozen=True, tag=True):
+    """A text of the program, such as its metrics."""
 
+    topic: str
     text: str
+
+
+METRICS: Final = "metrics"
+"""The topic of the program's metrics, in Prometheus' text format."""
 
 
 class Transition(Struct, frozen=True, kw_only=True, tag=True):
@@ -38,8 +45,8 @@ class Transition(Struct, frozen=True, kw_only=True, tag=True):
     lasted: float = 0.0
 
 
-ToJudge = Briefing | Metrics
-ToProgram = Beat | MetricsRequest | Transition
+ToJudge = Briefing | Text
+ToProgram = Beat | TextRequest | Transition
 
 
 class OversizedMessageError(OsmError):

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Final, Self
 
 from osm_probes.health.briefing import Briefing
-from osm_probes.probes.link import LINE_LIMIT, MetricsRequest, ToProgram, line_of, message_to_judge
+from osm_probes.probes.link import LINE_LIMIT, TextRequest, ToProgram, line_of, message_to_judge
 
-_METRICS_WITHIN: Final = 1.0
+_TEXT_WITHIN: Final = 1.0
 _UNREAD_LIMIT: Final = 65536
 
 
@@ -19,7 +19,7 @@ class ProgramLink:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._metrics: asyncio.Future[str] | None = None
+        self._asked: dict[str, asyncio.Future[str]] = {}
 
     @classmethod
     async def over(cls, pair: socket.socket) -> Self:
@@ -48,19 +48,21 @@ class ProgramLink:
             message = message_to_judge(line)
             if isinstance(message, Briefing):
                 brief(message)
-            elif self._metrics is not None and not self._metrics.done():
-                self._metrics.set_result(message.text)
+            elif (asked := self._asked.pop(message.topic, None)) and not asked.done():
+                asked.set_result(message.text)
 
-    async def metrics(self) -> str | None:
-        """The program's own metrics, None if it is silent for 1 s. Many askers at once are one question."""
-        if self._metrics is None or self._metrics.done():
-            self._metrics = asyncio.get_running_loop().create_future()
-            self.say(MetricsRequest())
+    async def text(self, topic: str) -> str | None:
+        """What the program says about a topic, None if it is silent for 1 s. Many askers at once are one question."""
+        asked = self._asked.get(topic)
+        if asked is None:
+            asked = self._asked[topic] = asyncio.get_running_loop().create_future()
+            self.say(TextRequest(topic))
         try:
-            async with asyncio.timeout(_METRICS_WITHIN):
-                return await asyncio.shield(self._metrics)
+            async with asyncio.timeout(_TEXT_WITHIN):
+                return await asyncio.shield(asked)
         except TimeoutError:
-            self._metrics = None  # the question may never have reached it
+            if self._asked.get(topic) is asked:  # the question may never have reached it
+                del self._asked[topic]
             return None
 
     async def close(self) -> None:

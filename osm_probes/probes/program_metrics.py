@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import generate_latest
 
 from osm_probes import __version__
+from osm_probes.snapshot.snapshot import short_name
 
 _LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0)
 _BUCKETS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
@@ -90,7 +91,7 @@ class ControllerMetrics(ProgramMetrics):
         if event in self._events:
             self._events[event].inc()
         if event in self._by_type:
-            kind = _kind(type_url)
+            kind = short_name(type_url)
             self._by_type[event].labels(kind).inc()
             if event in ("sent", "unsent"):
                 self._took.labels(kind, str(event == "sent").lower()).observe(seconds)
@@ -114,16 +115,3 @@ class InjectorMetrics(ProgramMetrics):
     def reviewed(self, *, kind: str, success: bool) -> None:
         """Count a review."""
         self._reviews.labels(kind, str(success).lower()).inc()
-
-
-_KINDS: Final = {
-    "envoy.config.cluster.v3.Cluster": "CDS",
-    "envoy.config.endpoint.v3.ClusterLoadAssignment": "EDS",
-    "envoy.config.listener.v3.Listener": "LDS",
-    "envoy.config.route.v3.RouteConfiguration": "RDS",
-    "envoy.extensions.transport_sockets.tls.v3.Secret": "SDS",
-}
-
-
-def _kind(type_url: str) -> str:
-    return _KINDS.get(type_url.rpartition("/")[2], "other")

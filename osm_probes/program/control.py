@@ -25,6 +25,7 @@ from osm_probes.pki.certificate import Certificate
 from osm_probes.pki.wallet import Wallet
 from osm_probes.probes.program_metrics import ControllerMetrics
 from osm_probes.program.capacity import capacity, streams_at_most
+from osm_probes.program.connected import TOPIC, connected_json
 from osm_probes.program.found import found_world
 from osm_probes.program.frame import Frame
 from osm_probes.program.world import Reads, World
@@ -90,6 +91,7 @@ class Control:
     async def run(self) -> None:
         """Serve until a stop is asked for, then drain."""
         self._frame.measure(self._metrics)
+        self._frame.keeper.texts[TOPIC] = lambda: connected_json(self._ads.proxies, self._source.mesh.value)
         if self._world.cluster is not None:
             self._frame.keeper.transitions = self._world.cluster.telling()
         async with (

@@ -24,6 +24,7 @@ from osm_probes.health.pulse import Pulse
 from osm_probes.health.stacks import StackFile
 from osm_probes.probes.child import Estate
 from osm_probes.probes.keeper import JudgeKeeper
+from osm_probes.probes.link import METRICS
 from osm_probes.probes.listen import listen
 
 if TYPE_CHECKING:  # prometheus_client waits until the probes' port listens
@@ -55,7 +56,7 @@ class Frame:
 
     def measure(self, metrics: "ProgramMetrics") -> None:
         """From now on these are the program's metrics."""
-        self.keeper.metrics = metrics.text
+        self.keeper.texts[METRICS] = metrics.text
         self._lagged = metrics.lag.observe
 
     async def beat(self) -> None:

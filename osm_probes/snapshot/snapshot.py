@@ -17,6 +17,14 @@ PUSH_ORDER = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET)
 """Make before break: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol, "Eventual consistency"."""
 
 
+_SHORT: Mapping[str, str] = {CLUSTER: "CDS", ENDPOINTS: "EDS", LISTENER: "LDS", ROUTES: "RDS", SECRET: "SDS"}
+
+
+def short_name(type_url: str) -> str:
+    """What people call the discovery of a type: CDS, EDS, LDS, RDS, SDS, or `other`."""
+    return _SHORT.get(type_url, "other")
+
+
 def content_hash(*parts: bytes) -> str:
     """A version: equal bytes have equal versions, in each replica and after each restart."""
     digest = hashlib.blake2b(digest_size=8)

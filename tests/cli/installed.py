@@ -3,6 +3,7 @@
 import socket
 from typing import Any
 
+from tests.cli.kubelet import NODE
 from tests.kubernetes.apiserver import ApiServer, path_of
 
 MERGE = "application/merge-patch+json"
@@ -58,7 +59,7 @@ def pod(name: str, *, app: str, home: str, mesh: str, port: int = 9091, images: 
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": home, "labels": {"app": app, "meshName": mesh}},
-        "spec": {"containers": containers, "serviceAccountName": app, "nodeName": "node-1"},
+        "spec": {"containers": containers, "serviceAccountName": app, "nodeName": NODE},
         "status": {
             "phase": "Running",
             "podIP": own_address(),

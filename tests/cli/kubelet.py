@@ -1,75 +1,93 @@
-"""A kubelet, as far as an API server needs one for logs: nothing here runs pods."""
+"""A kubelet, as far as an API server needs one for logs and forwarded ports: nothing here runs pods."""
 
+import asyncio
 import contextlib
-import http.server
 import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+
+from aiohttp import WSMsgType, web
 
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.manifests import install
 from tests.kubernetes.pki import ClusterPki
 
 NODE = "node-1"
+_DATA, _ERROR = b"\0", b"\1"
 
 
 @dataclass
 class Kubelet:
-    """What containers said, by pod and container: now, and before their last restart."""
+    """What containers said, by pod and container: now, and before their last restart; pods' ports on this machine."""
 
     logs: dict[tuple[str, str], Path] = field(default_factory=dict)
     previous: dict[tuple[str, str], str] = field(default_factory=dict)
+    ports: dict[tuple[str, int], int] = field(default_factory=dict)
 
-    def log(self, path: str) -> bytes | None:
-        """What is answered to a request for a log."""
-        parts = urlsplit(path)
-        # /containerLogs/NAMESPACE/POD/CONTAINER
-        *_, pod, container = parts.path.split("/")
-        if "previous" in parse_qs(parts.query):
-            said = self.previous.get((pod, container))
-            return None if said is None else said.encode()
-        file = self.logs.get((pod, container))
-        return b"" if file is None else file.read_bytes()
+    async def log(self, request: web.Request) -> web.Response:
+        """A container's log."""
+        key = (request.match_info["pod"], request.match_info["container"])
+        if "previous" in request.query:
+            said = self.previous.get(key)
+            return web.Response(text=said) if said is not None else web.Response(status=404)
+        file = self.logs.get(key)
+        return web.Response(body=file.read_bytes() if file else b"")
+
+    async def forward(self, request: web.Request) -> web.WebSocketResponse:
+        """A pod's port, in frames of channels."""
+        frames = web.WebSocketResponse(protocols=["v4.channel.k8s.io"])
+        await frames.prepare(request)
+        port = int(request.query["port"])
+        for channel in (_DATA, _ERROR):
+            await frames.send_bytes(channel + port.to_bytes(2, "little"))
+        try:
+            here = self.ports[request.match_info["pod"], port]
+            reader, writer = await asyncio.open_connection("127.0.0.1", here)
+        except (KeyError, OSError):
+            await frames.send_bytes(_ERROR + f"dial tcp4 127.0.0.1:{port}: connect: connection refused".encode())
+            return frames
+        message = await frames.receive()
+        if message.type is WSMsgType.BINARY:
+            writer.write(message.data[1:])
+        while content := await reader.read(4096):
+            await frames.send_bytes(_DATA + content)
+        writer.close()
+        return frames
 
 
 @contextlib.contextmanager
 def running_kubelet(cluster: ApiServer, *, folder: Path) -> Iterator[Kubelet]:
     """The kubelet of the cluster's one node."""
     kubelet = Kubelet()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            said = kubelet.log(self.path)
-            self.send_response(404 if said is None else 200)
-            self.end_headers()
-            self.wfile.write(said or b"")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
     pki = ClusterPki(folder, addresses=["127.0.0.1"])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki.folder / "apiserver.crt", pki.folder / "apiserver.key")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> tuple[web.AppRunner, int]:
+        app = web.Application()
+        app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", kubelet.log)
+        app.router.add_get("/portForward/{namespace}/{pod}", kubelet.forward)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+        await site.start()
+        return runner, int(runner.addresses[0][1])
+
+    runner, port = loop.run_until_complete(serve())
+    thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    node = {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": NODE},
-        "status": {
-            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": server.server_address[1]}},
-        },
+    status = {
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
     }
-    install(cluster, [node])
     try:
+        install(cluster, [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}, "status": status}])
         yield kubelet
     finally:
-        server.shutdown()
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        server.server_close()
+        loop.close()

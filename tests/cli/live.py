@@ -7,7 +7,7 @@ from pathlib import Path
 
 from osm_probes import __version__
 from tests.cli.installed import deployment, pod, service
-from tests.cli.kubelet import Kubelet, running_kubelet
+from tests.cli.kubelet import NODE, Kubelet, running_kubelet
 from tests.functional.programs import Program, running
 from tests.kubernetes.apiserver import ApiServer, running_api_server
 from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds, permissions, template
@@ -68,7 +68,11 @@ def live_cluster(folder: Path) -> Iterator[Live]:
         apps = ("osm-controller", "osm-injector")
         programs = [deployment(app, home=HOME, mesh="osm", version=f"v{__version__}") for app in apps]
         programs += [each for app in apps for each in service(app, home=HOME)]
-        install(server, [*rules, *documents(BOOKSTORE), *programs])
+        shops = documents(BOOKSTORE)
+        for each in shops:
+            if each["kind"] == "Pod":
+                each["spec"]["nodeName"] = NODE
+        install(server, [*rules, *shops, *programs])
         install(server, template("osm-injector-webhook"))  # last: nobody answers for its Service
         with running_kubelet(server, folder=folder / "kubelet") as kubelet:
             yield Live(server, folder, kubelet)

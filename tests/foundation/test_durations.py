@@ -1,6 +1,6 @@
 import pytest
 
-from osm_probes.foundation.durations import seconds_of
+from osm_probes.foundation.durations import age, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -15,3 +15,20 @@ def test_gos_form_is_read(text: str, seconds: float) -> None:
 def test_anything_else_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration"):
         seconds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-3, "0s"),
+        (0.9, "0s"),
+        (119, "119s"),
+        (120, "2m"),
+        (7199, "119m"),
+        (7200, "2h"),
+        (172799, "47h"),
+        (200000, "2d"),
+    ],
+)
+def test_an_age_is_told_as_kubectl_tells_it(seconds: float, text: str) -> None:
+    assert age(seconds) == text

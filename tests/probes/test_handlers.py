@@ -22,8 +22,8 @@ def request(target: str, *, accept: str = "*/*") -> Request:
     return Request(path, query=tuple(parse_qsl(query, keep_blank_values=True)), headers={"Accept": accept})
 
 
-async def told() -> str | None:
-    return "osm_x 1\n"
+async def told(topic: str) -> str | None:
+    return {"metrics": "osm_x 1\n"}.get(topic)
 
 
 async def ask(
@@ -38,7 +38,7 @@ async def ask(
     """The answer of a path in this phase, where the dial of `failing` says no."""
     record = Record(lambda _: None, now=lambda: AT)
     judged = bench(briefing, phase=phase, dials={**DIALS, failing: no}, observe=record.note)
-    probes = Probes(judged, record=record, metrics=metrics or JudgeMetrics(), program_metrics=told)
+    probes = Probes(judged, record=record, metrics=metrics or JudgeMetrics(), program_text=told)
     return await probes.answer(request(path, accept=accept))
 
 
@@ -93,6 +93,15 @@ async def test_metrics_are_answered_before_it_has_served() -> None:
     answer = await ask("/metrics", phase=Phase.STARTING)
     assert answer is not None
     assert answer.body.startswith("osm_x 1\n# HELP osm_health_check ")
+
+
+async def test_what_only_the_program_knows_is_503_where_it_is_silent() -> None:
+    answer = await ask("/debug/proxies")
+    assert answer is not None
+    assert (answer.status, answer.body) == (503, "the program does not answer")
+    answer = await ask("/debug/proxies", briefing=INJECTOR)
+    assert answer is not None
+    assert answer.status == 404
 
 
 async def test_requests_are_counted_by_known_paths_alone() -> None:

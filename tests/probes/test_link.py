@@ -5,10 +5,11 @@ import pytest
 
 from osm_probes.health.briefing import CONTROLLER, INJECTOR, AdsCanary, WebhookCanary
 from osm_probes.probes.link import (
+    METRICS,
     Beat,
     MalformedMessageError,
-    Metrics,
-    MetricsRequest,
+    Text,
+    TextRequest,
     ToJudge,
     ToProgram,
     Transition,
@@ -31,7 +32,7 @@ WEBHOOK = WebhookCanary(address="::1", port=9090, server_name="w", bundle_pem=b"
         CONTROLLER,
         msgspec.structs.replace(INJECTOR, webhook=WEBHOOK),
         msgspec.structs.replace(CONTROLLER, ads=ADS, expiries={"ads": datetime(2030, 1, 2, tzinfo=UTC)}),
-        Metrics('osm_x{a="\n"} 1\n'),
+        Text(METRICS, 'osm_x{a="\n"} 1\n'),
     ],
 )
 def test_what_the_judge_is_told_arrives_as_it_was(message: ToJudge) -> None:
@@ -44,7 +45,7 @@ def test_what_the_judge_is_told_arrives_as_it_was(message: ToJudge) -> None:
     "message",
     [
         Beat(),
-        MetricsRequest(),
+        TextRequest(METRICS),
         FALL,
     ],
 )

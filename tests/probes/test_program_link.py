@@ -7,7 +7,7 @@ import pytest
 
 from osm_probes.foundation.tasks import beside
 from osm_probes.health.briefing import CONTROLLER, INJECTOR, Briefing
-from osm_probes.probes.link import Beat, Metrics, MetricsRequest, line_of, message_to_program
+from osm_probes.probes.link import METRICS, Beat, Text, TextRequest, line_of, message_to_program
 from osm_probes.probes.program_link import ProgramLink
 
 
@@ -49,20 +49,20 @@ async def test_briefings_are_heard_until_the_program_ends() -> None:
 
 async def test_many_who_ask_for_metrics_are_one_question() -> None:
     async with linked() as (link, reader, program), beside(hear=link.hear(lambda _: None)):
-        asked = [asyncio.ensure_future(link.metrics()) for _ in range(10)]
-        assert message_to_program(await reader.readline()) == MetricsRequest()
-        program.write(line_of(Metrics("osm_x 1\n")))
+        asked = [asyncio.ensure_future(link.text(METRICS)) for _ in range(10)]
+        assert message_to_program(await reader.readline()) == TextRequest(METRICS)
+        program.write(line_of(Text(METRICS, "osm_x 1\n")))
         assert await asyncio.gather(*asked) == ["osm_x 1\n"] * 10
         link.say(Beat())
         assert message_to_program(await reader.readline()) == Beat()
 
 
 async def test_a_silent_program_has_no_metrics_and_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("osm_probes.probes.program_link._METRICS_WITHIN", 0.01)
+    monkeypatch.setattr("osm_probes.probes.program_link._TEXT_WITHIN", 0.01)
     async with linked() as (link, reader, _):
-        assert await link.metrics() is None
-        assert await link.metrics() is None
-        assert [await reader.readline() for _ in range(2)] == [line_of(MetricsRequest())] * 2
+        assert await link.text(METRICS) is None
+        assert await link.text(METRICS) is None
+        assert [await reader.readline() for _ in range(2)] == [line_of(TextRequest(METRICS))] * 2
 
 
 async def test_a_program_that_reads_nothing_costs_no_memory_and_no_time() -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from osm_probes.cli.asked import PodProbes, ProbeAnswer
 from osm_probes.cli.verify.result import Result, Status, failure, unknown, warning
-from osm_probes.cli.verify.told import age
+from osm_probes.foundation.durations import age
 from osm_probes.kube.errors import KubernetesError
 
 _EXPIRY: Final = re.compile(r'^osm_certificate_expiry_seconds\{kind="([^"]+)"\} (\S+)$', re.MULTILINE)

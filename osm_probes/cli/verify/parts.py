@@ -11,7 +11,7 @@ from osm_probes.cli.objects import Deployment, Metadata, Pod
 from osm_probes.cli.planes import CONTROLLER, INJECTOR, ControlPlane
 from osm_probes.cli.verify.containers import removal
 from osm_probes.cli.verify.result import Result, failure, together, unknown, warning
-from osm_probes.cli.verify.told import age
+from osm_probes.foundation.durations import age
 from osm_probes.kube.errors import AbsentError, KubernetesError
 from osm_probes.kube.kind import Kind
 from osm_probes.pki.authority import ends_at

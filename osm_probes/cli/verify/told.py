@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from osm_probes.foundation.durations import age
+
 _SHOWN: Final = 5
 
 
@@ -39,11 +41,3 @@ def _how_often(told: Told, *, now: datetime) -> str:
     ago = f"{age((now - told.at).total_seconds())} ago" if told.at else ""
     both = ", ".join(filter(None, (times, f"last {ago}" if times and ago else ago)))
     return f" ({both})" if both else ""
-
-
-def age(seconds: float) -> str:
-    """As kubectl tells it: 45s, 12m, 3h, 5d."""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{int(seconds // size)}{unit}"
-    return f"{max(0, int(seconds))}s"
