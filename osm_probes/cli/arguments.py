@@ -23,6 +23,14 @@ def parser() -> argparse.ArgumentParser:
     _add_probe(nouns)
     _add_verify(nouns)
     _add_proxy(nouns)
+    _add_support(nouns)
+    version = _verb(nouns, "version", "version:tell_versions", "versions of this command and of the control planes")
+    version.add_argument("--client", action="store_true", help="of this command alone: no cluster is asked")
+    _add_output(version)
+    completion = nouns.add_parser("completion", help="what completes osm's words in a shell", allow_abbrev=False)
+    completion.description = 'Print a script; for bash: eval "$(osm completion bash)"'
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="bash|zsh|tcsh")
+    completion.set_defaults(command="completion:print_completion")
     return made
 
 
@@ -52,9 +60,13 @@ def _verb(verbs: "Verbs", name: str, command: str, what: str) -> argparse.Argume
     return verb
 
 
-def _add_output(verb: argparse.ArgumentParser) -> None:
+def _add_output(verb: argparse.ArgumentParser, human: str = "table") -> None:
     verb.add_argument(
-        "-o", "--output", choices=("table", "json", "yaml"), default="table", help="for people, or for programs"
+        "-o",
+        "--output",
+        choices=(human, "json", "yaml"),
+        default=human,
+        help="for people, or for programs (%(default)s)",
     )
 
 
@@ -87,7 +99,7 @@ def _add_probe(nouns: "Verbs") -> None:
         "program", nargs="?", choices=("controller", "injector"), metavar="controller|injector", help="this one alone"
     )
     probe.add_argument("--watch", action="store_true", help="go on, and say what changes")
-    probe.add_argument("-o", "--output", choices=("text", "json"), default="text", help="for people, or for programs")
+    _add_output(probe, "text")
 
 
 def _add_verify(nouns: "Verbs") -> None:
@@ -100,7 +112,15 @@ def _add_verify(nouns: "Verbs") -> None:
         verb.add_argument(
             "--fix", action="store_true", help="ask, then end enrolments of the control plane's namespace"
         )
-        verb.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text", help="form of the tree")
+        _add_output(verb, "text")
+
+
+def _add_support(nouns: "Verbs") -> None:
+    verbs = _noun(nouns, "support", "help for those who help")
+    report = _verb(verbs, "bug-report", "bug_report:write_report", "gather all that explains a fault into one archive")
+    report.add_argument(
+        "--output", type=Path, default=Path("osm-bug-report.tar.gz"), metavar="FILE", help="the archive (%(default)s)"
+    )
 
 
 def _add_proxy(nouns: "Verbs") -> None:

@@ -13,8 +13,6 @@ from osm_probes.kube.errors import ForbiddenError, KubernetesError
 from osm_probes.probes.words import Verdict
 
 PROBES: Final = ("alive", "ready")
-# A canary may take 3 s.
-ASKED_WITHIN: Final = 6.0
 
 
 class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,7 +48,7 @@ class PodProbes(msgspec.Struct, frozen=True):
 
 async def probed(client: KubernetesClient, pod: Pod) -> PodProbes:
     """Ask both probes of a pod at once; nothing is raised."""
-    answers = await asyncio.gather(*(_answer(client.bounded(ASKED_WITHIN), pod, probe) for probe in PROBES))
+    answers = await asyncio.gather(*(_answer(client, pod, probe) for probe in PROBES))
     metadata = pod.metadata
     return PodProbes(metadata.namespace, metadata.name, metadata.labels.get("app", ""), tuple(answers))
 

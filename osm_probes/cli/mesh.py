@@ -2,23 +2,22 @@
 
 import argparse
 import asyncio
-from http import HTTPStatus
-from typing import Final, TypeVar
+import contextlib
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from osm_probes.cli.cluster import in_cluster
+from osm_probes.cli.objects import Pod
 from osm_probes.cli.planes import CONTROLLER, ControlPlane, control_planes
-from osm_probes.cli.podproxy import ask_pod
+from osm_probes.cli.podproxy import pod_json, pod_version
 from osm_probes.cli.screen import Screen
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import KubernetesError
 
-T = TypeVar("T")
-
 _COLUMNS: Final = ("MESH NAME", "NAMESPACE", "CONTROLLER PODS", "VERSION", "SMI SUPPORTED")
 _UNKNOWN: Final = "Unknown"
-_ASKED_WITHIN: Final = 5.0
 
 
 class MeshRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -36,10 +35,6 @@ class MeshRow(msgspec.Struct, frozen=True, rename="camel"):
         return (self.name, self.namespace, ",".join(self.controller_pods), self.version, smi or _UNKNOWN)
 
 
-class _Version(msgspec.Struct):
-    version: str = ""
-
-
 def list_meshes(given: argparse.Namespace) -> int:
     """Every mesh that has a controller's Deployment."""
     return in_cluster(given, lambda client: _list(client, form=given.output, screen=Screen()))
@@ -47,7 +42,8 @@ def list_meshes(given: argparse.Namespace) -> int:
 
 async def _list(client: KubernetesClient, *, form: str, screen: Screen) -> int:
     planes = [plane for plane in await control_planes(client) if plane.deployment_of(CONTROLLER)]
-    rows = await asyncio.gather(*(_row(client.bounded(_ASKED_WITHIN), plane) for plane in planes))
+    with screen.working("asking the controllers"):
+        rows = await asyncio.gather(*(_row(client, plane) for plane in planes))
     if form != "table":
         screen.document(rows, form=form)
     elif rows:
@@ -59,21 +55,24 @@ async def _list(client: KubernetesClient, *, form: str, screen: Screen) -> int:
 
 
 async def _row(client: KubernetesClient, plane: ControlPlane) -> MeshRow:
-    pods = tuple(pod.metadata.name for pod in plane.pods_of(CONTROLLER))
-    version, smi = plane.version_of(CONTROLLER), await _asked(client, plane, "/smi/version", type=dict[str, str])
-    if not version:
-        told = await _asked(client, plane, "/version", type=_Version)
-        version = told.version if told else ""
-    return MeshRow(plane.mesh, plane.namespace, pods, version or _UNKNOWN, smi)
+    pods = plane.pods_of(CONTROLLER)
+    smi, version = await asyncio.gather(_smi(client, pods), _version(client, plane))
+    return MeshRow(plane.mesh, plane.namespace, tuple(pod.metadata.name for pod in pods), version or _UNKNOWN, smi)
 
 
-async def _asked(client: KubernetesClient, plane: ControlPlane, path: str, *, type: type[T]) -> T | None:  # noqa: A002 - as msgspec
+async def _smi(client: KubernetesClient, pods: Sequence[Pod]) -> dict[str, str] | None:
     """What the first controller that answers says; None if none does."""
-    for pod in plane.pods_of(CONTROLLER):
-        try:
-            answer = await ask_pod(client, pod, path)
-            if answer.status == HTTPStatus.OK:
-                return msgspec.json.decode(answer.content, type=type)
-        except (KubernetesError, msgspec.DecodeError):
-            continue
+    for pod in pods:
+        with contextlib.suppress(KubernetesError):
+            return await pod_json(client, pod, "/smi/version", type=dict[str, str])
     return None
+
+
+async def _version(client: KubernetesClient, plane: ControlPlane) -> str:
+    """The version that was installed, else what the first controller that answers says."""
+    if installed := plane.version_of(CONTROLLER):
+        return installed
+    for pod in plane.pods_of(CONTROLLER):
+        if version := await pod_version(client, pod):
+            return version
+    return ""

@@ -1,16 +1,21 @@
 """A pod's HTTP port, asked through the API server: no local port, no route to the pod is needed."""
 
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from osm_probes.cli.objects import Container, Pod
 from osm_probes.kube.client import Answer, KubernetesClient, refusal
+from osm_probes.kube.errors import KubernetesError
 from osm_probes.kube.kind import PODS
+
+T = TypeVar("T")
 
 PROBE_PORT: Final = 9091
 ALIVE: Final = "/health/alive"
+ASKED_WITHIN: Final = 6.0
+"""Seconds that a pod has for an answer: a canary may take 3."""
 
 
 class _Kind(msgspec.Struct):
@@ -18,16 +23,43 @@ class _Kind(msgspec.Struct):
     api_version: str = msgspec.field(name="apiVersion", default="")
 
 
-async def ask_pod(
-    client: KubernetesClient, pod: Pod, path: str, *, port: int = 0, accept: str = "application/json"
-) -> Answer:
-    """What the pod answers on its probes' port, or another. Raises KubernetesError where the pod says nothing."""
-    name = f"{pod.metadata.name}:{port or probe_port(pod)}"
+async def ask_pod(client: KubernetesClient, pod: Pod, path: str, *, accept: str = "application/json") -> Answer:
+    """What the pod answers on its probes' port. Raises KubernetesError where the pod says nothing within 6 s."""
+    name = f"{pod.metadata.name}:{probe_port(pod)}"
     proxied = f"{PODS.path(namespace=pod.metadata.namespace, name=name)}/proxy{path}"
-    answer = await client.exchange("GET", proxied, accept=accept)
+    answer = await client.bounded(ASKED_WITHIN).exchange("GET", proxied, accept=accept)
     if _is_from_api_server(answer):
         raise refusal(answer.status, answer.content, retry_after=answer.retry_after)
     return answer
+
+
+async def pod_text(client: KubernetesClient, pod: Pod, path: str, *, accept: str = "text/plain") -> str:
+    """The text of a path, where its status is 200. Raises KubernetesError."""
+    answer = await ask_pod(client, pod, path, accept=accept)
+    text = answer.content.decode(errors="replace")
+    if answer.status != HTTPStatus.OK:
+        raise KubernetesError(text[:200] or f"HTTP status {answer.status}")
+    return text
+
+
+async def pod_json(client: KubernetesClient, pod: Pod, path: str, *, type: type[T]) -> T:  # noqa: A002 - as msgspec
+    """The JSON of a path. Raises KubernetesError."""
+    try:
+        return msgspec.json.decode(await pod_text(client, pod, path, accept="application/json"), type=type)
+    except msgspec.DecodeError as error:
+        raise KubernetesError(f"{path}: {error}") from error
+
+
+class _Version(msgspec.Struct):
+    version: str = ""
+
+
+async def pod_version(client: KubernetesClient, pod: Pod) -> str:
+    """The version of the program in the pod; "" where it does not say."""
+    try:
+        return (await pod_json(client, pod, "/version", type=_Version)).version
+    except KubernetesError:
+        return ""
 
 
 def probe_port(pod: Pod) -> int:

@@ -39,7 +39,7 @@ async def _once(client: KubernetesClient, *, namespace: str, apps: Sequence[str]
     if not found:
         where = f"in namespace {namespace}" if namespace else "in this cluster"
         raise NoPodsError(f"no pods of {' or '.join(apps)} {where}: see osm mesh list")
-    if form == "json":
+    if form != "text":
         screen.document(found, form=form)
     else:
         for each in found:
@@ -122,7 +122,7 @@ def _essence(answer: ProbeAnswer) -> str:
 
 def _tell_of_change(pod: str, answer: ProbeAnswer, *, form: str, screen: Screen) -> None:
     now = datetime.now().astimezone()
-    if form == "json":
+    if form != "text":  # a line of JSON is one of YAML
         screen.say(msgspec.json.encode({"at": now, "pod": pod, **msgspec.to_builtins(answer)}).decode())
         return
     reasons = [f"{c.name}: {c.reason}" for c in answer.verdict.checks if not c.healthy] if answer.verdict else []
@@ -132,7 +132,7 @@ def _tell_of_change(pod: str, answer: ProbeAnswer, *, form: str, screen: Screen)
 
 def _tell_of_end(pod: str, probe: str, *, form: str, screen: Screen) -> None:
     now = datetime.now().astimezone()
-    if form == "json":
+    if form != "text":  # a line of JSON is one of YAML
         screen.say(msgspec.json.encode({"at": now, "pod": pod, "probe": probe, "gone": True}).decode())
     else:
         screen.line(f"{_local(now)}  {pod}  {probe}: ", judged("the pod is gone", healthy=None))

@@ -10,7 +10,7 @@ import msgspec
 from osm_probes.cli.cluster import in_cluster
 from osm_probes.cli.objects import Pod
 from osm_probes.cli.planes import CONTROLLER, control_planes
-from osm_probes.cli.podproxy import ask_pod
+from osm_probes.cli.podproxy import pod_json
 from osm_probes.cli.screen import Screen
 from osm_probes.foundation.durations import age
 from osm_probes.foundation.errors import OsmError
@@ -89,11 +89,8 @@ async def _list(client: KubernetesClient, *, namespace: str, form: str, screen: 
 async def _connected(client: KubernetesClient, pod: Pod) -> list[ProxyRow]:
     name = pod.metadata.name
     try:
-        answer = await ask_pod(client, pod, PATH)
-        if answer.status != HTTPStatus.OK:
-            raise ProxyError(f"{name} does not tell its proxies: {answer.content.decode(errors='replace')}")
-        connected = msgspec.json.decode(answer.content, type=Connected)
-    except (KubernetesError, msgspec.DecodeError) as error:
+        connected = await pod_json(client, pod, PATH, type=Connected)
+    except KubernetesError as error:
         raise ProxyError(f"{name} does not tell its proxies: {error}") from error
     return [ProxyRow(name, proxy) for proxy in connected.proxies]
 

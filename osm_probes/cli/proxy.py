@@ -1,11 +1,10 @@
-"""`osm proxy …`: what a sidecar starts with."""
+"""`osm proxy bootstrap`: what a sidecar starts with."""
 
 import argparse
-import os
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
+from osm_probes.cli.private_file import write_private
 from osm_probes.foundation.errors import OsmError
 from osm_probes.mesh.identity import SIDECAR, ProxyName
 from osm_probes.mesh.mesh import Mesh, Proxy
@@ -29,10 +28,6 @@ class AddressError(OsmError):
     """Not HOST:PORT."""
 
 
-class OutputError(OsmError):
-    """The file cannot be written."""
-
-
 def print_bootstrap(given: argparse.Namespace) -> int:
     """Print the bootstrap of one pod's sidecar, as JSON, or write it to --output."""
     mesh = read_mesh(given.mesh_dir, mesh_name=given.mesh_name)
@@ -49,19 +44,8 @@ def print_bootstrap(given: argparse.Namespace) -> int:
     if given.output is None:
         print(content.decode(), flush=True)
     else:
-        _write(given.output, content)
+        write_private(given.output, content)
     return 0
-
-
-def _write(file: Path, content: bytes) -> None:
-    try:
-        # It holds a private key. An older file keeps its mode, so it makes room for a new one.
-        file.unlink(missing_ok=True)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(content)
-    except OSError as error:
-        raise OutputError(f"--output {file}: {error.strerror or error}") from error
 
 
 def _proxy(mesh: Mesh, pod: str) -> Proxy:

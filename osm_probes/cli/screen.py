@@ -1,8 +1,10 @@
 """What a command says -> a terminal, with colour, or a pipe, plain."""
 
+import asyncio
+import contextlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _GAP: Final = "   "
+_PATIENCE: Final = 1.0
 
 
 class Styled(NamedTuple):
@@ -23,6 +26,11 @@ class Styled(NamedTuple):
 def judged(text: str, *, healthy: bool | None) -> Styled:
     """A verdict: green, red, or yellow where there is none."""
     return Styled(text, {True: "green", False: "bold red", None: "yellow"}[healthy])
+
+
+def plain(parts: Sequence[str | Styled]) -> str:
+    """The same line where nobody sees colours."""
+    return "".join(part.text if isinstance(part, Styled) else part for part in parts)
 
 
 class Screen:
@@ -38,7 +46,7 @@ class Screen:
     def line(self, *parts: "str | Styled") -> None:
         """A line of plain and coloured parts."""
         if not self._colours:
-            self.say("".join(part.text if isinstance(part, Styled) else part for part in parts))
+            self.say(plain(parts))
             return
         from rich.text import Text
 
@@ -48,6 +56,23 @@ class Screen:
     def warn(self, text: str) -> None:
         """A line on standard error."""
         print(text, file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        """Say so on a terminal, in a line that goes again, where the block takes more than a second."""
+        if not sys.stderr.isatty():
+            yield
+            return
+        shown = asyncio.get_running_loop().call_later(_PATIENCE, lambda: self._rewrite(f"{text} …"))
+        try:
+            yield
+        finally:
+            shown.cancel()
+            self._rewrite("")
+
+    @staticmethod
+    def _rewrite(text: str) -> None:
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
     def fail(self, error: Exception) -> None:
         """An error, as all commands tell it."""

@@ -63,7 +63,8 @@ def asked_on_terminal(question: str) -> bool:
 async def _verify(
     client: KubernetesClient, *, namespace: str, form: str, screen: Screen, confirm: Confirm | None
 ) -> int:
-    seen = await look(client, namespace=namespace)
+    with screen.working("looking at the control plane"):
+        seen = await look(client, namespace=namespace)
     result = judge(seen, now=datetime.now(UTC))
     _show(result, form=form, screen=screen)
     if confirm and await _fix(client, seen, confirm=confirm, screen=screen):

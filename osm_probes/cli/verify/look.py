@@ -3,17 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final, TypeAlias, TypeVar
-
-import msgspec
 
 from osm_probes.admission.annotation import IGNORE, INJECTION, MONITORED_BY, switch
 from osm_probes.admission.pod import UnfitPodError
-from osm_probes.cli.asked import ASKED_WITHIN, PodProbes, probed
+from osm_probes.cli.asked import PodProbes, probed
 from osm_probes.cli.objects import Namespace, Pod
 from osm_probes.cli.planes import CONTROLLER, INJECTOR, ControlPlane, control_planes
-from osm_probes.cli.podproxy import ask_pod
+from osm_probes.cli.podproxy import ASKED_WITHIN, pod_text, pod_version
 from osm_probes.cli.verify.containers import is_sidecar
 from osm_probes.cli.verify.events import Event
 from osm_probes.cli.verify.parts import EndpointSlice, Service, WebhookConfiguration
@@ -46,10 +43,6 @@ Or: TypeAlias = T | KubernetesError
 _KINDS: Final = (MESH_CONFIGS, TRAFFIC_TARGETS, HTTP_ROUTE_GROUPS, TCP_ROUTES, TRAFFIC_SPLITS)
 _LOG_LINES: Final = "2000"
 _LOG_BYTES: Final = str(1 << 20)
-
-
-class _Version(msgspec.Struct):
-    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,25 +162,11 @@ async def _allowed(client: KubernetesClient, plane: ControlPlane, app: str) -> M
 async def _pod(client: KubernetesClient, pod: Pod) -> SeenPod:
     probes, metrics, version, logs = await asyncio.gather(
         probed(client, pod),
-        _kept(_text(client, pod, "/metrics")),
-        _version(client, pod),
+        _kept(pod_text(client, pod, "/metrics")),
+        pod_version(client, pod),
         _logs(client, pod),
     )
     return SeenPod(pod, probes, metrics, version, logs)
-
-
-async def _text(client: KubernetesClient, pod: Pod, path: str) -> str:
-    answer = await ask_pod(client.bounded(ASKED_WITHIN), pod, path)
-    if answer.status != HTTPStatus.OK:
-        raise KubernetesError(f"HTTP status {answer.status}")
-    return answer.content.decode(errors="replace")
-
-
-async def _version(client: KubernetesClient, pod: Pod) -> str:
-    try:
-        return msgspec.json.decode(await _text(client, pod, "/version"), type=_Version).version
-    except (KubernetesError, msgspec.DecodeError):
-        return ""
 
 
 async def _logs(client: KubernetesClient, pod: Pod) -> Mapping[str, Or[str]]:
