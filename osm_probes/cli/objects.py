@@ -134,3 +134,13 @@ class Pod(msgspec.Struct, frozen=True):
     metadata: Metadata
     spec: PodSpec = msgspec.field(default_factory=PodSpec)
     status: PodStatus = msgspec.field(default_factory=PodStatus)
+
+    @property
+    def leaving(self) -> str:
+        """Why it is a pod of the past, for which another one stands; "" if it is none."""
+        if self.metadata.deletion_timestamp:
+            return "it is being deleted"
+        if self.status.phase in {"Failed", "Succeeded"}:
+            words = ": ".join(filter(None, (self.status.reason, self.status.message)))
+            return f"it has ended ({self.status.phase}{f', {words}' if words else ''})"
+        return ""

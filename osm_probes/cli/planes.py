@@ -27,8 +27,8 @@ class ControlPlane:
     pods: tuple[Pod, ...]
 
     def pods_of(self, app: str) -> tuple[Pod, ...]:
-        """The pods of one of its programs."""
-        return tuple(pod for pod in self.pods if pod.metadata.labels.get("app") == app)
+        """The pods of one of its programs, but those that are leaving."""
+        return tuple(pod for pod in self.pods if pod.metadata.labels.get("app") == app and not pod.leaving)
 
     def deployment_of(self, app: str) -> Deployment | None:
         """The Deployment of one of its programs."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -96,12 +95,10 @@ class Screen:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Cells in columns, with three blanks between; the last one is as long as it is."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
-    lines = io.StringIO()
-    for *cells, last in rows:
-        print(*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), last, sep=_GAP, file=lines)
-    return lines.getvalue().rstrip("\n")
+    """Cells in columns, with three blanks between."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> object:

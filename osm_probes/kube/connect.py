@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import yaml
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams
-from lightkube.config.kubeconfig import KubeConfig
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
 from osm_probes import __version__
@@ -25,11 +25,8 @@ def kubeconfig_of_user(given: str, *, environment: Mapping[str, str], home: Path
     """
     if given:
         return given
-    named = [name for name in environment.get("KUBECONFIG", "").split(os.pathsep) if name]
-    if len(named) > 1:
-        raise UnusableKubeconfigError(f"KUBECONFIG names {len(named)} files: choose one with --kubeconfig")
-    if named:
-        return named[0]
+    if named := environment.get("KUBECONFIG", "").strip(os.pathsep):
+        return named
     standard = home / ".kube" / "config"
     if standard.is_file():
         return str(standard)
@@ -39,7 +36,7 @@ def kubeconfig_of_user(given: str, *, environment: Mapping[str, str], home: Path
 
 
 def connect(kubeconfig: str = "", *, agent: str = "osm", context: str | None = None) -> KubernetesClient:
-    """A client of the cluster that the file names, or "" of the one whose pod this is.
+    """A client of the cluster that the file names, or "" of the one whose pod this is. Several files as in $KUBECONFIG.
 
     `agent` is what the API server's log calls it. Nothing is asked yet; a token that the kubelet renews is read again.
     Raises UnusableKubeconfigError.
@@ -50,10 +47,7 @@ def connect(kubeconfig: str = "", *, agent: str = "osm", context: str | None = N
         else "no --kubeconfig (or, on one machine, --mesh-dir) is given, and this is no pod with a service account"
     )
     try:
-        config = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_service_account(SERVICE_ACCOUNT)
-        chosen = config.get(context)
-        if chosen is None:
-            raise ConfigError("no context")
+        chosen = _chosen(kubeconfig, context)
         http = AsyncClient(chosen, ConnectionParams())
     except KeyError as error:
         raise UnusableKubeconfigError(f"{where}: {error} is missing") from error
@@ -69,3 +63,19 @@ def connect(kubeconfig: str = "", *, agent: str = "osm", context: str | None = N
         raise UnusableKubeconfigError(f"{where}: {' '.join(str(error).split())}") from error
     http.headers["User-Agent"] = f"{agent}/{__version__}"
     return KubernetesClient(http)
+
+
+def _chosen(kubeconfig: str, context: str | None) -> SingleConfig:
+    """The context by name, or the current one, from the first file that has it. Raises ConfigError."""
+    if kubeconfig:
+        files = [name for name in kubeconfig.split(os.pathsep) if name]
+        # As kubectl does, a file that is missing is passed over where there are others.
+        found = [name for name in files if Path(name).expanduser().is_file()] or files[:1]
+        configs = [KubeConfig.from_file(name) for name in found]
+    else:
+        configs = [KubeConfig.from_service_account(SERVICE_ACCOUNT)]
+    name = context or next((each.current_context for each in configs if each.current_context), None)
+    chosen = next((each for each in configs if name in each.contexts), configs[0]).get(name)
+    if chosen is None:
+        raise ConfigError("no context")
+    return chosen

@@ -66,10 +66,14 @@ def running_kubelet(cluster: ApiServer, *, folder: Path) -> Iterator[Kubelet]:
     context.load_cert_chain(pki.folder / "apiserver.crt", pki.folder / "apiserver.key")
     loop = asyncio.new_event_loop()
 
+    async def close_after_each(_: web.Request, response: web.StreamResponse) -> None:
+        response.force_close()  # no connection is left open at the end
+
     async def serve() -> tuple[web.AppRunner, int]:
         app = web.Application()
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", kubelet.log)
         app.router.add_get("/portForward/{namespace}/{pod}", kubelet.forward)
+        app.on_response_prepare.append(close_after_each)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
@@ -87,7 +91,12 @@ def running_kubelet(cluster: ApiServer, *, folder: Path) -> Iterator[Kubelet]:
         install(cluster, [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}, "status": status}])
         yield kubelet
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(_end(runner), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+async def _end(runner: web.AppRunner) -> None:
+    await runner.cleanup()
+    await asyncio.sleep(0.1)  # TLS says goodbye

@@ -1,8 +1,9 @@
+import os
 from pathlib import Path
 
 import pytest
 
-from osm_probes.kube.connect import connect
+from osm_probes.kube.connect import connect, kubeconfig_of_user
 from osm_probes.kube.errors import UnusableKubeconfigError
 
 _SERVER = "clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]"
@@ -34,3 +35,42 @@ async def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path, content
 async def test_outside_of_a_cluster_a_kubeconfig_is_asked_for() -> None:
     with pytest.raises(UnusableKubeconfigError, match=r"no --kubeconfig .* and this is no pod"):
         connect()
+
+
+def _kubeconfig(file: Path, name: str, *, current: str = "") -> Path:
+    file.write_text(
+        f"clusters: [{{name: a, cluster: {{server: 'https://{name}:1'}}}}]\n"
+        f"users: [{{name: a, user: {{token: {name}}}}}]\n"
+        f"contexts: [{{name: {name}, context: {{cluster: a, user: a}}}}]\n"
+        + (f"current-context: {current}\n" * bool(current))
+    )
+    return file
+
+
+@pytest.mark.parametrize(
+    ("context", "server"), [(None, "https://two:1"), ("one", "https://one:1"), ("two", "https://two:1")]
+)
+async def test_of_several_files_the_one_that_has_the_context_is_used(
+    tmp_path: Path, context: str | None, server: str
+) -> None:
+    files = [
+        _kubeconfig(tmp_path / "1", "one"),
+        tmp_path / "missing",
+        _kubeconfig(tmp_path / "2", "two", current="two"),
+    ]
+    async with connect(os.pathsep.join(map(str, files)), context=context) as client:
+        assert str(client._http.base_url) == server
+
+
+def test_a_command_finds_its_kubeconfig_as_kubectl_does(tmp_path: Path) -> None:
+    def found(given: str, environment: dict[str, str]) -> str:
+        return kubeconfig_of_user(given, environment=environment, home=tmp_path)
+
+    with pytest.raises(UnusableKubeconfigError, match="no cluster to ask: give --kubeconfig"):
+        found("", {})
+    standard = tmp_path / ".kube" / "config"
+    standard.parent.mkdir()
+    standard.touch()
+    assert found("", {}) == str(standard)
+    assert found("", {"KUBECONFIG": ":a:b:"}) == "a:b"
+    assert found("given", {"KUBECONFIG": "a"}) == "given"

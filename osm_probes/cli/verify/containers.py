@@ -46,6 +46,12 @@ def removal(namespace: str, mesh: str) -> str:
     return f"osm namespace remove {namespace} --mesh-name {mesh}"
 
 
+def judge_leaving(pod: Pod) -> Result:
+    """One that is leaving; whether others are enough, the check of its Deployment says."""
+    ended = f"kubectl delete pod -n {pod.metadata.namespace} {pod.metadata.name}"
+    return warning(f"Pod {pod.metadata.name}", pod.leaving, do=[] if pod.metadata.deletion_timestamp else [ended])
+
+
 def judge_state(pod: Pod) -> Result:
     """Whether Kubernetes could schedule it, start it, and keep it running."""
     problems = dict(_problems(pod))
@@ -62,15 +68,13 @@ def _problems(pod: Pod) -> Iterator[tuple[str, str]]:
     for condition in status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
             yield f"not scheduled: {_words(condition.reason, condition.message)}", condition.reason
-    if status.phase in {"Failed", "Unknown"}:
-        yield f"the pod is {status.phase}: {_words(status.reason, status.message)}", status.reason
+    if status.phase == "Unknown":
+        yield f"its node does not tell: {_words(status.reason, status.message)}", status.reason
     for each in (*status.init_container_statuses, *status.container_statuses):
         yield from _problems_of(each)
     ready = next((each for each in status.conditions if each.type == "Ready"), None)
     if ready and ready.status != "True" and status.phase == "Running":
         yield f"not ready: {_words(ready.reason, ready.message)}", ready.reason
-    if pod.metadata.deletion_timestamp:
-        yield "it is being deleted", ""
 
 
 def _problems_of(status: ContainerStatus) -> Iterator[tuple[str, str]]:

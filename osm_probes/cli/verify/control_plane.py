@@ -11,7 +11,7 @@ from osm_probes.cli.namespace import remove_namespace
 from osm_probes.cli.planes import CONTROLLER, INJECTOR
 from osm_probes.cli.screen import Screen
 from osm_probes.cli.verify.answers import judge_certificates, judge_probes, judge_versions
-from osm_probes.cli.verify.containers import judge_sidecar, judge_state
+from osm_probes.cli.verify.containers import judge_leaving, judge_sidecar, judge_state
 from osm_probes.cli.verify.events import Event, Involved, judge_events, told_by
 from osm_probes.cli.verify.loglines import judge_logs
 from osm_probes.cli.verify.look import Seen, SeenPlane, SeenPod, look
@@ -117,6 +117,7 @@ def _judge_plane(seen: SeenPlane, all_seen: Seen, *, now: datetime) -> Iterator[
     for pod in seen.pods:
         metadata = pod.pod.metadata
         yield together(f"Pod {metadata.name}", list(_judge_pod(pod, seen, all_seen, now=now)))
+    yield from (judge_leaving(pod) for pod in plane.pods if pod.leaving)
     yield judge_webhook(plane, all_seen.webhooks, now=now)
     yield judge_services(seen.services, seen.slices)
     for app, allowed in seen.allowed.items():

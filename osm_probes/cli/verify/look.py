@@ -132,7 +132,7 @@ async def _problem_of(client: KubernetesClient, kind: Kind) -> KubernetesError |
 async def _plane(client: KubernetesClient, plane: ControlPlane) -> SeenPlane:
     home = plane.namespace
     pods, events, services, slices, holder, allowed = await asyncio.gather(
-        asyncio.gather(*(_pod(client, pod) for pod in plane.pods)),
+        asyncio.gather(*(_pod(client, pod) for pod in plane.pods if not pod.leaving)),
         _kept(listed(client, Wanted(EVENTS, namespace=home), type=Event)),
         _kept(listed(client, Wanted(SERVICES, namespace=home), type=Service)),
         _kept(listed(client, Wanted(ENDPOINT_SLICES, namespace=home), type=EndpointSlice)),
