@@ -457,9 +457,8 @@ def test_what_belongs_to_a_control_plane_is_missed(live: Live) -> None:
         "osm/Services/osm-controller": ["Failure", "it has no ready endpoint", "-> see the probes of its pods"],
         "osm/Permissions of osm-injector": [
             "Failure",
-            "missing: create secrets, list mutatingwebhookconfigurations.admissionregistration.k8s.io osm-webhook-osm, "
-            "watch mutatingwebhookconfigurations.admissionregistration.k8s.io osm-webhook-osm, "
-            "patch mutatingwebhookconfigurations.admissionregistration.k8s.io osm-webhook-osm",
+            "it may not create: secrets",
+            "it may not list, watch, patch: mutatingwebhookconfigurations.admissionregistration.k8s.io osm-webhook-osm",
             "-> install the chart again: its ClusterRoles and Roles bring them",
         ],
         "osm/Versions": [

@@ -37,8 +37,10 @@ class Permission:
     own: bool = False
     name: str = ""
 
-    def __str__(self) -> str:
-        return f"{self.verb} {self.kind}{f' {self.name}' if self.name else ''}"
+    @property
+    def thing(self) -> str:
+        """What it is about, for a person."""
+        return f"{self.kind} {self.name}" if self.name else str(self.kind)
 
 
 def _of(kind: Kind, *verbs: str) -> Iterator[Permission]:
@@ -108,8 +110,11 @@ def judge_permissions(account: str, allowed: Mapping[Permission, bool] | Kuberne
     name = f"Permissions of {account}"
     if isinstance(allowed, KubernetesError):
         return unknown(name, allowed.needing("create subjectaccessreviews"))
-    missing = [str(permission) for permission, yes in allowed.items() if not yes]
+    missing: dict[str, list[str]] = {}
+    for permission, yes in allowed.items():
+        if not yes:
+            missing.setdefault(permission.thing, []).append(permission.verb)
     if not missing:
         return Result(name=name)
     do = ["install the chart again: its ClusterRoles and Roles bring them"]
-    return failure(name, f"missing: {', '.join(missing)}", do=do)
+    return failure(name, *(f"it may not {', '.join(verbs)}: {thing}" for thing, verbs in missing.items()), do=do)
