@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osm_probes import __version__
-from osm_probes.configuration.flags import domain, folder
+from osm_probes.configuration.flags import domain, folder, label, name
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -60,6 +60,11 @@ def _verb(verbs: "Verbs", name: str, command: str, what: str) -> argparse.Argume
     return verb
 
 
+def _pod(text: str) -> str:
+    namespace, slash, pod = text.rpartition("/")
+    return f"{label(namespace) if slash else ''}{slash}{name(pod)}"
+
+
 def _add_output(verb: argparse.ArgumentParser, human: str = "table") -> None:
     verb.add_argument(
         "-o",
@@ -88,7 +93,7 @@ def _add_namespace(nouns: "Verbs") -> None:
 
 def _several(verbs: "Verbs", name: str, command: str, what: str) -> argparse.ArgumentParser:
     verb = _verb(verbs, name, command, what)
-    verb.add_argument("namespaces", nargs="+", metavar="NAMESPACE")
+    verb.add_argument("namespaces", nargs="+", type=label, metavar="NAMESPACE")
     verb.add_argument("--mesh-name", default="osm", metavar="NAME", help="name of the mesh (%(default)s)")
     return verb
 
@@ -151,5 +156,7 @@ def _add_proxy(nouns: "Verbs") -> None:
     _add_output(listing)
     get = _verb(verbs, "get", "proxies:get_from_proxy", "ask the admin port of a pod's proxy")
     get.add_argument("what", choices=("certs", "clusters", "config_dump"), metavar="certs|clusters|config_dump")
-    get.add_argument("pod", metavar="POD", help="NAME or NAMESPACE/NAME of a pod")
-    get.add_argument("-n", "--namespace", default="default", metavar="NAME", help="its namespace (%(default)s)")
+    get.add_argument("pod", type=_pod, metavar="POD", help="NAME or NAMESPACE/NAME of a pod")
+    get.add_argument(
+        "-n", "--namespace", type=label, default="default", metavar="NAME", help="its namespace (%(default)s)"
+    )

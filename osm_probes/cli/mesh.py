@@ -41,8 +41,8 @@ def list_meshes(given: argparse.Namespace) -> int:
 
 
 async def _list(client: KubernetesClient, *, form: str, screen: Screen) -> int:
-    planes = [plane for plane in await control_planes(client) if plane.deployment_of(CONTROLLER)]
     with screen.working("asking the controllers"):
+        planes = [plane for plane in await control_planes(client) if plane.deployment_of(CONTROLLER)]
         rows = await asyncio.gather(*(_row(client, plane) for plane in planes))
     if form != "table":
         screen.document(rows, form=form)

@@ -155,9 +155,10 @@ async def _all_done(
 
 
 async def _list(client: KubernetesClient, *, mesh: str, form: str, screen: Screen) -> int:
-    namespaces, controllers = await asyncio.gather(
-        listed(client, Wanted(NAMESPACES, labels=MONITORED_BY), type=Namespace), _controllers(client)
-    )
+    with screen.working("asking for namespaces"):
+        namespaces, controllers = await asyncio.gather(
+            listed(client, Wanted(NAMESPACES, labels=MONITORED_BY), type=Namespace), _controllers(client)
+        )
     rows = [row for row in map(_row, namespaces) if mesh in {"", row.mesh}]
     if form != "table":
         screen.document(rows, form=form)

@@ -35,7 +35,8 @@ def probe(given: argparse.Namespace) -> int:
 
 
 async def _once(client: KubernetesClient, *, namespace: str, apps: Sequence[str], form: str, screen: Screen) -> int:
-    found = await _asked(client, namespace=namespace, apps=apps)
+    with screen.working("asking the probes"):
+        found = await _asked(client, namespace=namespace, apps=apps)
     if not found:
         where = f"in namespace {namespace}" if namespace else "in this cluster"
         raise NoPodsError(f"no pods of {' or '.join(apps)} {where}: see osm mesh list")

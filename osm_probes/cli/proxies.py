@@ -62,36 +62,32 @@ def get_from_proxy(given: argparse.Namespace) -> int:
 
 
 async def _list(client: KubernetesClient, *, namespace: str, form: str, screen: Screen) -> int:
-    planes = await control_planes(client, namespace=namespace)
-    controllers = [pod for plane in planes for pod in plane.pods_of(CONTROLLER)]
+    with screen.working("asking the controllers"):
+        planes = await control_planes(client, namespace=namespace)
+        controllers = [pod for plane in planes for pod in plane.pods_of(CONTROLLER)]
+        answers = await asyncio.gather(*(_connected(client, pod) for pod in controllers))
     if not controllers:
         raise ProxyError("no pods of osm-controller to ask: see osm mesh list")
-    rows: list[ProxyRow] = []
-    status = 0
-    for found in await asyncio.gather(*(_connected(client, pod) for pod in controllers), return_exceptions=True):
-        if isinstance(found, ProxyError):
-            screen.fail(found)
-            status = 1
-        elif isinstance(found, BaseException):
-            raise found
-        else:
-            rows += found
+    errors = [each for each in answers if isinstance(each, ProxyError)]
+    rows = [row for each in answers if not isinstance(each, ProxyError) for row in each]
     rows.sort(key=lambda row: (row.proxy.namespace, row.proxy.pod, row.proxy.uuid))
     if form != "table":
         screen.document(rows, form=form)
     elif rows:
         screen.table(_COLUMNS, [row.cells() for row in rows])
-    elif not status:
+    elif not errors:
         screen.say("No proxies are connected")
-    return status
+    for error in errors:
+        screen.fail(error)
+    return 1 if errors else 0
 
 
-async def _connected(client: KubernetesClient, pod: Pod) -> list[ProxyRow]:
+async def _connected(client: KubernetesClient, pod: Pod) -> list[ProxyRow] | ProxyError:
     name = pod.metadata.name
     try:
         connected = await pod_json(client, pod, PATH, type=Connected)
     except KubernetesError as error:
-        raise ProxyError(f"{name} does not tell its proxies: {error}") from error
+        return ProxyError(f"{name} does not tell its proxies: {error.needing('get pods/proxy')}")
     return [ProxyRow(name, proxy) for proxy in connected.proxies]
 
 

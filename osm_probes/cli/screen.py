@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from osm_probes.foundation.text import one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -29,7 +31,11 @@ def judged(text: str, *, healthy: bool | None) -> Styled:
 
 def plain(parts: Sequence[str | Styled]) -> str:
     """The same line where nobody sees colours."""
-    return "".join(part.text if isinstance(part, Styled) else part for part in parts)
+    return "".join(one_line(each.text) for each in map(_styled, parts))
+
+
+def _styled(part: str | Styled) -> Styled:
+    return part if isinstance(part, Styled) else Styled(part, "")
 
 
 class Screen:
@@ -49,7 +55,7 @@ class Screen:
             return
         from rich.text import Text
 
-        styled = [(part.text, part.style) if isinstance(part, Styled) else part for part in parts]
+        styled = [(one_line(each.text), each.style) for each in map(_styled, parts)]
         _console().print(Text.assemble(*styled), soft_wrap=True)
 
     def warn(self, text: str) -> None:
@@ -78,7 +84,8 @@ class Screen:
         self.warn(f"Error: {error}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Rows under their columns, aligned by blanks where it is piped."""
+        """Rows under their columns, aligned by blanks where it is piped; a cell is one line."""
+        rows = [[one_line(cell) for cell in row] for row in rows]
         if self._colours:
             _console().print(_rich_table(columns, rows))
         else:

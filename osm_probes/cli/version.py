@@ -41,9 +41,9 @@ def tell_versions(given: argparse.Namespace) -> int:
 
 
 async def _tell(client: KubernetesClient, *, namespace: str, form: str, screen: Screen) -> int:
-    planes = await control_planes(client, namespace=namespace)
-    pods = [(plane, pod) for plane in planes for pod in plane.pods]
     with screen.working("asking the control planes"):
+        planes = await control_planes(client, namespace=namespace)
+        pods = [(plane, pod) for plane in planes for pod in plane.pods if not pod.leaving]
         versions = await asyncio.gather(*(pod_version(client, pod) for _, pod in pods))
     rows = [
         VersionRow(pod.metadata.name, plane.namespace, plane.mesh, version)

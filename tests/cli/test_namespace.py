@@ -4,8 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from osm_probes.cli.namespace import NamespaceError, add_namespace
+from osm_probes.kube.client import KubernetesClient
+from osm_probes.kube.connect import connect
+from osm_probes.kube.kind import Kind
 from tests.cli.command import Said, osm
-from tests.cli.installed import deployment, enrolled, namespace, pod
+from tests.cli.installed import MERGE, deployment, enrolled, namespace, pod
 from tests.kubernetes.apiserver import ApiServer, running_api_server
 from tests.kubernetes.manifests import install
 
@@ -177,3 +181,17 @@ def test_programs_get_json_and_yaml(cluster: ApiServer) -> None:
         "- namespace: osm-system\n  mesh: osm2\n  sidecarInjection: enabled\n"
     )
     assert osm("mesh", "list", "-o", "json", cluster=cluster).out.startswith('[\n  {\n    "name": "osm",\n')
+
+
+async def test_a_namespace_that_another_mesh_takes_meanwhile_is_left_to_it(cluster: ApiServer) -> None:
+    theirs = {"metadata": {"labels": {PREFIX + "monitored-by": "osm2"}}}
+
+    class Interrupted(KubernetesClient):
+        async def read(self, kind: Kind, name: str, *, namespace: str = "") -> bytes:
+            seen = await super().read(kind, name, namespace=namespace)
+            cluster.request("PATCH", f"/api/v1/namespaces/{name}", theirs, form=MERGE)
+            return seen
+
+    async with connect(str(cluster.kubeconfig)) as client:
+        with pytest.raises(NamespaceError, match=r"Namespace belongs to mesh \[osm2\], not mesh \[osm\]"):
+            await add_namespace(Interrupted(client._http), "shop", mesh="osm", injection="enabled")

@@ -48,7 +48,15 @@ def test_a_reader_that_has_seen_enough_ends_the_command_quietly() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("mesh",), ("namespace", "add"), ("probe", "nobody"), ("proxy", "get", "x", "y"), ("x",)]
+    "words",
+    [
+        ("mesh",),
+        ("namespace", "add"),
+        ("probe", "nobody"),
+        ("proxy", "get", "certs", "a/../b"),
+        ("namespace", "remove", "../x"),
+        ("x",),
+    ],
 )
 def test_a_wrong_command_line_is_status_2_with_the_usage(words: tuple[str, ...]) -> None:
     end = subprocess.run([OSM, *words], capture_output=True, text=True, check=False, timeout=20)

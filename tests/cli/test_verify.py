@@ -1,6 +1,7 @@
 """`osm verify control-plane` of real programs with planted faults: each fault, and nothing else, is found."""
 
 import contextlib
+import io
 import json
 import re
 import time
@@ -176,26 +177,22 @@ def test_a_sidecar_is_found_with_the_mesh_that_injected_it_and_fixed_when_asked(
             "its next pods get sidecars\n"
             "│   │       Suggestion: osm namespace remove osm-system --mesh-name osm2\n"
         ) in said.out
-        monkeypatch.setattr("sys.stdin", iter(()))
         assert osm(*VERIFY, cluster=cluster).out == said.out, "nothing was changed"
-        for answer, enrolment in (("n", "osm2"), ("", "osm2"), ("yes", "none")):
-            monkeypatch.setattr("builtins.input", lambda question, answer=answer: _answered(question, answer))
-            fixed = osm(*VERIFY, "--fix", cluster=cluster)
-            labels = cluster.request("GET", home)["metadata"]["labels"]
-            assert labels.get("openservicemesh.io/monitored-by", "none") == enrolment
-        assert "Namespace [osm-system] successfully removed from mesh [osm2]\n" in fixed.out
+        question = "Remove namespace osm-system from mesh osm2? [y/N] "
+        for answer in ("n\n", ""):
+            monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+            assert osm(*VERIFY, "--fix", cluster=cluster) == Said(1, said.out, question)
+        monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+        fixed = osm(*VERIFY, "--fix", "-o", "json", cluster=cluster)
+        assert fixed.err == f"{question}Namespace [osm-system] successfully removed from mesh [osm2]\n"
+        assert "openservicemesh.io/monitored-by" not in cluster.request("GET", home)["metadata"]["labels"]
         assert fixed.status == 1, "the pod has its sidecar still"
-        assert verified(live)[1]["osm/Pod osm-controller-1/No sidecar"] == [
+        assert findings(fixed)["osm/Pod osm-controller-1/No sidecar"] == [
             "Failure",
             "container pipy has the image flomesh/pipy:0.5.0",
             "namespace osm-system is enrolled in no mesh now: it was when the pod was made",
             "-> kubectl delete pod -n osm-system osm-controller-1",
         ]
-
-
-def _answered(question: str, answer: str) -> str:
-    assert question == "Remove namespace osm-system from mesh osm2? [y/N] "
-    return answer
 
 
 NO_ANSWER = ["Failure", "no response: error trying to reach service: dial tcp ADDRESS: connect: connection refused"]
@@ -248,6 +245,18 @@ NOT_READY = [{"type": "Ready", "status": "False", "reason": "ContainersNotReady"
             {
                 "phase": "Pending",
                 "conditions": NOT_READY,
+                "containerStatuses": _waiting("ContainerCreating", ""),
+            },
+            [
+                "Failure",
+                "its containers do not run yet",
+                "-> see its Events, if this lasts: a volume, a Secret or an image may be missing",
+            ],
+        ),
+        (
+            {
+                "phase": "Pending",
+                "conditions": NOT_READY,
                 "containerStatuses": _waiting("ImagePullBackOff", 'Back-off pulling image "osm/osm-controller:v9"'),
             },
             [
@@ -276,7 +285,7 @@ NOT_READY = [{"type": "Ready", "status": "False", "reason": "ContainersNotReady"
             ],
         ),
     ],
-    ids=["unschedulable", "image", "out-of-memory"],
+    ids=["unschedulable", "creating", "image", "out-of-memory"],
 )
 def test_why_a_pod_does_not_run_is_told(live: Live, status: dict[str, Any], found: list[str]) -> None:
     with another_pod(live, "osm-controller-1", **status):

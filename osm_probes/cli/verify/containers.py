@@ -6,6 +6,7 @@ from typing import Final
 from osm_probes.admission.sidecar import INIT_NAME
 from osm_probes.cli.objects import Container, ContainerStatus, Pod
 from osm_probes.cli.verify.result import Result, failure, warning
+from osm_probes.kube.errors import KubernetesError
 
 _PIPY: Final = ("flomesh/pipy", "flomesh/mesh")
 _CURES: Final = {
@@ -13,6 +14,7 @@ _CURES: Final = {
     "ErrImagePull": "check the image's name and the pull secret of the Deployment",
     "InvalidImageName": "correct the image's name in the Deployment",
     "CrashLoopBackOff": "read the log of the previous container: kubectl logs --previous",
+    "Pending": "see its Events, if this lasts: a volume, a Secret or an image may be missing",
     "OOMKilled": "raise the container's memory limit",
     "CreateContainerConfigError": "create the ConfigMap or Secret that the message names",
 }
@@ -25,18 +27,20 @@ def is_sidecar(container: Container) -> bool:
     return container.name == INIT_NAME or last.startswith("envoy") or any(name in repository for name in _PIPY)
 
 
-def judge_sidecar(pod: Pod, *, owners: Mapping[str, str]) -> Result:
+def judge_sidecar(pod: Pod, *, owners: Mapping[str, str] | KubernetesError) -> Result:
     """A control plane must not wait for a proxy that waits for it. `owners`: mesh by enrolled namespace."""
     home = pod.metadata.namespace
     containers = [*pod.spec.init_containers, *pod.spec.containers]
     found = [f"container {each.name} has the image {each.image}" for each in containers if is_sidecar(each)]
     if not found:
         return Result(name="No sidecar")
-    owner = owners.get(home)
-    if owner:
+    first: list[str] = []
+    if isinstance(owners, KubernetesError):
+        reason = f"which mesh injects namespace {home} cannot be told: {owners.needing('list namespaces')}"
+    elif owner := owners.get(home):
         reason, first = f"namespace {home} is enrolled in mesh {owner}", [removal(home, owner)]
     else:
-        reason, first = f"namespace {home} is enrolled in no mesh now: it was when the pod was made", []
+        reason = f"namespace {home} is enrolled in no mesh now: it was when the pod was made"
     again = f"kubectl delete pod -n {home} {pod.metadata.name}"
     return failure("No sidecar", *found, reason, do=[*first, again])
 
@@ -55,6 +59,8 @@ def judge_leaving(pod: Pod) -> Result:
 def judge_state(pod: Pod) -> Result:
     """Whether Kubernetes could schedule it, start it, and keep it running."""
     problems = dict(_problems(pod))
+    if not problems and pod.status.phase in {"", "Pending"}:
+        problems = {"its containers do not run yet": "Pending"}
     if problems:
         cures = dict.fromkeys(_CURES[word] for word in problems.values() if word in _CURES)
         return failure("Running", *problems, do=list(cures))

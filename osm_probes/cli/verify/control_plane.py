@@ -1,6 +1,7 @@
 """`osm verify control-plane`, `osm doctor`: everything that was seen -> one tree, and how it is to be cured."""
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final
@@ -53,24 +54,30 @@ Confirm = Callable[[str], bool]
 
 
 def asked_on_terminal(question: str) -> bool:
-    """What the person says; no answer is a no."""
-    try:
-        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
-    except EOFError:
-        return False
+    """What the person says; no answer is a no. The question is no part of the output."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 async def _verify(
     client: KubernetesClient, *, namespace: str, form: str, screen: Screen, confirm: Confirm | None
 ) -> int:
-    with screen.working("looking at the control plane"):
-        seen = await look(client, namespace=namespace)
+    seen = await _look(client, namespace, screen=screen)
     result = judge(seen, now=datetime.now(UTC))
-    _show(result, form=form, screen=screen)
-    if confirm and await _fix(client, seen, confirm=confirm, screen=screen):
-        result = judge(await look(client, namespace=namespace), now=datetime.now(UTC))
+    held_back = confirm is not None and form != "text"  # a program gets one document: the last
+    if not held_back:
+        _show(result, form=form, screen=screen)
+    changed = confirm is not None and await _fix(client, seen, confirm=confirm, screen=screen)
+    if changed:
+        result = judge(await _look(client, namespace, screen=screen), now=datetime.now(UTC))
+    if changed or held_back:
         _show(result, form=form, screen=screen)
     return _EXIT[result.status]
+
+
+async def _look(client: KubernetesClient, namespace: str, *, screen: Screen) -> Seen:
+    with screen.working("looking at the control planes"):
+        return await look(client, namespace=namespace)
 
 
 def _show(result: Result, *, form: str, screen: Screen) -> None:
@@ -89,7 +96,7 @@ async def _fix(client: KubernetesClient, seen: Seen, *, confirm: Confirm, screen
         if not confirm(f"Remove namespace {home} from mesh {owners[home]}?"):
             continue
         try:
-            screen.say(await remove_namespace(client, home, mesh=owners[home]))
+            screen.warn(await remove_namespace(client, home, mesh=owners[home]))
             changed = True
         except OsmError as error:
             screen.fail(error)
@@ -127,9 +134,8 @@ def _judge_plane(seen: SeenPlane, all_seen: Seen, *, now: datetime) -> Iterator[
 
 
 def _judge_pod(seen: SeenPod, plane: SeenPlane, all_seen: Seen, *, now: datetime) -> Iterator[Result]:
-    owners = {} if isinstance(all_seen.owners, KubernetesError) else all_seen.owners
     name = seen.pod.metadata.name
-    yield judge_sidecar(seen.pod, owners=owners)
+    yield judge_sidecar(seen.pod, owners=all_seen.owners)
     yield judge_state(seen.pod)
     yield judge_events(_about(plane, lambda about: (about.kind, about.name) == ("Pod", name)), now=now)
     yield judge_logs(seen.logs, now=now)
