@@ -42,7 +42,7 @@ def test_a_terminal_gets_a_bold_head() -> None:
 
 
 def test_a_reader_that_has_seen_enough_ends_the_command_quietly() -> None:
-    script = f"set -o pipefail; {OSM} completion bash | head -1"
+    script = f"set -o pipefail; {OSM} completion bash | true"
     end = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=20)
     assert (end.returncode, end.stderr) == (0, "")
 

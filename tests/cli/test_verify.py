@@ -195,6 +195,28 @@ def test_a_sidecar_is_found_with_the_mesh_that_injected_it_and_fixed_when_asked(
         ]
 
 
+@pytest.mark.parametrize(
+    ("labels", "annotations"),
+    [
+        ({"ignore": "true"}, {"sidecar-injection": "enabled"}),
+        ({}, {"sidecar-injection": "disabled"}),
+        ({}, {"sidecar-injection": "what"}),
+        ({}, {}),
+    ],
+    ids=["ignored", "disabled", "meaningless", "not-said"],
+)
+def test_an_enrolment_that_injects_nothing_is_no_fault(
+    live: Live, labels: dict[str, str], annotations: dict[str, str]
+) -> None:
+    written = namespace(
+        HOME, labels={f"openservicemesh.io/{key}": value for key, value in {"monitored-by": "osm2", **labels}.items()}
+    )["metadata"]
+    written["annotations"] = {f"openservicemesh.io/{key}": value for key, value in annotations.items()}
+    gone = {key: dict.fromkeys(written[key]) for key in ("labels", "annotations")}
+    with changed(live.cluster, f"/api/v1/namespaces/{HOME}", {"metadata": written}, {"metadata": gone}):
+        assert verified(live) == (0, {})
+
+
 NO_ANSWER = ["Failure", "no response: error trying to reach service: dial tcp ADDRESS: connect: connection refused"]
 SILENT = {
     "osm/Pod osm-controller-1/Probe alive": NO_ANSWER,
