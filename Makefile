@@ -16,10 +16,12 @@ run: .venv ## controller and injector on the example mesh, until Ctrl-C
 demo: .venv ## the same with two real Envoys and requests between them (root)
 	@exec $(BIN)/python -m demo
 
-# Envoy is fetched and an API server built first, so that no test's time limit counts that; tests that lack them say so.
+# Envoy is fetched, an API server and Helm 3 are built first, so that no test's time limit counts that; tests that lack
+# them say so.
 test: .venv ## all tests
 	@$(BIN)/python tools/envoy_binary.py >/dev/null || true
-	@$(BIN)/python tools/kubernetes_binaries.py >/dev/null || true
+	@$(BIN)/python -m tools.kubernetes_binaries >/dev/null || true
+	@$(BIN)/python -m tools.helm3 >/dev/null || true
 	@$(BIN)/pytest -q
 
 faults: .venv ## every fault there is, and whether the probes told the truth: docs/truth-table.md (root)
