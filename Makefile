@@ -16,10 +16,12 @@ run: .venv ## controller and injector on the example mesh, until Ctrl-C
 demo: .venv ## the same with two real Envoys and requests between them (root)
 	@exec $(BIN)/python -m demo
 
-# Envoy is fetched and an API server built first, so that no test's time limit counts that; tests that lack them say so.
+# Envoy is fetched, an API server and Helm 3 are built first, so that no test's time limit counts that; tests that lack
+# them say so.
 test: .venv ## all tests
 	@$(BIN)/python tools/envoy_binary.py >/dev/null || true
-	@$(BIN)/python tools/kubernetes_binaries.py >/dev/null || true
+	@$(BIN)/python -m tools.kubernetes_binaries >/dev/null || true
+	@$(BIN)/python -m tools.helm3 >/dev/null || true
 	@$(BIN)/pytest -q
 
 faults: .venv ## every fault there is, and whether the probes told the truth: docs/truth-table.md (root)
@@ -31,12 +33,13 @@ faults-quick: .venv ## the same in ten minutes: heartbeat limit 3 s, a tenth of 
 coverage: .venv ## all tests, and the branches that none takes
 	@$(BIN)/pytest -q --cov --cov-report=term-missing:skip-covered
 
-check: .venv stubs ## format, lint, layers, types
+check: .venv stubs ## format, lint, layers, types, chart
 	@printf 'format: '; $(BIN)/ruff format --check
 	@printf 'lint:   '; $(BIN)/ruff check
 	@printf 'layers: '; $(BIN)/lint-imports --no-cache >.cache/layers 2>&1 || { cat .cache/layers; exit 1; }; \
 	  grep ^Contracts: .cache/layers
 	@printf 'types:  '; $(BIN)/mypy
+	@printf 'chart:  '; $(BIN)/python -m tools.lint_chart
 
 format: .venv ## rewrite the code as ruff would have it
 	@$(BIN)/ruff check --fix-only
