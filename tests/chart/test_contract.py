@@ -103,3 +103,7 @@ def test_the_charts_defaults_are_the_programs() -> None:
     for field in ("verbosity", "osm_config_name", "trust_domain", "heartbeat_limit", "canary_limit", "drain_delay"):
         assert getattr(given.shared, field) == getattr(mine.shared, field)
     assert given.shared.grace == mine.shared.grace
+    injector = parse_injector([*required, "--webhook-config-name=osm-webhook-osm"], {})
+    images = {each["name"]: each.get("value") for each in container("osm-injector")["env"]}
+    assert images["OSM_DEFAULT_SIDECAR_IMAGE"] == injector.sidecar_image
+    assert images["OSM_DEFAULT_INIT_CONTAINER_IMAGE"] == f"osm-init:{__version__}"
