@@ -5,7 +5,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults faults-quick coverage check format locks stubs clean .venv
+.PHONY: help run demo image test faults faults-quick coverage check format locks stubs clean .venv
 
 help: ## what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -15,6 +15,9 @@ run: .venv ## controller and injector on the example mesh, until Ctrl-C
 
 demo: .venv ## the same with two real Envoys and requests between them (root)
 	@exec $(BIN)/python -m demo
+
+image: .venv ## the container images, by buildah, podman or docker; their lists of parts (SBOM) into dist/
+	@exec $(BIN)/python -m tools.images
 
 # Envoy is fetched and an API server built first, so that no test's time limit counts that; tests that lack them say so.
 test: .venv ## all tests
