@@ -64,6 +64,14 @@ class Builder:
         self._build(f"--tag={image.tag}", *command)
         self._build("--target=sbom", f"--output=type=local,dest={ROOT / 'dist'}", *command)
 
+    def assemble(self, tag: str, text: str, *files: Path) -> None:
+        """Build an image from the text of a Dockerfile and the files that it names. Raises NoImageError."""
+        with tempfile.TemporaryDirectory() as folder:
+            for each in files:
+                shutil.copy2(each, folder)
+            Path(folder, "Dockerfile").write_text(text)
+            self._build(f"--tag={tag}", f"--file={folder}/Dockerfile", folder)
+
     def size(self, image: Image) -> int:
         """The bytes of an image's files."""
         file = _scratch_file()
@@ -98,13 +106,12 @@ class Builder:
 
     def _make_base(self, image: Image, tag: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder, "root.tar")
             try:
-                make_root(image.packages, file=Path(folder, "root.tar"))
+                make_root(image.packages, file=root)
             except NoDebianError as error:
                 raise NoImageError(f"no registry to get {image.base} from, and {error}") from error
-            file = Path(folder, "Dockerfile")
-            file.write_text('FROM scratch\nADD root.tar /\nENV LANG=C.UTF-8\nCMD ["/bin/sh"]\n')
-            self._build(f"--tag={tag}", f"--file={file}", folder)
+            self.assemble(tag, 'FROM scratch\nADD root.tar /\nENV LANG=C.UTF-8\nCMD ["/bin/sh"]\n', root)
 
     def _build(self, *arguments: str) -> None:
         match self.program:

@@ -12,19 +12,56 @@ import yaml
 CHART: Final = Path(__file__).parents[2] / "charts" / "osm"
 NAMESPACE: Final = "osm-system"
 Manifest = dict[str, Any]
+Values = Mapping[str, Any]
+
+MATRIX: Final[dict[str, Values]] = {
+    "defaults": {},
+    "alone": {"controller": {"replicas": 1}, "injector": {"replicas": 1}},
+    "scaled": {"controller": {"autoscaling": {"enabled": True}}, "injector": {"autoscaling": {"enabled": True}}},
+    "guarded": {"networkPolicy": {"enabled": True, "httpFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}},
+    "watched": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}},
+    "any uid": {"podSecurityContext": {"runAsUser": None, "runAsGroup": None}},
+    "own names": {
+        "meshName": "shop",
+        "trustDomain": "shop.example",
+        "caBundleSecretName": "own-ca",
+        "meshConfig": {"traffic": {"enableEgress": True}, "sidecar": {"maxDataPlaneConnections": 100}},
+        "image": {"repository": "registry.example:5000/osm", "digest": f"sha256:{'0' * 64}"},
+        "imagePullSecrets": [{"name": "registry"}],
+        "webhook": {"failurePolicy": "Ignore", "excludedNamespaces": ["backup"]},
+        "priorityClassName": "",
+    },
+    "placed": {
+        "controller": {
+            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+            "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+            "topologySpreadConstraints": [],
+            "podAnnotations": {"team": "mesh"},
+            "podLabels": {"team": "mesh"},
+            "extraArgs": ["--grpc-health-port=9093"],
+            "extraEnv": [{"name": "OSM_HUMAN_DEBUG_LOG", "value": "true"}],
+            "podDisruptionBudget": {"maxUnavailable": "50%"},
+        }
+    },
+}
+"""Values that each show another side of the chart."""
 
 
-def rendered(values: Mapping[str, Any] | None = None) -> dict[str, list[Manifest]]:
-    """The objects of a release in osm-system by their template's name, such as osm-controller-rbac."""
-    return {name: _documents(text) for name, text in _files(json.dumps(values or {})).items() if name != "NOTES"}
+def rendered(values: Values | None = None) -> dict[str, list[Manifest]]:
+    """The objects of a release in osm-system by their template's name, such as osm-controller-rbac.
+
+    Raises helm_python.HelmError.
+    """
+    return {name: documents(text) for name, text in _files(json.dumps(values or {})).items() if name != "NOTES"}
 
 
-def objects(values: Mapping[str, Any] | None = None) -> list[Manifest]:
-    """All objects of a release in osm-system, tests left out."""
+def objects(values: Values | None = None) -> list[Manifest]:
+    """All objects of a release in osm-system but its tests."""
     return [each for name, found in rendered(values).items() if not name.startswith("tests/") for each in found]
 
 
-def notes(values: Mapping[str, Any] | None = None) -> str:
+def notes(values: Values | None = None) -> str:
     """What Helm tells who installs it."""
     return _files(json.dumps(values or {}))["NOTES"]
 
@@ -35,14 +72,19 @@ def find(manifests: list[Manifest], kind: str, name: str) -> Manifest:
     return found
 
 
+def documents(text: str) -> list[Manifest]:
+    """The documents in a text, empty ones left out."""
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
 @functools.cache
 def _files(values: str) -> dict[str, str]:
-    with helm_python.Chart.load(CHART) as chart:
-        given = json.loads(values)
-        chart.validate_schema(chart.merge_values(given))
-        files = chart.render(given, name="osm", namespace=NAMESPACE)
+    given = json.loads(values)
+    _chart().validate_schema(_chart().merge_values(given))
+    files = _chart().render(given, name="osm", namespace=NAMESPACE)
     return {path.partition("/templates/")[2].rpartition(".")[0]: text for path, text in files.items()}
 
 
-def _documents(text: str) -> list[Manifest]:
-    return [each for each in yaml.safe_load_all(text) if each]
+@functools.cache
+def _chart() -> helm_python.Chart:
+    return helm_python.Chart.load(CHART)

@@ -10,6 +10,11 @@
 {{- fail (printf "%s.%s.timeoutSeconds must be above %s.canaryLimit (%v s): an answer may take that long" $name $probe $name $.program.canaryLimit) }}
 {{- end }}
 {{- end }}
+{{- range $label := list "app" "meshName" }}
+{{- if hasKey $.program.podLabels $label }}
+{{- fail (printf "%s.podLabels.%s is the chart's own: Services find the pods by it" $name $label) }}
+{{- end }}
+{{- end }}
 {{- $live := mul .livenessProbe.periodSeconds .livenessProbe.failureThreshold }}
 {{- $ready := mul .readinessProbe.periodSeconds .readinessProbe.failureThreshold }}
 {{- if le $live $ready }}
