@@ -95,8 +95,8 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running_cluster(node: Node, *, dns: Sequence[str]) -> Iterator[Cluster]:
-    """The cluster, its node Ready and its DNS answering. dns: images that the DNS needs are loaded already."""
+def running_cluster(node: Node) -> Iterator[Cluster]:
+    """The cluster on a node that has the images of its pods; the node is Ready, the DNS answers."""
     programs = node_binaries()
     api = ApiServer(
         node.state / "api",

@@ -31,6 +31,7 @@ class Node:
     state: Path
     init: int
     cgroups: Sequence[Path]
+    ends: contextlib.ExitStack
 
     def enter(self, *command: str) -> list[str]:
         """The command that runs in all of the node's namespaces, as the node's own programs do."""
@@ -43,7 +44,9 @@ class Node:
 
     def start(self, name: str, *command: str) -> Process:
         """Start one of the node's programs; it ends with the node."""
-        return Process(self.enter(*command), log=self.state / "logs" / f"{name}.log")
+        process = Process(self.enter(*command), log=self.state / "logs" / f"{name}.log")
+        self.ends.callback(process.kill)
+        return process
 
     def load(self, archive: Path) -> None:
         """Take up the images of a docker archive."""
@@ -51,18 +54,14 @@ class Node:
             "ctr", "--address", CONTAINERD, "--namespace", "k8s.io", "images", "import", str(archive), within=180.0
         )
 
-    def host_pid(self, pid: int) -> int:
-        """The machine's number for a process that has another in the node."""
-        for status in Path("/proc").glob("[0-9]*/status"):
-            with contextlib.suppress(OSError):
-                lines = status.read_text().splitlines()
-                numbers = next((line.split()[1:] for line in lines if line.startswith("NSpid:")), [])
-                if len(numbers) > 1 and int(numbers[1]) == pid and self._owns(status.parent):
-                    return int(numbers[0])
-        raise ClusterError(f"the node has no process {pid}")
-
-    def _owns(self, process: Path) -> bool:
-        return str(self.cgroups[0].name) in (process / "cgroup").read_text()
+    def pid(self, container: str) -> int:
+        """The number, as the node counts, of a container's first process. `container` as a pod's status names it."""
+        name = container.removeprefix("containerd://")
+        tasks = self.run("ctr", "--address", CONTAINERD, "--namespace", "k8s.io", "tasks", "list").splitlines()
+        found = [int(words[1]) for words in map(str.split, tasks) if words[0] == name]
+        if not found:
+            raise ClusterError(f"the node runs no container {name}")
+        return found[0]
 
 
 _NAMESPACES: Final = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
@@ -78,7 +77,7 @@ def running_node(state: Path, *, pause: Path, name: str) -> Iterator[Node]:
         _address(network)
         paths = stack.enter_context(cgroups(name))
         init = stack.enter_context(_first_process(network, paths, state, pause=pause))
-        node = Node(network, state, init, paths)
+        node = Node(network, state, init, paths, stack.enter_context(contextlib.ExitStack()))
         _start_containerd(node)
         yield node
 
