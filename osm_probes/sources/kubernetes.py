@@ -36,7 +36,6 @@ from osm_probes.sources.objects import (
     ServiceAccount,
     ServiceObject,
 )
-from osm_probes.sources.parts import Metadata
 from osm_probes.sources.smi import HTTPRouteGroup, TCPRoute, TrafficSplit, TrafficTarget
 from osm_probes.sources.stored import decoder_of
 from osm_probes.sources.translate import MONITORED_BY, PROXY_UUID, SERVICE_NAME, mesh_from_objects
@@ -100,7 +99,7 @@ class KubernetesSource:
             for kind, typed in (kinds or WHOLE_MESH).items()
         ]
 
-    def pods(self) -> Mapping[tuple[str, str], Metadata] | None:
+    def pods(self) -> Mapping[tuple[str, str], Pod] | None:
         """The pods that have a proxy, whatever became of them, by namespace and the proxy's uuid.
 
         None where it is not known which there are now. On the event loop.
@@ -108,8 +107,8 @@ class KubernetesSource:
         informer = next(each for each in self._informers if each.wanted.kind is PODS)
         if not informer.synced or informer.trouble:
             return None
-        pods = (pod.metadata for pod in informer.objects.values())
-        return {(metadata.namespace, metadata.labels[PROXY_UUID]): metadata for metadata in pods}
+        pods = (pod for pod in informer.objects.values() if isinstance(pod, Pod))
+        return {(pod.metadata.namespace, pod.metadata.labels[PROXY_UUID]): pod for pod in pods}
 
     def ages(self) -> Mapping[str, float]:
         """Seconds since the API server last said something, by the plural of the kind. From any thread."""

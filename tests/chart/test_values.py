@@ -176,7 +176,7 @@ def _plain(schema: object) -> object:
         return {
             key: _plain(each)
             for key, each in schema.items()
-            if not key.startswith("x-") and key not in {"description", "additionalProperties"}
+            if not key.startswith("x-") and key not in {"description", "additionalProperties", "default"}
         }
     return schema
 

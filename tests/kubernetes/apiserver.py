@@ -250,14 +250,14 @@ _CLUSTER_WIDE: Final = {
     "CustomResourceDefinition",
     "MutatingWebhookConfiguration",
 }
-_PLURALS: Final = {"MutatingWebhookConfiguration": "mutatingwebhookconfigurations", "EndpointSlice": "endpointslices"}
+_PLURALS: Final = {"NetworkPolicy": "networkpolicies", "Endpoints": "endpoints"}
 
 
 def path_of(document: dict[str, Any]) -> str:
     """Where objects like this one are created."""
     version, kind = document["apiVersion"], document["kind"]
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
-    plural = _PLURALS.get(kind, kind.lower() + ("" if kind == "Endpoints" else "s"))
+    plural = _PLURALS.get(kind, f"{kind.lower()}s")
     if kind in _CLUSTER_WIDE:
         return f"{root}/{plural}"
     return f"{root}/namespaces/{document['metadata'].get('namespace', 'default')}/{plural}"

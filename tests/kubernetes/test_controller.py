@@ -16,7 +16,7 @@ import pytest
 from osm_probes.admission.pod import secret_name
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
 from osm_probes.pki.authority import Authority
-from osm_probes.program.authority_secret import pair_of
+from osm_probes.program.authority_content import content_of
 from osm_probes.snapshot.snapshot import CLUSTER
 from tests.ads.dial import STREAM, Call, dialled, ended, read
 from tests.ads.messages import Sotw, asks
@@ -69,8 +69,10 @@ def events(cluster: ApiServer) -> dict[str, str]:
 
 def authority(cluster: ApiServer) -> Authority:
     """The mesh's."""
-    pair = pair_of(json.dumps(cluster.request("GET", "/api/v1/namespaces/osm-system/secrets/osm-ca-bundle")).encode())
-    return Authority.load(pair.root_pem, pair.key_pem)
+    content = content_of(
+        json.dumps(cluster.request("GET", "/api/v1/namespaces/osm-system/secrets/osm-ca-bundle")).encode()
+    )
+    return Authority.load(content.root_pem, content.key_pem)
 
 
 @contextlib.asynccontextmanager
@@ -217,8 +219,8 @@ def test_a_secret_of_the_ca_that_cannot_be_used_ends_it_with_1_and_is_left_alone
     own_pod(cluster)
     with controller(cluster, tmp_path) as program:
         assert program.process.wait(20) == 1
-        assert "osm-ca-bundle has no private.key" in program.logged("cannot start")["error"]
-    assert "osm-ca-bundle has no private.key" in events(cluster)["FatalCertificateIssuanceFailure"]
+        assert "osm-ca-bundle: it has no private.key" in program.logged("cannot start")["error"]
+    assert "osm-ca-bundle: it has no private.key" in events(cluster)["FatalCertificateIssuanceFailure"]
     assert set(cluster.request("GET", f"{path}/osm-ca-bundle")["data"]) == {"ca.crt"}
 
 

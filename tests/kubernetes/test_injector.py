@@ -133,17 +133,21 @@ def test_a_new_pod_has_a_sidecar_whose_bootstrap_is_stored_for_it_alone(running_
         "app.kubernetes.io/managed-by": "osm-injector",
     }
     assert secret["type"] == "Opaque"
-    bootstrap = json.loads(base64.b64decode(secret["data"]["bootstrap.yaml"]))
+    bootstrap = _file(secret, "bootstrap.yaml")
     name = ProxyName.parse(bootstrap["node"]["id"], trust_domain="cluster.local")
     assert (name.uuid, str(name.identity)) == (uuid, "shop/seller")
-    assert _certified(bootstrap) == bootstrap["node"]["id"]
+    assert _certified(secret) == bootstrap["node"]["id"]
+    assert "PRIVATE KEY" not in str(bootstrap)
 
 
-def _certified(bootstrap: dict[str, Any]) -> str:
+def _file(secret: dict[str, Any], name: str) -> Any:
+    return json.loads(base64.b64decode(secret["data"][name]))
+
+
+def _certified(secret: dict[str, Any]) -> str:
     """The name in the certificate with which the sidecar dials the ADS."""
-    (ads,) = (each for each in bootstrap["static_resources"]["clusters"] if "transport_socket" in each)
-    (pair,) = ads["transport_socket"]["typed_config"]["common_tls_context"]["tls_certificates"]
-    return common_names(base64.b64decode(pair["certificate_chain"]["inline_bytes"]))[-1]
+    (resource,) = _file(secret, "ads-certificate.json")["resources"]
+    return common_names(base64.b64decode(resource["tls_certificate"]["certificate_chain"]["inline_bytes"]))[-1]
 
 
 @pytest.mark.parametrize(
