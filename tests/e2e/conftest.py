@@ -6,10 +6,12 @@ from secrets import token_hex
 
 import pytest
 
+from tests.e2e import shop
 from tests.e2e.cluster import Cluster, running_cluster
 from tests.e2e.images import archives
 from tests.e2e.mesh import Mesh
 from tests.e2e.node import running_node
+from tests.e2e.shop import BUYER, STORE, enrolled
 from tools.node_binaries import pod_binaries
 
 
@@ -37,3 +39,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def mesh(cluster: Cluster) -> Mesh:
     """The control plane, installed by the chart and ready."""
     return Mesh.installed(cluster)
+
+
+@pytest.fixture(scope="session")
+def bookstore(mesh: Mesh, cluster: Cluster) -> None:
+    """A bookstore in the mesh, and a namespace for those who buy there."""
+    cluster.apply(*enrolled(STORE), *enrolled(BUYER))
+    cluster.apply(*shop.bookstore())
+    cluster.rolled_out("deployment/bookstore", namespace=STORE)

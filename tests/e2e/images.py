@@ -25,7 +25,7 @@ def archives(folder: Path) -> list[Path]:
     # On the image of the programs: Envoy for its libraries, the applications for its Python.
     by.assemble(ENVOY_IMAGE, f"FROM {PROGRAMS.tag}\nCOPY envoy /usr/local/bin/\n", envoy_binary())
     apps = [_DEMO / "apps.py", _DEMO / "become.py"]
-    by.assemble(APPS_IMAGE, f"FROM {PROGRAMS.tag}\nCOPY *.py /apps/demo/\nWORKDIR /apps\n", *apps)
+    by.assemble(APPS_IMAGE, f"FROM {PROGRAMS.tag}\nCOPY *.py /apps/demo/\nWORKDIR /apps\nUSER 0\n", *apps)
     tags = [*(each.tag for each in IMAGES), PAUSE_IMAGE, DNS_IMAGE, ENVOY_IMAGE, APPS_IMAGE]
     return [_saved(by, tag, folder / f"{number}.tar") for number, tag in enumerate(tags)]
 
