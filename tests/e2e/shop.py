@@ -29,7 +29,8 @@ def bookstore() -> list[Json]:
         **_container("bookstore"),
         "ports": [{"name": "http", "containerPort": _PORT}],
         "startupProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 1, "failureThreshold": 60},
-        "livenessProbe": {"httpGet": {"path": "/alive", "port": "http"}, "periodSeconds": 2},
+        # One that hangs for a while must not be restarted in the middle of the next scene.
+        "livenessProbe": {"httpGet": {"path": "/alive", "port": "http"}, "periodSeconds": 2, "failureThreshold": 60},
         "readinessProbe": {"httpGet": {"path": "/ready", "port": _PORT}, "periodSeconds": 2},
     }
     labels = {"app": STORE}
