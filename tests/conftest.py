@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from demo.namespaces import why_no_namespaces
+from tests.e2e.available import why_no_cluster
 from tools.envoy_binary import NoEnvoyError, envoy_binary
 from tools.go_programs import NoProgramError
 from tools.helm3 import helm3
@@ -27,7 +28,7 @@ settings.load_profile("ours")
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build now what a test will need: it takes minutes, and no test's time limit counts them here."""
     if not session.config.option.collectonly:
-        for marker, why_not in {"kubernetes": no_kubernetes, "helm3": no_helm3}.items():
+        for marker, why_not in {"kubernetes": no_kubernetes, "helm3": no_helm3, "e2e": no_cluster}.items():
             if any(item.get_closest_marker(marker) for item in session.items):
                 why_not()
 
@@ -41,6 +42,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         reason = no_kubernetes()
     if not reason and item.get_closest_marker("helm3"):
         reason = no_helm3()
+    if not reason and item.get_closest_marker("e2e"):
+        reason = no_cluster()
     if reason and os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     if reason:
@@ -81,6 +84,12 @@ def no_helm3() -> str:
     except NoProgramError as error:
         return str(error)
     return ""
+
+
+@cache
+def no_cluster() -> str:
+    """Why there is no one-node cluster; empty if there is."""
+    return why_no_cluster()
 
 
 @cache

@@ -14,7 +14,8 @@ from tools.go_programs import GoPrograms, NoProgramError
 _STAMPED: Final = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
 
 
-def _stamps(version: str) -> Mapping[str, str]:
+def stamps(version: str) -> Mapping[str, str]:
+    """Where programs of Kubernetes keep their version, and what is to be said there."""
     major, minor, _ = version.removeprefix("v").split(".", 2)
     said = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     return {f"{package}.{key}": value for package in _STAMPED for key, value in said.items()}
@@ -25,7 +26,7 @@ _KUBERNETES: Final = GoPrograms(
     Path(__file__).parents[1] / "tests" / "kubernetes" / "build",
     {"etcd": "go.etcd.io/etcd/server/v3", "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver"},
     module="k8s.io/kubernetes",
-    stamps=_stamps,
+    stamps=stamps,
     lacking="no Go to build an API server with: install it, or set KUBEBUILDER_ASSETS",
     takes="4 to 10 minutes for all",
 )

@@ -129,6 +129,7 @@ class Injection:
             sidecar_image=configuration.sidecar_image,
             init_image=configuration.init_image,
             pull_policy=configuration.pull_policy,
+            native_sidecar=configuration.native_sidecars,
         )
 
     def _found_means(self) -> Means:

@@ -9,9 +9,10 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from tests.kubernetes.pki import ClusterPki
@@ -34,7 +35,8 @@ class ApiServer:
     """A running API server with its etcd; what it stores outlives its process.
 
     where: what commands begin with, such as what enters a network namespace; it must become the program. reach: does
-    something there, such as a request; needed where `where` is another network.
+    something there, such as a request; needed where `where` is another network. flags: those of kube-apiserver that are
+    other than here.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class ApiServer:
         address: str = "127.0.0.1",
         where: Sequence[str] = (),
         reach: Callable[[Callable[[], Any]], Any] = lambda work: work(),
+        flags: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._reach = reach
         self._address = address
         self._where = where
+        self._other_flags = flags
         self._binaries = kubernetes_binaries()
         self.port, *self._etcd_ports = _free_ports(3)
         self.url = f"https://{address}:{self.port}"
@@ -196,20 +200,26 @@ class ApiServer:
 
     def _flags(self) -> list[str]:
         files = self.pki.folder
-        return [
-            f"--etcd-servers=http://127.0.0.1:{self._etcd_ports[0]}",
-            *(f"--bind-address={self._address}", f"--advertise-address={self._address}"),
-            *(f"--secure-port={self.port}", f"--service-cluster-ip-range={SERVICE_RANGE}"),
-            *("--endpoint-reconciler-type=none", "--authorization-mode=RBAC", "--allow-privileged=true"),
+        flags = {
+            "etcd-servers": f"http://127.0.0.1:{self._etcd_ports[0]}",
+            "bind-address": self._address,
+            "advertise-address": self._address,
+            "secure-port": str(self.port),
+            "service-cluster-ip-range": SERVICE_RANGE,
+            "endpoint-reconciler-type": "none",
+            "authorization-mode": "RBAC",
+            "allow-privileged": "true",
             # Without a controller manager nobody makes the service accounts that it would ask for.
-            "--disable-admission-plugins=ServiceAccount",
-            *(f"--tls-cert-file={files / 'apiserver.crt'}", f"--tls-private-key-file={files / 'apiserver.key'}"),
-            f"--client-ca-file={files / 'ca.crt'}",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={files / 'accounts.key'}",
-            f"--service-account-signing-key-file={files / 'accounts.key'}",
-            "--profiling=false",
-        ]
+            "disable-admission-plugins": "ServiceAccount",
+            "tls-cert-file": f"{files / 'apiserver.crt'}",
+            "tls-private-key-file": f"{files / 'apiserver.key'}",
+            "client-ca-file": f"{files / 'ca.crt'}",
+            "service-account-issuer": "https://kubernetes.default.svc",
+            "service-account-key-file": f"{files / 'accounts.key'}",
+            "service-account-signing-key-file": f"{files / 'accounts.key'}",
+            "profiling": "false",
+        }
+        return [f"--{name}={value}" for name, value in {**flags, **self._other_flags}.items()]
 
 
 @contextlib.contextmanager
