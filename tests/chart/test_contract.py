@@ -13,7 +13,7 @@ from osm_probes.configuration.shared import HTTP_PORT, WEBHOOK_PORT
 from osm_probes.probes.handlers import ALIVE, READY
 from osm_probes.program.bundle import WEBHOOK
 from osm_probes.xds.ports import ADS_PORT
-from tests.chart.render import CHART, NAMESPACE, find, objects
+from tests.chart.render import CHART, NAMESPACE, find, objects, rendered
 
 pytestmark = pytest.mark.helm
 
@@ -70,6 +70,13 @@ def test_the_webhook_is_where_the_injector_answers_reviews() -> None:
     assert webhook["clientConfig"] == {
         "service": {"name": "osm-injector", "namespace": NAMESPACE, "path": REVIEW_PATH, "port": WEBHOOK_PORT}
     }
+
+
+def test_where_the_chart_is_applied_without_helm_the_webhook_is_the_same() -> None:
+    files = rendered()
+    (hook,), (webhook,) = files["osm-injector-webhook-removal"], files["osm-injector-webhook"]
+    del hook["metadata"]["annotations"]
+    assert hook == webhook
 
 
 def test_the_controllers_flags_are_its_own() -> None:

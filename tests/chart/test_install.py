@@ -189,6 +189,24 @@ def until_refused(cluster: ApiServer, namespace: str) -> None:
     raise AssertionError("the webhook is never asked")
 
 
+def test_the_webhook_is_gone_before_what_answers_it(helm: Helm, cluster: ApiServer) -> None:
+    with installed(helm, cluster, {}) as release:
+        webhooks, _, _ = release.path("webhook").rpartition("/")
+        places = (
+            webhooks,
+            f"/api/v1/namespaces/{release.name}/services",
+            f"/apis/apps/v1/namespaces/{release.name}/deployments",
+        )
+        since = cluster.request("GET", webhooks)["metadata"]["resourceVersion"]
+        release.helm.uninstall("osm", release.name)
+        gone = [
+            [int(each["object"]["metadata"]["resourceVersion"]) for each in changes if each["type"] == "DELETED"]
+            for changes in (cluster.changes(place, since=since) for place in places)
+        ]
+        assert all(gone)
+        assert max(gone[0]) < min(*gone[1], *gone[2])
+
+
 def test_the_control_plane_and_kubernetes_can_start_while_there_is_no_injector(cluster: ApiServer) -> None:
     values = {"webhook": {"timeoutSeconds": 1, "excludedNamespaces": ["backup"]}}
     with installed(Helm4(cluster), cluster, values) as release:
