@@ -4,6 +4,7 @@ import json
 from collections.abc import Awaitable, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from osm_probes.admission.annotation import IGNORE
 from osm_probes.admission.eligible import NamespaceFacts
@@ -205,7 +206,11 @@ async def test_a_self_check_rehearses_what_it_must_not_store() -> None:
     assert json.loads(await made.answer(sample_review()))["response"]["allowed"]
     assert (shelf.kept, shelf.rehearsed) == ([], 1)
     made = Webhook(OPTIONS, namespaces=KnownNamespaces(), within=1, store=Shelf(refusal="forbidden"))
-    assert json.loads(await made.answer(sample_review()))["response"]["status"]["message"] == "no sidecar: forbidden"
+    with capture_logs() as lines:
+        answer = json.loads(await made.answer(sample_review()))["response"]
+    assert answer["status"]["message"] == "no sidecar: forbidden"
+    # The check that asked says so, once; it is no pod that was refused.
+    assert [line["log_level"] for line in lines] == ["debug"]
 
 
 async def test_an_answer_that_takes_too_long_denies_the_pod() -> None:
