@@ -5,7 +5,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults faults-quick coverage check format locks stubs clean .venv
+.PHONY: help run demo image test e2e faults faults-quick coverage check format locks stubs clean .venv
 
 help: ## what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -16,11 +16,20 @@ run: .venv ## controller and injector on the example mesh, until Ctrl-C
 demo: .venv ## the same with two real Envoys and requests between them (root)
 	@exec $(BIN)/python -m demo
 
-# Envoy is fetched and an API server built first, so that no test's time limit counts that; tests that lack them say so.
+image: .venv ## the container images, by buildah, podman or docker; their lists of parts (SBOM) into dist/
+	@exec $(BIN)/python -m tools.images
+
+# Envoy is fetched, an API server and Helm 3 are built first, so that no test's time limit counts that; tests that lack
+# them say so.
 test: .venv ## all tests
 	@$(BIN)/python tools/envoy_binary.py >/dev/null || true
-	@$(BIN)/python tools/kubernetes_binaries.py >/dev/null || true
-	@$(BIN)/pytest -q
+	@$(BIN)/python -m tools.kubernetes_binaries >/dev/null || true
+	@$(BIN)/python -m tools.helm3 >/dev/null || true
+	@$(BIN)/pytest -q --ignore=tests/e2e
+
+e2e: .venv ## the images in a real one-node cluster: installed, broken, upgraded, under traffic (root)
+	@$(BIN)/python -m tools.node_binaries >/dev/null || true
+	@$(BIN)/pytest -q tests/e2e
 
 faults: .venv ## every fault there is, and whether the probes told the truth: docs/truth-table.md (root)
 	@exec $(BIN)/python -m tests.faults
@@ -29,14 +38,15 @@ faults-quick: .venv ## the same in ten minutes: heartbeat limit 3 s, a tenth of 
 	@exec $(BIN)/python -m tests.faults --quick
 
 coverage: .venv ## all tests, and the branches that none takes
-	@$(BIN)/pytest -q --cov --cov-report=term-missing:skip-covered
+	@$(BIN)/pytest -q --ignore=tests/e2e --cov --cov-report=term-missing:skip-covered
 
-check: .venv stubs ## format, lint, layers, types
+check: .venv stubs ## format, lint, layers, types, chart
 	@printf 'format: '; $(BIN)/ruff format --check
 	@printf 'lint:   '; $(BIN)/ruff check
 	@printf 'layers: '; $(BIN)/lint-imports --no-cache >.cache/layers 2>&1 || { cat .cache/layers; exit 1; }; \
 	  grep ^Contracts: .cache/layers
 	@printf 'types:  '; $(BIN)/mypy
+	@printf 'chart:  '; $(BIN)/python -m tools.lint_chart
 
 format: .venv ## rewrite the code as ruff would have it
 	@$(BIN)/ruff check --fix-only

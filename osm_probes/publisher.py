@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
@@ -10,6 +10,7 @@ from osm_probes.foundation.settle import settle
 from osm_probes.foundation.tasks import beside
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Mesh
+from osm_probes.pki.trust import Trust
 from osm_probes.pki.wallet import Wallet
 from osm_probes.snapshot.cache import SnapshotCache
 from osm_probes.snapshot.snapshot import Snapshot
@@ -46,14 +47,14 @@ class Publisher:
         builder: Builder,
         wallet: Wallet,
         trust_domain: str,
-        roots_pem: bytes,
+        trust: Latest[Trust],
     ) -> None:
         self._mesh = mesh
         self._cache = cache
         self._builder = builder
         self._wallet = wallet
         self._trust_domain = trust_domain
-        self._roots_pem = roots_pem
+        self._trust = trust
         self.failing: Latest[Mapping[Hashable, str]] = Latest({})
         self.problem: Latest[str] = Latest("")
         self._outcomes: dict[Hashable, str] = {}
@@ -61,7 +62,11 @@ class Publisher:
 
     async def run(self) -> None:
         """Publish, without an end."""
-        async with beside(wanted=self._follow_listeners(), renewed=self._follow_renewals()):
+        async with beside(
+            wanted=self._follow_listeners(),
+            renewed=self._rebuild_after(self._wallet.renewed),
+            trusted=self._rebuild_after(self._trust),
+        ):
             await self._follow_mesh()
 
     async def _follow_mesh(self) -> None:
@@ -70,10 +75,10 @@ class Publisher:
             seen = await settle(self._mesh, seen, quiet=_QUIET, at_most=_SETTLED_AT_LAST)
             await self._build(self._cache.wanted.value or self._sample())
 
-    async def _follow_renewals(self) -> None:
-        seen = self._wallet.renewed.version
+    async def _rebuild_after(self, latest: Latest[Any]) -> None:
+        seen = latest.version
         while True:
-            seen = await self._wallet.renewed.after(seen)
+            seen = await latest.after(seen)
             await self._build(self._cache.wanted.value)
 
     async def _follow_listeners(self) -> None:
@@ -121,7 +126,7 @@ class Publisher:
     async def _build_one(self, mesh: Mesh, identity: Identity) -> None:
         try:
             certificate = self._wallet.certificate(identity.principal(self._trust_domain))
-            secrets = Secrets(certificate.chain_pem, certificate.key_pem, self._roots_pem)
+            secrets = Secrets(certificate.chain_pem, certificate.key_pem, self._trust.value.roots_pem)
             # In a thread: a large build must not stall the streams.
             snapshot = await asyncio.to_thread(self._builder.build, mesh, identity, secrets=secrets)
         except Exception as error:

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import settings
 
 from demo.namespaces import why_no_namespaces
+from tests.e2e.available import why_no_cluster
 from tools.envoy_binary import NoEnvoyError, envoy_binary
-from tools.kubernetes_binaries import NoKubernetesError, kubernetes_binaries
+from tools.go_programs import NoProgramError
+from tools.helm3 import helm3
+from tools.kubernetes_binaries import kubernetes_binaries
 
 # Tests with thousands of connections need more descriptors than the 1,024 that a shell has.
 _, _HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -23,9 +26,11 @@ settings.load_profile("ours")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build an API server now if a test will need one: it takes minutes, and no test's time limit counts them here."""
-    if not session.config.option.collectonly and any(item.get_closest_marker("kubernetes") for item in session.items):
-        no_kubernetes()
+    """Build now what a test will need: it takes minutes, and no test's time limit counts them here."""
+    if not session.config.option.collectonly:
+        for marker, why_not in {"kubernetes": no_kubernetes, "helm3": no_helm3, "e2e": no_cluster}.items():
+            if any(item.get_closest_marker(marker) for item in session.items):
+                why_not()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -35,6 +40,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         reason = no_envoy()
     if not reason and item.get_closest_marker("kubernetes"):
         reason = no_kubernetes()
+    if not reason and item.get_closest_marker("helm3"):
+        reason = no_helm3()
+    if not reason and item.get_closest_marker("e2e"):
+        reason = no_cluster()
     if reason and os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     if reason:
@@ -62,9 +71,25 @@ def no_kubernetes() -> str:
     """Why there is no API server; empty if there is."""
     try:
         kubernetes_binaries()
-    except NoKubernetesError as error:
+    except NoProgramError as error:
         return str(error)
     return ""
+
+
+@cache
+def no_helm3() -> str:
+    """Why there is no Helm 3; empty if there is."""
+    try:
+        helm3()
+    except NoProgramError as error:
+        return str(error)
+    return ""
+
+
+@cache
+def no_cluster() -> str:
+    """Why there is no one-node cluster; empty if there is."""
+    return why_no_cluster()
 
 
 @cache

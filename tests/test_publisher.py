@@ -12,6 +12,7 @@ from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Mesh
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.certificate import Certificate
+from osm_probes.pki.trust import Trust
 from osm_probes.pki.wallet import Wallet
 from osm_probes.publisher import Publisher
 from osm_probes.snapshot.cache import SnapshotCache
@@ -29,6 +30,7 @@ class Bench:
     def __init__(self, now: Mesh | None) -> None:
         self.mesh: Latest[Mesh | None] = Latest(now)
         self.cache = SnapshotCache()
+        self.trust = Latest(Trust.of(AUTHORITY))
         self.wallet = Wallet(_issue, validity=timedelta(days=1))
         self.built: list[tuple[Identity, int]] = []
         self.broken: set[Identity] = set()
@@ -38,7 +40,7 @@ class Bench:
             builder=self,
             wallet=self.wallet,
             trust_domain="cluster.local",
-            roots_pem=AUTHORITY.root_pem,
+            trust=self.trust,
         )
 
     def build(self, mesh: Mesh, identity: Identity, *, secrets: Secrets) -> Snapshot:

@@ -13,8 +13,8 @@ from osm_probes.xds.probes import HTTP_PORTS, ProbeKind, ProbeScheme, RewrittenP
 INIT_NAME: Final = "osm-init"
 VOLUME_NAME: Final = "envoy-bootstrap-config-volume"
 BOOTSTRAP_FILE: Final = "bootstrap.yaml"
+BOOTSTRAP_FOLDER: Final = "/etc/envoy"
 
-_FOLDER: Final = "/etc/envoy"
 # Envoy starts one worker for each core of the node unless told, whatever the container's limit is.
 _WORKERS: Final = 2
 _FIELDS: Final = {
@@ -37,7 +37,7 @@ def envoy_container(options: InjectionOptions, *, identity: Identity, probes: tu
     """Envoy, run by a user of its own: the redirect knows Envoy's traffic by that."""
     arguments = {
         "--log-level": options.log_level,
-        "--config-path": f"{_FOLDER}/{BOOTSTRAP_FILE}",
+        "--config-path": f"{BOOTSTRAP_FOLDER}/{BOOTSTRAP_FILE}",
         "--service-cluster": f"{identity.service_account}.{identity.namespace}",
         "--concurrency": str(_WORKERS),
     }
@@ -50,7 +50,7 @@ def envoy_container(options: InjectionOptions, *, identity: Identity, probes: tu
         "args": [*(word for pair in arguments.items() for word in pair), "--disable-hot-restart"],
         "env": [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in _FIELDS.items()],
         "ports": [{"name": name, "containerPort": port} for name, port in _ports(probes)],
-        "volumeMounts": [{"name": VOLUME_NAME, "mountPath": _FOLDER, "readOnly": True}],
+        "volumeMounts": [{"name": VOLUME_NAME, "mountPath": BOOTSTRAP_FOLDER, "readOnly": True}],
         # Envoy has this listener from its first configuration on: until then the pod cannot be called and is not ready.
         "startupProbe": {"tcpSocket": {"port": METRICS_PORT}, "periodSeconds": 1, "failureThreshold": 600},
         "securityContext": {

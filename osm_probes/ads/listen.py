@@ -13,7 +13,7 @@ from osm_probes.pki.certificate import Certificate
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where to listen, what to show there, and the root that proxies' certificates must be of.
+    """Where to listen, what to show there, and the roots that proxies' certificates must be of.
 
     No host = on all addresses, IPv4 and IPv6. Port 0 = any free one.
     """

@@ -136,12 +136,14 @@ class AdsServer:
             finally:
                 await self.drain(within=_LAST_DRAIN)
 
-    async def renew(self, certificate: Certificate) -> None:
-        """Show another certificate from now on. Streams live on: the old server keeps them, a new one gets the port.
+    async def renew(self, certificate: Certificate, *, root_pem: bytes = b"") -> None:
+        """Show another certificate from now on, and trust other roots, if any are given.
+
+        Streams live on: the old server keeps them, a new one gets the port.
 
         Dials within about two milliseconds are refused. A port that is not had back at once is a lost listener.
         """
-        self._door = replace(self._door, certificate=certificate)
+        self._door = replace(self._door, certificate=certificate, root_pem=root_pem or self._door.root_pem)
         async with self._changing:
             if self._lifecycle.phase is not Phase.SERVING:
                 return

@@ -91,11 +91,17 @@ def _plane_files(seen: SeenPlane) -> Iterator[File]:
 
 def _pod_files(seen: SeenPod) -> Iterator[File]:
     place = _place(seen.pod)
-    yield f"{place}/pod.json", _json(seen.pod)
+    yield f"{place}/pod.json", _json(_without_arguments(seen.pod))
     yield f"{place}/probes.json", _json(seen.probes)
     yield f"{place}/metrics.txt", _said(seen.metrics)
     for name, log in seen.logs.items():
         yield f"{place}/{name.replace(' ', '-')}.log", _said(log)
+
+
+def _without_arguments(pod: Pod) -> Pod:
+    """A flag may have a token."""
+    bare = [msgspec.structs.replace(each, args=[]) for each in pod.spec.containers]
+    return msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, containers=bare))
 
 
 def _place(pod: Pod) -> str:

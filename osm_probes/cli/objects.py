@@ -62,6 +62,7 @@ class Container(msgspec.Struct, frozen=True, rename="camel"):
 
     name: str
     image: str = ""
+    args: list[str] = []
     ports: list[ContainerPort] = []
     liveness_probe: Probe | None = None
 
@@ -134,6 +135,14 @@ class Pod(msgspec.Struct, frozen=True):
     metadata: Metadata
     spec: PodSpec = msgspec.field(default_factory=PodSpec)
     status: PodStatus = msgspec.field(default_factory=PodStatus)
+
+    def flag(self, flag: str) -> str:
+        """What a container is given by `--flag=value`; "" if none is."""
+        for container in self.spec.containers:
+            for argument in container.args:
+                if argument.startswith(f"--{flag}="):
+                    return argument.partition("=")[2]
+        return ""
 
     @property
     def leaving(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from osm_probes.configuration.flags import FlagParser, port, seconds
+from osm_probes.configuration.flags import FlagParser, add_switch, port, seconds
 from osm_probes.configuration.shared import WEBHOOK_PORT, Shared, add_accepted_flags, add_shared_flags, shared_values
 
 _DESCRIPTION: Final = """\
@@ -29,6 +29,7 @@ class InjectorConfiguration:
     webhook_config_name: str
     webhook_timeout: float
     pull_policy: str
+    native_sidecars: bool
     sidecar_image: str
     init_image: str
 
@@ -56,6 +57,8 @@ def parse_injector(argv: Sequence[str], environment: Mapping[str, str]) -> Injec
         metavar="POLICY",
         help="of injected containers",
     )
+    native = "Envoy as an init container that keeps running, for Kubernetes 1.29 and later"
+    add_switch(webhook, "--native-sidecars", default=False, help_text=native)
     add_accepted_flags(parser)
     given = parser.parse_args(argv)
     return InjectorConfiguration(
@@ -64,6 +67,7 @@ def parse_injector(argv: Sequence[str], environment: Mapping[str, str]) -> Injec
         given.webhook_config_name,
         given.webhook_timeout,
         given.osm_container_pull_policy,
+        given.native_sidecars,
         environment.get("OSM_DEFAULT_SIDECAR_IMAGE", "envoyproxy/envoy:v1.40.0"),
         environment.get("OSM_DEFAULT_INIT_CONTAINER_IMAGE", "osm-init:latest"),
     )

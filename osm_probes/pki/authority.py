@@ -35,8 +35,8 @@ class Authority:
 
     root_pem: bytes
     not_after: datetime
-    _certificate: x509.Certificate = field(repr=False)
-    _key: ec.EllipticCurvePrivateKey = field(repr=False)
+    _certificate: x509.Certificate = field(repr=False, compare=False)
+    _key: ec.EllipticCurvePrivateKey = field(repr=False, compare=False)
 
     @classmethod
     def create(cls, common_name: str, *, now: Callable[[], datetime] = _now) -> "Authority":
@@ -139,8 +139,17 @@ class Authority:
             .add_extension(
                 x509.SubjectAlternativeName([x509.DNSName(name) for name in dict.fromkeys(names)]), critical=not short
             )
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .add_extension(self._key_identifier(), critical=False)
         )
+
+    def _key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        # RFC 5280 4.2.1.1: as the root says it, however that was computed. Peers that trust several roots of one name
+        # find the signer by this.
+        try:
+            own = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        except x509.ExtensionNotFound:
+            return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
     @classmethod
     def _of(cls, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> "Authority":

@@ -55,8 +55,12 @@ class Wallet:
         """From now on issue with this validity; certificates of another one are replaced at the next look."""
         if validity != self._validity:
             self._validity = validity
-            self._outdated = set(self._held)
-            self._new.set()
+            self.replace_all()
+
+    def replace_all(self) -> None:
+        """Replace all certificates at the next look: who issues them has changed."""
+        self._outdated = set(self._held)
+        self._new.set()
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Forget all others: nobody uses them any more."""

@@ -1,62 +1,65 @@
 """The mesh's certificate authority in a Secret of the cluster: made once, shared by all replicas, never overwritten."""
 
 import asyncio
-import base64
-import binascii
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-import msgspec
-
-from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.tasks import beside
-from osm_probes.kube.client import KubernetesClient
+from osm_probes.kube.client import KubernetesClient, Object
 from osm_probes.kube.errors import AbsentError, ConflictError, ForbiddenError, KubernetesError
 from osm_probes.kube.informer import Informer
 from osm_probes.kube.kind import SECRETS
 from osm_probes.kube.pace import Pace
 from osm_probes.kube.wanted import Wanted
 from osm_probes.pki.authority import Authority, InvalidAuthorityError
-
-ROOT_KEY: Final = "ca.crt"
-PRIVATE_KEY: Final = "private.key"
-
-
-class AuthoritySecretError(OsmError):
-    """The Secret of the certificate authority cannot be used; nothing in it was changed."""
-
-
-class _Secret(msgspec.Struct):
-    data: Mapping[str, str] | None = None
+from osm_probes.pki.trust import Trust
+from osm_probes.program.authority_content import (
+    PRIVATE_KEY,
+    ROOT_KEY,
+    SIGNS_SINCE,
+    Authorities,
+    AuthoritySecretError,
+    Content,
+    authorities,
+    content_of,
+    trust_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """What the Secret holds, as it stands there; a part that is missing is empty."""
+class Stored:
+    """What the Secret holds, and the authorities that it means."""
 
-    root_pem: bytes
-    key_pem: bytes = field(repr=False)
+    content: Content
+    authorities: Authorities
+
+    @classmethod
+    def of(cls, content: Content) -> "Stored":
+        """Raises InvalidAuthorityError."""
+        return cls(content, authorities(content))
 
 
 class AuthoritySecret:
-    """The Secret `name` with the pair `ca.crt` and `private.key`.
+    """The Secret `name` with the pair `ca.crt` and `private.key`, and the one before it while that is replaced.
 
-    `problem` says what is wrong with it while the program runs on the authority that it has; "" if all is well.
+    `problem` says what is wrong with it while the program runs on what it has; "" if all is well. `stored` is what it
+    held when it was last seen and could be used; None before it was read.
     """
 
     def __init__(self, client: KubernetesClient, *, namespace: str, name: str, common_name: str) -> None:
         self.problem: Latest[str] = Latest("")
+        self.stored: Latest[Stored | None] = Latest(None)
         self._client = client
         self._namespace = namespace
         self._name = name
         self._common_name = common_name
         self._where = f"Secret {namespace}/{name}"
 
-    async def load_or_create(self, *, waiting: Callable[[str], None]) -> Authority:
-        """The authority that the Secret holds; made, if there is none, by whichever replica is first.
+    async def load_or_create(self, *, waiting: Callable[[str], None]) -> Trust:
+        """Who signs and who is trusted, as the Secret says; made, if there is none, by whichever replica is first.
 
         As long as the API server does not answer this waits, and tells why: who is away comes back. Raises
         AuthoritySecretError where the Secret is there and cannot be used.
@@ -77,49 +80,46 @@ class AuthoritySecret:
     def _permission(self) -> str:
         return f"get, list, watch and create secrets in namespace {self._namespace}"
 
-    async def _load_or_create(self) -> Authority:
+    async def _load_or_create(self) -> Trust:
         try:
-            content = await self._client.read(SECRETS, self._name, namespace=self._namespace)
+            content = content_of(await self._client.read(SECRETS, self._name, namespace=self._namespace))
         except AbsentError:
             authority = Authority.create(self._common_name)
+            content = Content(authority.root_pem, authority.key_pem)
             try:
-                await self._store(authority)
+                await self._store(content)
             except ConflictError:
                 # Another replica was quicker: its authority is the mesh's.
                 return await self._load_or_create()
             logger("pki").info("a certificate authority is made", secret=self._where)
-            return authority
-        return self._authority(pair_of(content))
-
-    async def _store(self, authority: Authority) -> None:
-        """Create the Secret. Raises ConflictError where there is one: it is never overwritten."""
-        content = {ROOT_KEY: authority.root_pem, PRIVATE_KEY: authority.key_pem}
-        body = {
-            "metadata": {"name": self._name, "labels": {"app.kubernetes.io/managed-by": "osm-probes"}},
-            "type": "Opaque",
-            "data": {key: base64.b64encode(value).decode() for key, value in content.items()},
-        }
-        await self._client.create(SECRETS, body, namespace=self._namespace)
-
-    def _authority(self, pair: Pair) -> Authority:
-        for key, value in ((ROOT_KEY, pair.root_pem), (PRIVATE_KEY, pair.key_pem)):
-            if not value:
-                raise AuthoritySecretError(
-                    f"{self._where} has no {key}: put the pair {ROOT_KEY} and {PRIVATE_KEY} back, "
-                    "or delete the Secret for a new authority (proxies then need a restart)"
-                )
         try:
-            return Authority.load(pair.root_pem, pair.key_pem)
+            stored = Stored.of(content)
         except InvalidAuthorityError as error:
             raise AuthoritySecretError(
-                f"{self._where}: {error}; nothing was overwritten: put the right pair back, "
-                "or delete the Secret for a new authority (proxies then need a restart)"
+                f"{self._where}: {error}; nothing was overwritten: put the right pair {ROOT_KEY} and {PRIVATE_KEY} "
+                "back, or delete the Secret for a new authority (proxies then need a restart)"
             ) from error
+        self.stored.set(stored)
+        return trust_of(stored.authorities)
 
-    async def keep(self, authority: Authority) -> None:
-        """See to it, without an end, that the Secret holds the authority in use: proxies trust no other.
+    async def _store(self, content: Content) -> None:
+        """Create the Secret. Raises ConflictError where there is one: it is never overwritten."""
+        metadata: dict[str, Any] = {"name": self._name, "labels": {"app.kubernetes.io/managed-by": "osm-probes"}}
+        if content.signs_since:
+            metadata["annotations"] = {SIGNS_SINCE: content.signs_since}
+        body = {"metadata": metadata, "type": "Opaque", "data": content.data}
+        await self._client.create(SECRETS, body, namespace=self._namespace)
 
-        Written back where it was deleted; where somebody put another pair in, that is told and left alone.
+    async def change(self, stored: Stored, change: Object) -> None:
+        """Change the Secret, if it is still the one that was seen. Raises KubernetesError; ConflictError if not."""
+        metadata: dict[str, Any] = {**change.get("metadata", {}), "resourceVersion": stored.content.version}
+        await self._client.patch(SECRETS, self._name, {**change, "metadata": metadata}, namespace=self._namespace)
+
+    async def keep(self, trust: Latest[Trust]) -> None:
+        """See to it, without an end, that the Secret is there, and that `trust` is what it says.
+
+        It is written back where it was deleted: proxies trust no other authority. A pair that somebody put in is
+        trusted from now on, and signs when the Secret says so. What cannot be used is told and left alone.
         """
         changes: Latest[int] = Latest(0)
 
@@ -127,28 +127,35 @@ class AuthoritySecret:
             changes.set(changes.value + 1)
 
         wanted = Wanted(SECRETS, namespace=self._namespace, fields=f"metadata.name={self._name}")
-        informer: Informer[Pair] = Informer(self._client, wanted, decode=pair_of, notify=note)
+        informer: Informer[Content] = Informer(self._client, wanted, decode=content_of, notify=note)
         async with beside(watch=informer.run()):
             async for _ in changes.values():
                 if informer.synced:
-                    await self._compare(informer.objects.get((self._namespace, self._name)), authority)
+                    await self._follow(informer.objects.get((self._namespace, self._name)), trust)
 
-    async def _compare(self, found: Pair | None, authority: Authority) -> None:
+    async def _follow(self, found: Content | None, trust: Latest[Trust]) -> None:
         problem = ""
         if found is None:
-            problem = await self._write_back(authority)
-        elif not _same(found, authority):
-            problem = f"{self._where} holds another pair than the authority in use, which stays until a restart"
+            problem = await self._write_back()
+        else:
+            try:
+                self.stored.set(stored := Stored.of(found))
+                trust.set(trust_of(stored.authorities, now=trust.value))
+            except InvalidAuthorityError as error:
+                problem = f"{self._where}: {error}; the authority in use stays until a restart"
         if problem and problem != self.problem.value:
             logger("pki").error("the certificate authority's Secret is not as it should be", error=problem)
         self.problem.set(problem)
 
-    async def _write_back(self, authority: Authority) -> str:
+    async def _write_back(self) -> str:
         """Why it could not be; "" if it is back, or another replica was quicker."""
+        stored = self.stored.value
+        if stored is None:
+            raise RuntimeError("keep() before load_or_create()")
         pace = Pace()
         while True:
             try:
-                await self._store(authority)
+                await self._store(stored.content)
                 logger("pki").warning(
                     "the certificate authority's Secret was deleted: written back", secret=self._where
                 )
@@ -160,20 +167,3 @@ class AuthoritySecret:
                 await asyncio.sleep(pace.pause())
             else:
                 return ""
-
-
-def pair_of(content: bytes) -> Pair:
-    """A Secret's JSON -> what it holds. Raises AuthoritySecretError."""
-    try:
-        data = msgspec.json.decode(content, type=_Secret).data or {}
-        root, key = (base64.b64decode(data.get(name, ""), validate=True) for name in (ROOT_KEY, PRIVATE_KEY))
-    except (msgspec.DecodeError, binascii.Error) as error:
-        raise AuthoritySecretError(f"the Secret of the certificate authority cannot be read: {error}") from error
-    return Pair(root, key)
-
-
-def _same(pair: Pair, authority: Authority) -> bool:
-    try:
-        return Authority.load(pair.root_pem, pair.key_pem).root_pem == authority.root_pem
-    except InvalidAuthorityError:
-        return False

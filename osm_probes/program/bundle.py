@@ -4,7 +4,7 @@ import asyncio
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,7 @@ from osm_probes.kube.kind import WEBHOOKS
 from osm_probes.kube.pace import Pace
 from osm_probes.kube.wanted import Wanted
 from osm_probes.kube.wire import Meta
+from osm_probes.pki.trust import Trust
 from osm_probes.program.means import Bundle
 
 WEBHOOK: Final = "osm-inject.k8s.io"
@@ -61,16 +62,17 @@ class Entry:
 class BundleKeeper:
     """Keeps the bundle of the webhook `osm-inject.k8s.io` in the configuration `name` what it must be.
 
-    `bundle` is the one that was seen last: while the API server is away, nothing changes. Whatever becomes of a repair,
-    it is seen at once.
+    What it must be are the roots of the newest `trust`. `bundle` is the one that was seen last: while the API server is
+    away, nothing changes. Whatever becomes of a repair, it is seen at once.
     """
 
-    def __init__(self, client: KubernetesClient, *, name: str, bundle_pem: bytes) -> None:
+    def __init__(self, client: KubernetesClient, *, name: str, trust: Latest[Trust]) -> None:
         self.bundle: Latest[Bundle] = Latest(Bundle(missing=f"{WEBHOOKS.name} {name} has not been read yet"))
         self._client = client
         self._name = name
-        self._right = base64.b64encode(bundle_pem).decode()
+        self._trust = trust
         self._entry: Latest[Entry | None] = Latest(None)
+        self._news: Latest[int] = Latest(0)
         self._pace = Pace(most=_RETRY_MOST)
         self._said = ""
         wanted = Wanted(WEBHOOKS, fields=f"metadata.name={name}")
@@ -78,14 +80,22 @@ class BundleKeeper:
 
     async def run(self) -> None:
         """Keep it right, without an end."""
-        async with beside(watch=self._informer.run()):
-            async for _ in self._entry.values():
+        async with beside(watch=self._informer.run(), entry=self._tell(self._entry), trust=self._tell(self._trust)):
+            async for _ in self._news.values():
                 while (index := self._wrong_at()) is not None:
                     if await self._repaired(index):
                         # Who overwrites it as soon as it is right must not make this a race.
                         await asyncio.sleep(_BETWEEN_REPAIRS)
                         break
                     await asyncio.sleep(self._pace.pause())
+
+    async def _tell(self, latest: Latest[Any]) -> None:
+        async for _ in latest.values():
+            self._news.set(self._news.value + 1)
+
+    @property
+    def _right(self) -> str:
+        return base64.b64encode(self._trust.value.roots_pem).decode()
 
     def _see(self) -> None:
         if self._informer.synced:

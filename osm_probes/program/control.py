@@ -21,6 +21,7 @@ from osm_probes.health.briefing import AdsCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.mesh.identity import CANARY, Identity, ProxyName
 from osm_probes.mesh.settings import Settings
+from osm_probes.mesh.smi import SMI_PATH, smi_body
 from osm_probes.pki.certificate import Certificate
 from osm_probes.pki.wallet import Wallet
 from osm_probes.probes.program_metrics import ControllerMetrics
@@ -56,7 +57,8 @@ class Control:
         shared = configuration.shared
         self._configuration = configuration
         self._frame = frame
-        self._authority = world.authority
+        self._trust = world.trust
+        self._signer = world.trust.value.signer
         self._world = world
         self._source = world.source
         self._metrics = metrics
@@ -75,15 +77,15 @@ class Control:
             cache=self._cache,
             wallet=self._workloads,
             builder=SnapshotBuilder(shared.trust_domain),
-            roots_pem=self._authority.root_pem,
+            trust=self._trust,
             trust_domain=shared.trust_domain,
         )
-        self._shown = self._own.certificate(self._server_name)
+        self._shown = self._own.certificate(self._server_name), self._trust.value.roots_pem
         self._ads = AdsServer(
             self._lifecycle,
             self._cache,
             gate=Gate(shared.trust_domain, self._admit),
-            door=Door(configuration.ads_port, self._shown, self._authority.root_pem, shared.bind_address or ""),
+            door=Door(configuration.ads_port, *self._shown, shared.bind_address or ""),
             limits=Limits(connections=self._capacity.connections),
             observe=self._observe,
         )
@@ -109,10 +111,18 @@ class Control:
                 builds=self._tell_of(self._publisher.failing),
                 authority=self._tell_of(self._world.authority_problem),
                 certificates=self._follow_certificates(),
+                trust=self._follow_trust(),
+                versions=self._follow_versions(),
             ),
         ):
             await self._frame.until_stop(grace=self._configuration.shared.grace)
             await self._drain()
+
+    async def _follow_versions(self) -> None:
+        """Answer /smi/version by what the cluster serves."""
+        if self._world.cluster is not None:
+            async for served in self._world.cluster.source.versions.values():
+                self._frame.answer(SMI_PATH, smi_body(served))
 
     def _duties(self) -> contextlib.AbstractAsyncContextManager[None]:
         """What one of all controllers does for the cluster."""
@@ -120,7 +130,16 @@ class Control:
             return contextlib.nullcontext()
         from osm_probes.program.in_cluster import shared_duties
 
-        return shared_duties(self._world.cluster, self._configuration.shared)
+        return shared_duties(
+            self._world.cluster,
+            self._configuration.shared,
+            self._trust,
+            certificate_validity=lambda: self._settings().certificate_validity,
+        )
+
+    def _settings(self) -> Settings:
+        mesh = self._source.mesh.value
+        return mesh.settings if mesh is not None else Settings()
 
     async def _drain(self) -> None:
         shared = self._configuration.shared
@@ -130,8 +149,8 @@ class Control:
 
     async def _follow_mesh(self) -> None:
         """Apply the settings of each new mesh, and tell the judge whether there is one."""
-        async for mesh in self._source.mesh.values():
-            settings = mesh.settings if mesh is not None else Settings()
+        async for _ in self._source.mesh.values():
+            settings = self._settings()
             self._ads.max_streams = streams_at_most(
                 self._capacity,
                 flag=self._configuration.max_data_plane_connections,
@@ -151,11 +170,23 @@ class Control:
     async def _follow_certificates(self) -> None:
         """Show the ADS's newest certificate, and give the judge the newest of the canary."""
         async for _ in self._own.renewed.values():
-            server = self._own.certificate(self._server_name)
-            if server is not self._shown:
-                await self._ads.renew(server)
-                self._shown = server
-            self._tell()
+            await self._show()
+
+    async def _follow_trust(self) -> None:
+        """Trust whom the newest trust names, and have its signer sign what is in use."""
+        async for trust in self._trust.values():
+            await self._show()
+            if trust.signer != self._signer:
+                self._signer = trust.signer
+                for wallet in (self._workloads, self._own):
+                    wallet.replace_all()
+
+    async def _show(self) -> None:
+        shown = self._own.certificate(self._server_name), self._trust.value.roots_pem
+        if shown != self._shown:
+            self._shown = shown
+            await self._ads.renew(shown[0], root_pem=shown[1])
+        self._tell()
 
     def _tell(self) -> None:
         """Tell the judge all that it cannot see itself."""
@@ -165,15 +196,15 @@ class Control:
             told={"mesh": self._mesh_problem(), "capacity": self._capacity_problem()},
             warnings=tuple(self._warnings()),
             expiries={
-                "root": self._authority.not_after,
-                "ads": self._shown.not_after,
+                "root": self._trust.value.signer.not_after,
+                "ads": self._shown[0].not_after,
                 "canary": canary.not_after,
             },
             ads=AdsCanary(
                 address=self._configuration.shared.bind_address or "127.0.0.1",
                 port=self._ads.port,
                 server_name=self._server_name,
-                root_pem=self._authority.root_pem,
+                root_pem=self._trust.value.roots_pem,
                 chain_pem=canary.chain_pem,
                 key_pem=canary.key_pem,
                 request=canary_resource.REQUEST,
@@ -215,8 +246,8 @@ class Control:
 
     def _issue(self, name: str, validity: timedelta) -> Certificate:
         self._metrics.issued.inc()
-        return self._authority.issue(name, validity=validity)
+        return self._trust.value.signer.issue(name, validity=validity)
 
     def _issue_workload(self, name: str, validity: timedelta) -> Certificate:
         self._metrics.issued.inc()
-        return self._authority.issue_reproducibly(name, validity=validity)
+        return self._trust.value.signer.issue_reproducibly(name, validity=validity)

@@ -11,7 +11,7 @@ from osm_probes.foundation.logs import logger
 from osm_probes.kube.connect import SERVICE_ACCOUNT, connect
 from osm_probes.kube.errors import UnusableKubeconfigError
 from osm_probes.kube.events import EventRecorder
-from osm_probes.program.authority_secret import AuthoritySecretError
+from osm_probes.program.authority_content import AuthoritySecretError
 from osm_probes.program.world import UnknownCertificateManagerError
 
 _WITHIN: Final = 3.0

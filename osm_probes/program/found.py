@@ -6,8 +6,10 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 from osm_probes.configuration.shared import Shared
+from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import beside
 from osm_probes.pki.folder import load_or_create_authority
+from osm_probes.pki.trust import Trust
 from osm_probes.probes.program_metrics import ProgramMetrics
 from osm_probes.program.world import NoMeshFolderError, Reads, UnknownCertificateManagerError, World, authority_name
 from osm_probes.sources.file import FolderSource
@@ -42,4 +44,4 @@ async def found_world(
     authority = await asyncio.to_thread(load_or_create_authority, shared.ca_dir, common_name=name)
     source = FolderSource(shared.mesh_dir, mesh_name=shared.mesh_name)
     async with beside(source=source.run()):
-        yield World(authority, source)
+        yield World(Latest(Trust.of(authority)), source)

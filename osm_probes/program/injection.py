@@ -55,7 +55,8 @@ class Injection:
         shared = configuration.shared
         self._configuration = configuration
         self._frame = frame
-        self._authority = world.authority
+        self._trust = world.trust
+        self._signer = world.trust.value.signer
         self._source = world.source
         self._cluster = world.cluster
         self._authority_problem = world.authority_problem
@@ -105,6 +106,7 @@ class Injection:
             beside(
                 settings=self._follow_mesh(),
                 certificate=self._follow_certificate(),
+                trust=self._follow_trust(),
                 bundle=self._follow_bundle(),
                 authority=self._tell_of(self._authority_problem),
                 source=self._tell_of(self._source.problem),
@@ -127,14 +129,15 @@ class Injection:
             sidecar_image=configuration.sidecar_image,
             init_image=configuration.init_image,
             pull_policy=configuration.pull_policy,
+            native_sidecar=configuration.native_sidecars,
         )
 
     def _found_means(self) -> Means:
         if self._cluster is None:
-            return standalone_means(self._source, self._authority)
+            return standalone_means(self._source, self._trust.value)
         from osm_probes.program.in_cluster import injection_means
 
-        return injection_means(self._cluster, self._configuration, self._authority)
+        return injection_means(self._cluster, self._configuration, self._trust)
 
     async def _can_inject(self) -> None:
         """The three checks of readiness, asked by the webhook of itself."""
@@ -157,6 +160,14 @@ class Injection:
             self._canary = structs.replace(self._canary, bundle_pem=bundle.pem, no_bundle=bundle.missing)
             self._tell()
 
+    async def _follow_trust(self) -> None:
+        """Have the newest signer sign what is served."""
+        async for trust in self._trust.values():
+            if trust.signer != self._signer:
+                self._signer = trust.signer
+                self._wallet.replace_all()
+            self._tell()
+
     async def _tell_of(self, latest: Latest[Any]) -> None:
         async for _ in latest.values():
             self._tell()
@@ -169,7 +180,7 @@ class Injection:
     def _tell(self) -> None:
         """Tell the judge all that it cannot see itself."""
         served = self._wallet.certificate(self._name)
-        expiries = {"root": self._authority.not_after, "webhook": served.not_after}
+        expiries = {"root": self._trust.value.signer.not_after, "webhook": served.not_after}
         self._frame.brief(webhook=self._canary, expiries=expiries, warnings=tuple(self._warnings()))
 
     def _warnings(self) -> Iterator[str]:
@@ -180,4 +191,4 @@ class Injection:
 
     def _issue(self, name: str, validity: timedelta) -> Certificate:
         self._metrics.issued.inc()
-        return self._authority.issue(name, validity=validity)
+        return self._trust.value.signer.issue(name, validity=validity)

@@ -1,11 +1,11 @@
-"""The Secrets with sidecars' bootstraps: each ends with its pod; one whose pod never came is deleted.
+"""Sidecars' Secrets: each follows the authority and ends with its pod; one whose pod never came is deleted.
 
 At a pod's review it has no uid yet, so its Secret cannot name it as its owner: that is done here, once it is there.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,7 +28,9 @@ from osm_probes.kube.kind import PODS, SECRETS
 from osm_probes.kube.pace import Pace
 from osm_probes.kube.wanted import Wanted
 from osm_probes.kube.wire import page_of, thing_of
-from osm_probes.sources.parts import Metadata
+from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
+from osm_probes.program.bootstraps import TRUST_MARK, Credentials
+from osm_probes.sources.objects import Pod
 
 _ORPHANED_AFTER: Final = 600.0
 _EVERY: Final = 1.0
@@ -36,13 +38,16 @@ _EVERY: Final = 1.0
 _BREATH: Final = 0.01
 _PERMISSION: Final = 'patch and delete secrets and list pods of API group ""'
 
-Pods = Callable[[], Mapping[tuple[str, str], Metadata] | None]
+Pods = Callable[[], Mapping[tuple[str, str], Pod] | None]
 """The pods that have a proxy, by namespace and the proxy's uuid; None where that is not known now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """A Secret with a bootstrap, by its metadata alone. owned: Kubernetes deletes it with its owner."""
+    """A Secret with a bootstrap, by its metadata alone.
+
+    owned: Kubernetes deletes it with its owner. mark: of the trust that it was made by.
+    """
 
     namespace: str
     name: str
@@ -50,6 +55,7 @@ class Bootstrap:
     version: str
     proxy: str
     owned: bool
+    mark: str
 
 
 class _Owner(msgspec.Struct, frozen=True, rename="camel"):
@@ -67,6 +73,7 @@ class _Stored(msgspec.Struct, rename="camel"):
     uid: str
     resource_version: str
     labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
     owner_references: list[msgspec.Raw] = []
     deletion_timestamp: str | None = None
 
@@ -76,7 +83,10 @@ class _Secret(msgspec.Struct):
 
 
 class Janitor:
-    """Looks after the bootstraps of all namespaces while `leads` is true: many at once would do the same thing."""
+    """Looks after the bootstraps of all namespaces while `leads` is true: many at once would do the same thing.
+
+    `refreshed` is the mark of the trust that the Secrets of all pods have; "" where that is not known, or not so.
+    """
 
     def __init__(
         self,
@@ -84,12 +94,15 @@ class Janitor:
         *,
         leads: Latest[bool],
         pods: Pods,
+        credentials: Credentials,
         orphaned_after: float = _ORPHANED_AFTER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.refreshed = ""
         self._client = client
         self._leads = leads
         self._pods = pods
+        self._credentials = credentials
         self._orphaned_after = orphaned_after
         self._clock = clock
         self._orphans: dict[str, float] = {}  # uid -> since when it was seen without its pod
@@ -104,30 +117,44 @@ class Janitor:
 
     async def _work(self) -> None:
         self._orphans.clear()
+        self.refreshed = ""
         pace = Pace()
         wanted = Wanted(SECRETS, labels=UUID_LABEL, metadata=True)
         informer: Informer[Bootstrap] = Informer(self._client, wanted, decode=bootstrap_of, notify=_unheard)
         async with beside(watch=informer.run()):
             while True:
-                failure = await self._sweep(list(informer.objects.values()))
+                found = list(informer.objects.values())
+                failure = await self._refresh(found) or await self._sweep(found)
+                if not informer.synced or informer.trouble:
+                    self.refreshed = ""
                 self._tell(informer.trouble or _words(failure))
                 if failure is None:
                     pace.reset()
                 await asyncio.sleep(_EVERY if failure is None else pace.pause(at_least=_EVERY))
 
-    async def _sweep(self, found: list[Bootstrap]) -> KubernetesError | None:
-        """Do what is to be done now; the last failure, if any. A Secret that is refused keeps no other waiting."""
-        pods = self._pods()
+    async def _refresh(self, found: list[Bootstrap]) -> KubernetesError | None:
+        """Have all follow the newest trust; the last failure, if any."""
+        pods, mark = self._pods(), self._credentials.mark
+        self.refreshed = self.refreshed if self.refreshed == mark else ""
         if pods is None:
-            # Who cannot see the pods must not take any for missing.
-            self._orphans.clear()
             return None
-        unowned = [each for each in found if not each.owned]
-        self._orphans = {each.uid: self._orphans.get(each.uid, self._clock()) for each in unowned}
+        outdated = [each for each in found if each.mark != mark and (each.namespace, each.proxy) in pods]
+        self.refreshed = "" if outdated else mark
+        return await self._each(outdated, lambda each: self._renew(each, pods[each.namespace, each.proxy]))
+
+    async def _renew(self, each: Bootstrap, pod: Pod) -> None:
+        identity = Identity(each.namespace, pod.spec.service_account_name)
+        change = self._credentials.content(ProxyName(each.proxy, SIDECAR, identity))
+        change["metadata"] |= {"uid": each.uid, "resourceVersion": each.version}
+        await self._client.patch(SECRETS, each.name, change, namespace=each.namespace)
+
+    async def _each(self, found: list[Bootstrap], do: Callable[[Bootstrap], Awaitable[None]]) -> KubernetesError | None:
+        """The last failure, if any. A Secret that is refused keeps no other waiting."""
         failure: KubernetesError | None = None
-        for each in unowned:
+        for each in found:
             try:
-                await self._tend(each, pods.get((each.namespace, each.proxy)))
+                await do(each)
+                await asyncio.sleep(_BREATH)
             except (AbsentError, ConflictError) as error:
                 # It changed meanwhile: the watch tells what it is now.
                 logger("janitor").debug("a bootstrap's Secret has changed", error=str(error))
@@ -137,10 +164,21 @@ class Janitor:
                 failure = error
         return failure
 
-    async def _tend(self, each: Bootstrap, pod: Metadata | None) -> None:
+    async def _sweep(self, found: list[Bootstrap]) -> KubernetesError | None:
+        """Give each its owner, or end it; the last failure, if any."""
+        pods = self._pods()
+        if pods is None:
+            # Who cannot see the pods must not take any for missing.
+            self._orphans.clear()
+            return None
+        unowned = [each for each in found if not each.owned]
+        self._orphans = {each.uid: self._orphans.get(each.uid, self._clock()) for each in unowned}
+        return await self._each(unowned, lambda each: self._tend(each, pods.get((each.namespace, each.proxy))))
+
+    async def _tend(self, each: Bootstrap, pod: Pod | None) -> None:
         """Let it end with its pod, or end it if there was none for long. Raises KubernetesError."""
         if pod is not None:
-            await self._adopt(each, [_Owner(pod.name, pod.uid)])
+            await self._adopt(each, [_Owner(pod.metadata.name, pod.metadata.uid)])
         elif self._clock() - self._orphans[each.uid] > self._orphaned_after:
             # A watch can be behind; what is deleted does not come back.
             if found := await self._pods_of(each):
@@ -162,13 +200,11 @@ class Janitor:
         # With uid and version it is this very Secret as it was seen, or a conflict: nobody's reference is overwritten.
         body = {"metadata": {"uid": each.uid, "resourceVersion": each.version, "ownerReferences": pods}}
         await self._client.patch(SECRETS, each.name, body, namespace=each.namespace)
-        await asyncio.sleep(_BREATH)
 
     async def _delete(self, each: Bootstrap) -> None:
         body: dict[str, Any] = {"preconditions": {"uid": each.uid, "resourceVersion": each.version}}
         await self._client.delete(SECRETS, each.name, namespace=each.namespace, body=body)
         logger("janitor").info("a bootstrap whose pod never came is deleted", secret=f"{each.namespace}/{each.name}")
-        await asyncio.sleep(_BREATH)
 
     def _tell(self, problem: str) -> None:
         """Log that something became wrong, and that all is well again."""
@@ -202,5 +238,11 @@ def bootstrap_of(content: bytes) -> Bootstrap | None:
     if stored.name != secret_name(proxy) or stored.deletion_timestamp:
         return None
     return Bootstrap(
-        stored.namespace, stored.name, stored.uid, stored.resource_version, proxy, bool(stored.owner_references)
+        stored.namespace,
+        stored.name,
+        stored.uid,
+        stored.resource_version,
+        proxy,
+        owned=bool(stored.owner_references),
+        mark=stored.annotations.get(TRUST_MARK, ""),
     )

@@ -8,7 +8,7 @@ from osm_probes.admission.eligible import NamespaceFacts, Namespaces
 from osm_probes.admission.webhook import Store
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.latest import Latest
-from osm_probes.pki.authority import Authority
+from osm_probes.pki.trust import Trust
 from osm_probes.program.world import MeshSource
 
 
@@ -30,9 +30,9 @@ class Means:
     works: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
 
 
-def standalone_means(source: MeshSource, authority: Authority) -> Means:
+def standalone_means(source: MeshSource, trust: Trust) -> Means:
     """On one machine: nobody stores bootstraps, and whoever asks trusts the authority."""
-    return Means(KnownNamespaces(source), Latest(Bundle(authority.root_pem)))
+    return Means(KnownNamespaces(source), Latest(Bundle(trust.roots_pem)))
 
 
 class MeshUnknownError(OsmError):

@@ -1,4 +1,4 @@
-"""What a program knows of outside: the mesh, the authority of its certificates, and the cluster, if there is one."""
+"""What a program knows of outside: the mesh, who signs its certificates, and the cluster, if there is one."""
 
 import enum
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from osm_probes.configuration.shared import Shared
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.latest import Latest
 from osm_probes.mesh.mesh import Mesh
-from osm_probes.pki.authority import Authority
+from osm_probes.pki.trust import Trust
 
 if TYPE_CHECKING:  # a client of the Kubernetes API costs 12 MB and a quarter of the start: only where there is one
     from osm_probes.program.cluster import Cluster
@@ -38,12 +38,12 @@ class MeshSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The mesh, being watched, the authority of its certificates, and the cluster where there is one.
+    """The mesh, being watched, who signs its certificates and whom its peers trust, the cluster where there is one.
 
     authority_problem: what is wrong with where the authority is kept; it does not keep the program from its work.
     """
 
-    authority: Authority
+    trust: Latest[Trust]
     source: MeshSource
     cluster: "Cluster | None" = None
     authority_problem: Latest[str] = field(default_factory=lambda: Latest(""))

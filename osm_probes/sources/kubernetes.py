@@ -36,7 +36,6 @@ from osm_probes.sources.objects import (
     ServiceAccount,
     ServiceObject,
 )
-from osm_probes.sources.parts import Metadata
 from osm_probes.sources.smi import HTTPRouteGroup, TCPRoute, TrafficSplit, TrafficTarget
 from osm_probes.sources.stored import decoder_of
 from osm_probes.sources.translate import MONITORED_BY, PROXY_UUID, SERVICE_NAME, mesh_from_objects
@@ -66,7 +65,8 @@ class KubernetesSource:
     """The mesh that a cluster's objects say; `kinds` are those that are read, the whole mesh unless told otherwise.
 
     `mesh` is None until the first list of every kind is complete, and stays what it was whatever becomes of the API
-    server. `problem` says what cannot be watched now, or which object cannot be used; "" if all is well.
+    server. `problem` says what cannot be watched now, or which object cannot be used; "" if all is well. `versions` has
+    the apiVersion in which kinds that have several are read, by the kind's name.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class KubernetesSource:
     ) -> None:
         self.mesh: Latest[Mesh | None] = Latest(None)
         self.problem: Latest[str] = Latest("")
+        self.versions: Latest[Mapping[str, str]] = Latest({})
         self._mesh_name = mesh_name
         self._changes: Latest[int] = Latest(0)
         self._news = MeshNews()
@@ -100,7 +101,7 @@ class KubernetesSource:
             for kind, typed in (kinds or WHOLE_MESH).items()
         ]
 
-    def pods(self) -> Mapping[tuple[str, str], Metadata] | None:
+    def pods(self) -> Mapping[tuple[str, str], Pod] | None:
         """The pods that have a proxy, whatever became of them, by namespace and the proxy's uuid.
 
         None where it is not known which there are now. On the event loop.
@@ -108,8 +109,8 @@ class KubernetesSource:
         informer = next(each for each in self._informers if each.wanted.kind is PODS)
         if not informer.synced or informer.trouble:
             return None
-        pods = (pod.metadata for pod in informer.objects.values())
-        return {(metadata.namespace, metadata.labels[PROXY_UUID]): metadata for metadata in pods}
+        pods = (pod for pod in informer.objects.values() if isinstance(pod, Pod))
+        return {(pod.metadata.namespace, pod.metadata.labels[PROXY_UUID]): pod for pod in pods}
 
     def ages(self) -> Mapping[str, float]:
         """Seconds since the API server last said something, by the plural of the kind. From any thread."""
@@ -125,6 +126,8 @@ class KubernetesSource:
                 await self._translate()
 
     def _note(self) -> None:
+        several = (each.kind for each in self._informers if each.kind.or_version)
+        self.versions.set({kind.name: kind.api_version for kind in several})
         self._changes.set(self._changes.value + 1)
 
     async def _translate(self) -> None:

@@ -25,6 +25,7 @@ from osm_probes.xds.endpoints import socket_address
 from osm_probes.xds.names import ADS_CLUSTER
 from osm_probes.xds.probe_listeners import probe_clusters, probe_listeners
 from osm_probes.xds.probes import RewrittenProbe
+from osm_probes.xds.secret_files import SecretFiles
 from osm_probes.xds.secrets import Secrets, certificate, only
 from osm_probes.xds.transport import over_ads, tls_1_3, tls_socket
 from osm_probes.xds.wire import seconds, to_any
@@ -66,11 +67,11 @@ def bootstrap(
     *,
     trust_domain: str,
     ads: AdsTarget,
-    secrets: Secrets,
+    secrets: Secrets | SecretFiles,
     probes: Sequence[RewrittenProbe] = (),
     probe_address: str = "0.0.0.0",
 ) -> bytes:
-    """The bootstrap of a proxy as JSON, its private key in it. `secrets` are for the ADS alone.
+    """The bootstrap of a proxy as JSON. `secrets` are for the ADS alone: in it, the private key too, or in files.
 
     probes: the pod's rewritten probes; Envoy answers them without the ADS, from 4 s after its start on.
     probe_address: where they are asked; "::" where pods have IPv6.
@@ -106,7 +107,7 @@ def _ads_config(mode: AdsMode) -> ApiConfigSource:
     )
 
 
-def _ads_cluster(ads: AdsTarget, secrets: Secrets) -> Cluster:
+def _ads_cluster(ads: AdsTarget, secrets: Secrets | SecretFiles) -> Cluster:
     at = Endpoint(ads.host, ads.port)
     cluster = static_cluster(ADS_CLUSTER, at=at)
     cluster.connect_timeout.CopyFrom(seconds(_CONNECT_TIMEOUT))
@@ -123,13 +124,13 @@ def _ads_cluster(ads: AdsTarget, secrets: Secrets) -> Cluster:
     return cluster
 
 
-def _ads_socket(ads: AdsTarget, secrets: Secrets) -> TransportSocket:
-    common = CommonTlsContext(
-        tls_params=tls_1_3(),
-        tls_certificates=[certificate(secrets)],
-        validation_context=only([ads.server_name], roots_pem=secrets.roots_pem),
-        alpn_protocols=["h2"],
-    )
+def _ads_socket(ads: AdsTarget, secrets: Secrets | SecretFiles) -> TransportSocket:
+    common = CommonTlsContext(tls_params=tls_1_3(), alpn_protocols=["h2"])
+    if isinstance(secrets, SecretFiles):
+        secrets.put_into(common)
+    else:
+        common.tls_certificates.append(certificate(secrets))
+        common.validation_context.CopyFrom(only([ads.server_name], roots_pem=secrets.roots_pem))
     return tls_socket(UpstreamTlsContext(common_tls_context=common, sni=ads.server_name))
 
 

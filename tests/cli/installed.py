@@ -70,20 +70,15 @@ def pod(name: str, *, app: str, home: str, mesh: str, port: int = 9091, images: 
     }
 
 
-def service(app: str, *, home: str, ready: bool = True) -> list[dict[str, Any]]:
-    """A Service of a control plane and its endpoints."""
-    metadata = {"name": app, "namespace": home}
-    labels = {"kubernetes.io/service-name": app}
-    return [
-        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 15128}]}},
-        {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {"name": f"{app}-1", "namespace": home, "labels": labels},
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": [own_address()], "conditions": {"ready": ready}}],
-        },
-    ]
+def slice_of(app: str, *, home: str) -> dict[str, Any]:
+    """The endpoints of a program's Service."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"{app}-1", "namespace": home, "labels": {"kubernetes.io/service-name": app}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [own_address()], "conditions": {"ready": True}}],
+    }
 
 
 def report(server: ApiServer, document: dict[str, Any], **status: Any) -> None:

@@ -1,12 +1,15 @@
 """A cluster whose control plane really runs: programs as processes, and the pod objects by which they are found."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from osm_probes import __version__
-from tests.cli.installed import deployment, pod, service
+from osm_probes.pki.authority import Authority
+from osm_probes.program.authority_content import content_of
+from tests.chart.render import MATRIX, rendered
+from tests.cli.installed import pod, slice_of
 from tests.cli.kubelet import NODE, Kubelet, running_kubelet
 from tests.functional.programs import Program, running
 from tests.kubernetes.apiserver import ApiServer, running_api_server
@@ -37,6 +40,12 @@ class Live:
         with self._running("osm-injector", name, "INJECTOR_POD_NAME", "--webhook-config-name=osm-webhook-osm") as made:
             yield made
 
+    def authority(self) -> Authority:
+        """The mesh's."""
+        secret = self.cluster.request("GET", f"/api/v1/namespaces/{HOME}/secrets/osm-ca-bundle")
+        content = content_of(json.dumps(secret).encode())
+        return Authority.load(content.root_pem, content.key_pem)
+
     @contextlib.contextmanager
     def _running(self, app: str, name: str, variable: str, *flags: str) -> Iterator[Program]:
         user = self.cluster.kubeconfig_for(f"system:serviceaccount:{HOME}:{app}", "system:serviceaccounts")
@@ -65,9 +74,10 @@ def live_cluster(folder: Path) -> Iterator[Live]:
         server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}})
         install_crds(server)
         rules = [*permissions("osm-controller"), *permissions("osm-injector")]
+        chart = rendered(MATRIX["alone"])
         apps = ("osm-controller", "osm-injector")
-        programs = [deployment(app, home=HOME, mesh="osm", version=f"v{__version__}") for app in apps]
-        programs += [each for app in apps for each in service(app, home=HOME)]
+        programs = [each for app in apps for part in ("deployment", "service") for each in chart[f"{app}-{part}"]]
+        programs += [slice_of(app, home=HOME) for app in apps]
         shops = documents(BOOKSTORE)
         for each in shops:
             if each["kind"] == "Pod":

@@ -65,7 +65,7 @@ def test_a_healthy_control_plane_says_yes(live: Live) -> None:
 
 def test_meshes_know_what_they_support_of_smi(live: Live) -> None:
     assert osm("mesh", "list", cluster=live.cluster).out.splitlines()[2].split() == [
-        *("osm", "osm-system", "osm-controller-0", f"v{__version__}"),
+        *("osm", "osm-system", "osm-controller-0", __version__),
         "HTTPRouteGroup:specs.smi-spec.io/v1alpha4,TCPRoute:specs.smi-spec.io/v1alpha4,"
         "TrafficSplit:split.smi-spec.io/v1alpha2,TrafficTarget:access.smi-spec.io/v1alpha3",
     ]

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
-from osm_probes.pki.authority import Authority
-from osm_probes.program.authority_secret import pair_of
 from osm_probes.snapshot.snapshot import CLUSTER, LISTENER
 from tests.ads.dial import STREAM, Call, dialled, read
 from tests.ads.messages import Sotw, asks
@@ -20,7 +18,6 @@ from tests.cli.command import Said, osm
 from tests.cli.live import Live, live_cluster
 from tests.functional.programs import curl
 from tests.functional.test_rewritten_probes import free_port
-from tests.kubernetes.apiserver import ApiServer
 from tests.standin import until
 
 pytestmark = pytest.mark.kubernetes
@@ -35,17 +32,11 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield made
 
 
-def authority(cluster: ApiServer) -> Authority:
-    """The mesh's."""
-    pair = pair_of(json.dumps(cluster.request("GET", "/api/v1/namespaces/osm-system/secrets/osm-ca-bundle")).encode())
-    return Authority.load(pair.root_pem, pair.key_pem)
-
-
 async def test_connected_proxies_are_listed_with_what_they_took_and_what_they_refused(live: Live) -> None:
     assert await asyncio.to_thread(osm, "proxy", "list", cluster=live.cluster) == Said(
         0, "No proxies are connected\n", ""
     )
-    ca = authority(live.cluster)
+    ca = live.authority()
     certificate = ca.issue(PROXY.common_name("cluster.local"), validity=timedelta(hours=1))
     port = live.programs["osm-controller-0"].served_port
     async with dialled(port, certificate, root_pem=ca.root_pem) as channel, asyncio.timeout(30):

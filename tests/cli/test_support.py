@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from osm_probes import __version__
-from osm_probes.program.authority_secret import pair_of
 from tests.cli.command import Said, osm
 from tests.cli.live import Live, live_cluster
 
@@ -90,7 +89,7 @@ def test_a_bug_report_has_everything_but_secrets(live: Live, tmp_path: Path) -> 
     assert "osm_program_up 1.0" in texts[f"{pod}/metrics.txt"]
     assert json.loads(texts[f"{pod}/probes.json"])["probes"][1]["verdict"]["transitions"] is not None
     secret = live.cluster.request("GET", "/api/v1/namespaces/osm-system/secrets/osm-ca-bundle")
-    key = pair_of(json.dumps(secret).encode()).key_pem.decode().splitlines()[1]
+    key = live.authority().key_pem.decode().splitlines()[1]
     assert not [
         name
         for name, text in texts.items()

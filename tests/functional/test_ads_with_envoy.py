@@ -1,12 +1,9 @@
 """The ADS and a real Envoy over loopback: the rules of the protocol as Envoy understands them."""
 
 import asyncio
-import json
 import re
-import urllib.error
-import urllib.request
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -41,6 +38,7 @@ from tests.ads.dial import (
     Ads,
     ads,
 )
+from tests.functional.envoys import Admin, running_envoy
 
 pytestmark = pytest.mark.envoy
 MODES = pytest.mark.parametrize("mode", list(AdsMode), ids=lambda mode: mode.name.lower())
@@ -81,63 +79,15 @@ def world(*, endpoints: int = 1, timeout: int = 1, route: str = "/", listener: s
     )
 
 
-class Admin:
-    """A running Envoy's admin port."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-
-    async def get(self, path: str) -> str:
-        def fetch() -> str:
-            try:
-                with urllib.request.urlopen(f"http://{self._address}{path}", timeout=5) as answer:
-                    text: str = answer.read().decode()
-            except urllib.error.HTTPError as error:
-                # Not ready is said with 503.
-                text = error.read().decode()
-                error.close()
-            return text
-
-        return await asyncio.to_thread(fetch)
-
-    async def stat(self, name: str) -> int:
-        found = re.search(rf"^{re.escape(name)}: (\d+)$", await self.get("/stats"), re.MULTILINE)
-        return int(found[1]) if found else 0
-
-    async def until(self, path: str, true: Callable[[str], bool], *, within: float) -> str:
-        """Ask until the answer is right."""
-        async with asyncio.timeout(within):
-            while not true(text := await self.get(path)):  # noqa: ASYNC110 - Envoy is asked, it does not tell
-                await asyncio.sleep(0.02)
-        return text
-
-
-@asynccontextmanager
-async def running_envoy(binary: Path, *, folder: Path, port: int, mode: AdsMode) -> AsyncGenerator[Admin, None]:
-    """Envoy with our bootstrap, its admin port any free one."""
+def made(port: int, mode: AdsMode) -> bytes:
+    """The bookstore's bootstrap."""
     pem = BOOKSTORE_CERTIFICATE
-    made = bootstrap(
+    return bootstrap(
         BOOKSTORE_PROXY,
         trust_domain=TRUST_DOMAIN,
         ads=AdsTarget("127.0.0.1", port, SERVER_NAME, mode),
         secrets=Secrets(pem.chain_pem, pem.key_pem, AUTHORITY.root_pem),
     )
-    document = json.loads(made)
-    document["admin"]["address"]["socket_address"]["port_value"] = 0
-    config, address = folder / "bootstrap.json", folder / "admin"
-    config.write_text(json.dumps(document))
-    process = await asyncio.create_subprocess_exec(
-        *(binary, "-c", config, "--admin-address-path", address, "--disable-hot-restart", "-l", "error"),
-        *("--concurrency", "1"),
-    )
-    try:
-        async with asyncio.timeout(20):
-            while not (address.exists() and address.read_text()):  # noqa: ASYNC110 - another process writes it
-                await asyncio.sleep(0.02)
-        yield Admin(address.read_text())
-    finally:
-        process.kill()
-        await process.wait()
 
 
 def has_endpoints(number: int) -> Callable[[str], bool]:
@@ -158,7 +108,7 @@ async def in_sync(running: Ads, admin: Admin, *, endpoints: int = 1) -> None:
 async def test_envoy_takes_all_and_one_endpoint_is_one_response(envoy: Path, tmp_path: Path, mode: AdsMode) -> None:
     async with (
         ads(now=world()) as running,
-        running_envoy(envoy, folder=tmp_path, port=running.server.port, mode=mode) as admin,
+        running_envoy(envoy, made(running.server.port, mode), folder=tmp_path) as admin,
     ):
         await in_sync(running, admin)
         sent = running.counts.events.count(Event.SENT)
@@ -177,7 +127,7 @@ async def test_after_a_restart_nothing_is_sent_again_and_changes_still_are(
     async with AsyncExitStack() as before, AsyncExitStack() as whole:
         first = await before.enter_async_context(ads(now=world()))
         port = first.server.port
-        admin = await whole.enter_async_context(running_envoy(envoy, folder=tmp_path, port=port, mode=mode))
+        admin = await whole.enter_async_context(running_envoy(envoy, made(port, mode), folder=tmp_path))
         await in_sync(first, admin)
         await before.aclose()
         async with ads(now=world(), port=port) as second:
@@ -197,7 +147,7 @@ async def test_a_changed_cluster_with_the_same_endpoints_does_not_warm_for_long(
 ) -> None:
     async with (
         ads(now=world()) as running,
-        running_envoy(envoy, folder=tmp_path, port=running.server.port, mode=mode) as admin,
+        running_envoy(envoy, made(running.server.port, mode), folder=tmp_path) as admin,
     ):
         await in_sync(running, admin)
         running.cache.publish(BOOKSTORE, world(timeout=7))
@@ -214,7 +164,7 @@ async def test_what_envoy_rejects_is_told_once_and_the_last_good_one_stays(
 ) -> None:
     async with (
         ads(now=world()) as running,
-        running_envoy(envoy, folder=tmp_path, port=running.server.port, mode=mode) as admin,
+        running_envoy(envoy, made(running.server.port, mode), folder=tmp_path) as admin,
     ):
         await in_sync(running, admin)
         running.cache.publish(BOOKSTORE, world(listener="bad"))

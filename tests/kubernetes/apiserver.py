@@ -9,9 +9,10 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from tests.kubernetes.pki import ClusterPki
@@ -34,7 +35,8 @@ class ApiServer:
     """A running API server with its etcd; what it stores outlives its process.
 
     where: what commands begin with, such as what enters a network namespace; it must become the program. reach: does
-    something there, such as a request; needed where `where` is another network.
+    something there, such as a request; needed where `where` is another network. flags: those of kube-apiserver that are
+    other than here.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class ApiServer:
         address: str = "127.0.0.1",
         where: Sequence[str] = (),
         reach: Callable[[Callable[[], Any]], Any] = lambda work: work(),
+        flags: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._reach = reach
         self._address = address
         self._where = where
+        self._other_flags = flags
         self._binaries = kubernetes_binaries()
         self.port, *self._etcd_ports = _free_ports(3)
         self.url = f"https://{address}:{self.port}"
@@ -126,7 +130,17 @@ class ApiServer:
         answered: dict[str, Any] = self._reach(lambda: self._request(method, path, body, form=form, within=within))
         return answered
 
+    def changes(self, path: str, *, since: str) -> list[dict[str, Any]]:
+        """What became of objects there since this resource version: a watch's events, the oldest first."""
+        query = f"{path}?watch=1&timeoutSeconds=1&resourceVersion={since}"
+        text = self._reach(lambda: self._ask("GET", query, None, form="application/json", within=15))
+        return [json.loads(line) for line in text.splitlines()]
+
     def _request(self, method: str, path: str, body: object, *, form: str, within: float) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._ask(method, path, body, form=form, within=within))
+        return found
+
+    def _ask(self, method: str, path: str, body: object, *, form: str, within: float) -> bytes:
         context = ssl.create_default_context(cadata=self.pki.root_pem.decode())
         context.load_cert_chain(self.pki.folder / f"{ADMIN}.crt", self.pki.folder / f"{ADMIN}.key")
         connection = http.client.HTTPSConnection(self._address, self.port, timeout=within, context=context)
@@ -138,8 +152,7 @@ class ApiServer:
         if answer.status >= 400:
             words = json.loads(text).get("message", "") if text.startswith(b"{") else text.decode()
             raise ApiServerError(f"{method} {path}: {answer.status} {words}", status=answer.status)
-        found: dict[str, Any] = json.loads(text)
-        return found
+        return text
 
     def eventually(self, method: str, path: str, body: object = None, *, within: float = 20.0) -> dict[str, Any]:
         """The answer, once there is one: what was just made possible is served a moment later."""
@@ -196,20 +209,26 @@ class ApiServer:
 
     def _flags(self) -> list[str]:
         files = self.pki.folder
-        return [
-            f"--etcd-servers=http://127.0.0.1:{self._etcd_ports[0]}",
-            *(f"--bind-address={self._address}", f"--advertise-address={self._address}"),
-            *(f"--secure-port={self.port}", f"--service-cluster-ip-range={SERVICE_RANGE}"),
-            *("--endpoint-reconciler-type=none", "--authorization-mode=RBAC", "--allow-privileged=true"),
+        flags = {
+            "etcd-servers": f"http://127.0.0.1:{self._etcd_ports[0]}",
+            "bind-address": self._address,
+            "advertise-address": self._address,
+            "secure-port": str(self.port),
+            "service-cluster-ip-range": SERVICE_RANGE,
+            "endpoint-reconciler-type": "none",
+            "authorization-mode": "RBAC",
+            "allow-privileged": "true",
             # Without a controller manager nobody makes the service accounts that it would ask for.
-            "--disable-admission-plugins=ServiceAccount",
-            *(f"--tls-cert-file={files / 'apiserver.crt'}", f"--tls-private-key-file={files / 'apiserver.key'}"),
-            f"--client-ca-file={files / 'ca.crt'}",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={files / 'accounts.key'}",
-            f"--service-account-signing-key-file={files / 'accounts.key'}",
-            "--profiling=false",
-        ]
+            "disable-admission-plugins": "ServiceAccount",
+            "tls-cert-file": f"{files / 'apiserver.crt'}",
+            "tls-private-key-file": f"{files / 'apiserver.key'}",
+            "client-ca-file": f"{files / 'ca.crt'}",
+            "service-account-issuer": "https://kubernetes.default.svc",
+            "service-account-key-file": f"{files / 'accounts.key'}",
+            "service-account-signing-key-file": f"{files / 'accounts.key'}",
+            "profiling": "false",
+        }
+        return [f"--{name}={value}" for name, value in {**flags, **self._other_flags}.items()]
 
 
 @contextlib.contextmanager
@@ -241,14 +260,14 @@ _CLUSTER_WIDE: Final = {
     "CustomResourceDefinition",
     "MutatingWebhookConfiguration",
 }
-_PLURALS: Final = {"MutatingWebhookConfiguration": "mutatingwebhookconfigurations", "EndpointSlice": "endpointslices"}
+_PLURALS: Final = {"NetworkPolicy": "networkpolicies", "Endpoints": "endpoints"}
 
 
 def path_of(document: dict[str, Any]) -> str:
     """Where objects like this one are created."""
     version, kind = document["apiVersion"], document["kind"]
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
-    plural = _PLURALS.get(kind, kind.lower() + ("" if kind == "Endpoints" else "s"))
+    plural = _PLURALS.get(kind, f"{kind.lower()}s")
     if kind in _CLUSTER_WIDE:
         return f"{root}/{plural}"
     return f"{root}/namespaces/{document['metadata'].get('namespace', 'default')}/{plural}"

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 import yaml
 
+from tests.chart.render import rendered
 from tests.kubernetes.apiserver import ApiServer, path_of
 
 ROOT: Final = Path(__file__).parents[2]
 CRDS: Final = ROOT / "charts" / "osm" / "crds"
-TEMPLATES: Final = ROOT / "charts" / "osm" / "templates"
 BOOKSTORE: Final = ROOT / "examples" / "bookstore"
 
 
@@ -36,9 +36,8 @@ def permissions(program: str) -> list[dict[str, Any]]:
 
 
 def template(name: str) -> list[dict[str, Any]]:
-    """A template of the chart, in the namespace osm-system; Helm's own expressions in it are no more than that."""
-    text = (TEMPLATES / f"{name}.yaml").read_text().replace("{{ .Release.Namespace }}", "osm-system")
-    return [each for each in yaml.safe_load_all(text) if each]
+    """What Helm makes of a template of the chart, in the namespace osm-system."""
+    return rendered()[name]
 
 
 def install(server: ApiServer, manifests: list[dict[str, Any]]) -> None:

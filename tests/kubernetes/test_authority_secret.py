@@ -2,15 +2,20 @@
 
 import asyncio
 import base64
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import beside
 from osm_probes.kube.connect import connect
 from osm_probes.pki.authority import Authority
-from osm_probes.program.authority_secret import AuthoritySecret, AuthoritySecretError
+from osm_probes.pki.trust import Trust, roots_of
+from osm_probes.program.authority_content import AuthoritySecretError
+from osm_probes.program.authority_secret import AuthoritySecret
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
 
 pytestmark = pytest.mark.kubernetes
@@ -48,7 +53,7 @@ async def test_of_ten_replicas_that_race_all_have_the_one_authority(api_server: 
     async def replica() -> Authority:
         async with connect(str(api_server.kubeconfig)) as client:
             secret = AuthoritySecret(client, namespace=namespace, name="osm-ca-bundle", common_name="osm-ca")
-            return await secret.load_or_create(waiting=untold)
+            return (await secret.load_or_create(waiting=untold)).signer
 
     found = await asyncio.gather(*(replica() for _ in range(10)))
     assert {each.root_pem for each in found} == {stored(api_server, namespace)["ca.crt"]}
@@ -86,34 +91,52 @@ async def test_a_secret_that_cannot_be_used_is_refused_and_left_as_it_is(
     assert stored(api_server, namespace) == before
 
 
-async def test_a_deleted_secret_is_written_back_and_another_pair_is_told_and_left_alone(
-    api_server: ApiServer, namespace: str
-) -> None:
-    async with connect(str(api_server.kubeconfig)) as client:
+@asynccontextmanager
+async def kept(server: ApiServer, namespace: str) -> AsyncGenerator[tuple[AuthoritySecret, Latest[Trust]]]:
+    """The Secret, made and looked after."""
+    async with connect(str(server.kubeconfig)) as client:
         secret = AuthoritySecret(client, namespace=namespace, name="osm-ca-bundle", common_name="osm-ca")
-        authority = await secret.load_or_create(waiting=untold)
-        async with beside(keep=secret.keep(authority)):
-            for _ in range(2):
-                await asyncio.to_thread(api_server.request, "DELETE", f"{path(namespace)}/osm-ca-bundle")
-                await _until_stored(api_server, namespace, authority.root_pem)
+        trust = Latest(await secret.load_or_create(waiting=untold))
+        async with beside(keep=secret.keep(trust)), asyncio.timeout(10):
+            yield secret, trust
+
+
+async def change(server: ApiServer, namespace: str, **data: bytes) -> None:
+    """Somebody changes it."""
+    encoded = {key.replace("_", "."): base64.b64encode(value).decode() for key, value in data.items()}
+    form = "application/merge-patch+json"
+    await asyncio.to_thread(server.request, "PATCH", f"{path(namespace)}/osm-ca-bundle", {"data": encoded}, form=form)
+
+
+async def test_a_deleted_secret_is_written_back(api_server: ApiServer, namespace: str) -> None:
+    async with kept(api_server, namespace) as (_, trust):
+        for _ in range(2):
             await asyncio.to_thread(api_server.request, "DELETE", f"{path(namespace)}/osm-ca-bundle")
-            other = {"ca_crt": OTHER.root_pem, "private_key": OTHER.key_pem}
-            try:
-                await asyncio.to_thread(put, api_server, namespace, **other)
-            except ApiServerError:  # it was written back first
-                change = {"data": {"ca.crt": base64.b64encode(OTHER.root_pem).decode()}}
-                await asyncio.to_thread(
-                    api_server.request,
-                    "PATCH",
-                    f"{path(namespace)}/osm-ca-bundle",
-                    change,
-                    form="application/merge-patch+json",
-                )
-            async with asyncio.timeout(10):
-                while not secret.problem.value:
-                    await secret.problem.after(secret.problem.version)
-            assert "another pair than the authority in use" in secret.problem.value
-            assert stored(api_server, namespace)["ca.crt"] == OTHER.root_pem
+            await _until_stored(api_server, namespace, trust.value.signer.root_pem)
+
+
+async def test_another_pair_is_trusted_from_now_on_and_does_not_sign(api_server: ApiServer, namespace: str) -> None:
+    async with kept(api_server, namespace) as (secret, trust):
+        signer, before = trust.value.signer, trust.version
+        await change(api_server, namespace, ca_crt=OTHER.root_pem, private_key=OTHER.key_pem)
+        await trust.after(before)
+        assert trust.value.signer == signer
+        assert set(roots_of(trust.value.roots_pem)) == {signer.root_pem, OTHER.root_pem}
+        assert secret.problem.value == ""
+        assert stored(api_server, namespace)["ca.crt"] == OTHER.root_pem
+
+
+async def test_what_cannot_be_used_is_told_and_left_alone(api_server: ApiServer, namespace: str) -> None:
+    async with kept(api_server, namespace) as (secret, trust):
+        before = trust.value
+        await change(api_server, namespace, ca_crt=OTHER.root_pem)
+        await secret.problem.after(0)
+        assert "does not belong to the root certificate; the authority in use stays" in secret.problem.value
+        assert trust.value is before
+        assert stored(api_server, namespace)["ca.crt"] == OTHER.root_pem
+        await change(api_server, namespace, ca_crt=before.signer.root_pem)
+        await secret.problem.after(1)
+        assert secret.problem.value == ""
 
 
 async def _until_stored(server: ApiServer, namespace: str, root_pem: bytes) -> None:
@@ -140,5 +163,5 @@ async def test_an_api_server_that_is_away_is_waited_for(own_api_server: ApiServe
         assert reasons[0].startswith("Secret osm-system/osm-ca-bundle cannot be read: ")
         await asyncio.to_thread(own_api_server.start)
         async with asyncio.timeout(15):
-            authority = await loading
-    assert stored(own_api_server, "osm-system")["ca.crt"] == authority.root_pem
+            trust = await loading
+    assert stored(own_api_server, "osm-system")["ca.crt"] == trust.signer.root_pem

@@ -15,6 +15,8 @@ from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import beside
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.connect import connect
+from osm_probes.pki.authority import Authority
+from osm_probes.pki.trust import Trust
 from osm_probes.program.bundle import WEBHOOK, BundleKeeper
 from osm_probes.program.means import Bundle
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
@@ -22,6 +24,8 @@ from tests.kubernetes.waiting import eventually
 
 pytestmark = pytest.mark.kubernetes
 NAME = "kept"
+TRUST = Trust.of(Authority.create("osm-ca"))
+RIGHT = TRUST.roots_pem
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
 
@@ -82,11 +86,13 @@ def allow(server: ApiServer, user: str, *verbs: str) -> None:
 
 
 @asynccontextmanager
-async def keeping(server: ApiServer, *, user: str = "") -> AsyncGenerator[BundleKeeper, None]:
-    """A keeper of the bundle b"right" at work, as this user."""
+async def keeping(
+    server: ApiServer, *, user: str = "", trust: Latest[Trust] | None = None
+) -> AsyncGenerator[BundleKeeper, None]:
+    """A keeper of the bundle RIGHT, or of what `trust` says, at work as this user."""
     kubeconfig = server.kubeconfig_for(user) if user else server.kubeconfig
     async with connect(str(kubeconfig)) as client:
-        keeper = BundleKeeper(client, name=NAME, bundle_pem=b"right")
+        keeper = BundleKeeper(client, name=NAME, trust=trust or Latest(TRUST))
         async with beside(keep=keeper.run()):
             yield keeper
 
@@ -103,15 +109,24 @@ async def seen(latest: Latest[Bundle], true: Callable[[Bundle], object], *, with
 
 async def test_nothing_is_claimed_before_the_configuration_was_read(api_server: ApiServer) -> None:
     async with connect(str(api_server.kubeconfig)) as client:
-        bundle = BundleKeeper(client, name=NAME, bundle_pem=b"right").bundle.value
+        bundle = BundleKeeper(client, name=NAME, trust=Latest(TRUST)).bundle.value
     assert bundle == Bundle(missing=f"MutatingWebhookConfiguration {NAME} has not been read yet")
 
 
 async def test_only_our_entry_is_written_wherever_it_stands(api_server: ApiServer) -> None:
     api_server.create(configuration(webhook("other.k8s.io", bundle=b""), webhook(WEBHOOK, bundle=b"")))
     async with keeping(api_server) as keeper:
-        await seen(keeper.bundle, lambda bundle: bundle.pem == b"right")
-        assert await bundles(api_server) == {"other.k8s.io": b"", WEBHOOK: b"right"}
+        await seen(keeper.bundle, lambda bundle: bundle.pem == RIGHT)
+        assert await bundles(api_server) == {"other.k8s.io": b"", WEBHOOK: RIGHT}
+
+
+async def test_it_follows_the_trust(api_server: ApiServer) -> None:
+    api_server.create(configuration())
+    trust = Latest(TRUST)
+    async with keeping(api_server, trust=trust) as keeper:
+        await seen(keeper.bundle, lambda bundle: bundle.pem == RIGHT)
+        trust.set(Trust.of(TRUST.signer, [Authority.create("osm-ca").root_pem]))
+        await seen(keeper.bundle, lambda bundle: bundle.pem == trust.value.roots_pem, within=2)
 
 
 async def test_a_configuration_without_our_webhook_is_left_alone_and_told(api_server: ApiServer) -> None:
@@ -127,11 +142,11 @@ async def test_who_overwrites_it_again_and_again_does_not_wear_the_api_server_ou
     async with keeping(api_server) as keeper:
         end = time.monotonic() + 2
         while time.monotonic() < end:
-            await seen(keeper.bundle, lambda bundle: bundle.pem == b"right")
+            await seen(keeper.bundle, lambda bundle: bundle.pem == RIGHT)
             await overwrite(api_server, b"wrong")
             written += 1
             await seen(keeper.bundle, lambda bundle: bundle.pem == b"wrong")
-        await seen(keeper.bundle, lambda bundle: bundle.pem == b"right", within=2)
+        await seen(keeper.bundle, lambda bundle: bundle.pem == RIGHT, within=2)
     found = await asyncio.to_thread(api_server.request, "GET", f"{WEBHOOKS}/{NAME}")
     assert found["metadata"]["uid"] == created["metadata"]["uid"]
     assert written < 20
@@ -176,7 +191,7 @@ async def test_once_it_may_be_repaired_it_is_within_2_s(api_server: ApiServer, m
         await asyncio.sleep(9.5)
         assert attempts >= 8
         await permit(api_server, "patch")
-        assert await seen(keeper.bundle, lambda bundle: bundle.pem == b"right", within=15) < 2
+        assert await seen(keeper.bundle, lambda bundle: bundle.pem == RIGHT, within=15) < 2
 
 
 async def test_who_is_behind_writes_into_no_others_entry(api_server: ApiServer) -> None:

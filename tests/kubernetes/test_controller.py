@@ -16,7 +16,7 @@ import pytest
 from osm_probes.admission.pod import secret_name
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
 from osm_probes.pki.authority import Authority
-from osm_probes.program.authority_secret import pair_of
+from osm_probes.program.authority_content import content_of
 from osm_probes.snapshot.snapshot import CLUSTER
 from tests.ads.dial import STREAM, Call, dialled, ended, read
 from tests.ads.messages import Sotw, asks
@@ -69,8 +69,10 @@ def events(cluster: ApiServer) -> dict[str, str]:
 
 def authority(cluster: ApiServer) -> Authority:
     """The mesh's."""
-    pair = pair_of(json.dumps(cluster.request("GET", "/api/v1/namespaces/osm-system/secrets/osm-ca-bundle")).encode())
-    return Authority.load(pair.root_pem, pair.key_pem)
+    content = content_of(
+        json.dumps(cluster.request("GET", "/api/v1/namespaces/osm-system/secrets/osm-ca-bundle")).encode()
+    )
+    return Authority.load(content.root_pem, content.key_pem)
 
 
 @contextlib.asynccontextmanager
@@ -190,6 +192,23 @@ def test_an_api_server_that_goes_away_changes_neither_probe(cluster: ApiServer, 
         assert [line for line in ages if line.startswith('osm_kubernetes_watch_age_seconds{kind="pods"}')]
 
 
+def test_smi_version_says_which_version_of_a_kind_is_read(cluster: ApiServer, tmp_path: Path) -> None:
+    crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/trafficsplits.split.smi-spec.io"
+    with controller(cluster, tmp_path) as program:
+        program.until_ready()
+
+        def split() -> str:
+            return str(json.loads(program.get("/smi/version"))["TrafficSplit"])
+
+        assert split() == "split.smi-spec.io/v1alpha2"
+        versions = cluster.request("GET", crd)["spec"]["versions"]
+        for each in versions:
+            each["served"] = each["name"] == "v1alpha4"
+        cluster.request("PATCH", crd, {"spec": {"versions": versions}}, form=MERGE)
+        until(lambda: split() == "split.smi-spec.io/v1alpha4", within=20)
+        assert program.get("/health/ready") == "Service is ready"
+
+
 async def test_settings_count_without_a_restart(cluster: ApiServer, tmp_path: Path) -> None:
     path = "/apis/config.openservicemesh.io/v1alpha2/namespaces/osm-system/meshconfigs/osm-mesh-config"
     with controller(cluster, tmp_path) as program:
@@ -217,8 +236,8 @@ def test_a_secret_of_the_ca_that_cannot_be_used_ends_it_with_1_and_is_left_alone
     own_pod(cluster)
     with controller(cluster, tmp_path) as program:
         assert program.process.wait(20) == 1
-        assert "osm-ca-bundle has no private.key" in program.logged("cannot start")["error"]
-    assert "osm-ca-bundle has no private.key" in events(cluster)["FatalCertificateIssuanceFailure"]
+        assert "osm-ca-bundle: it has no private.key" in program.logged("cannot start")["error"]
+    assert "osm-ca-bundle: it has no private.key" in events(cluster)["FatalCertificateIssuanceFailure"]
     assert set(cluster.request("GET", f"{path}/osm-ca-bundle")["data"]) == {"ca.crt"}
 
 

@@ -133,17 +133,21 @@ def test_a_new_pod_has_a_sidecar_whose_bootstrap_is_stored_for_it_alone(running_
         "app.kubernetes.io/managed-by": "osm-injector",
     }
     assert secret["type"] == "Opaque"
-    bootstrap = json.loads(base64.b64decode(secret["data"]["bootstrap.yaml"]))
+    bootstrap = _file(secret, "bootstrap.yaml")
     name = ProxyName.parse(bootstrap["node"]["id"], trust_domain="cluster.local")
     assert (name.uuid, str(name.identity)) == (uuid, "shop/seller")
-    assert _certified(bootstrap) == bootstrap["node"]["id"]
+    assert _certified(secret) == bootstrap["node"]["id"]
+    assert "PRIVATE KEY" not in str(bootstrap)
 
 
-def _certified(bootstrap: dict[str, Any]) -> str:
+def _file(secret: dict[str, Any], name: str) -> Any:
+    return json.loads(base64.b64decode(secret["data"][name]))
+
+
+def _certified(secret: dict[str, Any]) -> str:
     """The name in the certificate with which the sidecar dials the ADS."""
-    (ads,) = (each for each in bootstrap["static_resources"]["clusters"] if "transport_socket" in each)
-    (pair,) = ads["transport_socket"]["typed_config"]["common_tls_context"]["tls_certificates"]
-    return common_names(base64.b64decode(pair["certificate_chain"]["inline_bytes"]))[-1]
+    (resource,) = _file(secret, "ads-certificate.json")["resources"]
+    return common_names(base64.b64decode(resource["tls_certificate"]["certificate_chain"]["inline_bytes"]))[-1]
 
 
 @pytest.mark.parametrize(
@@ -250,6 +254,25 @@ def test_without_its_configuration_it_is_alive_and_not_ready_and_says_why(runnin
     cluster.create(running_injector.configuration)
     program.until_ready()
     until(lambda: running_injector.healthz() == "Health OK", within=5)
+
+
+def test_who_may_not_store_bootstraps_is_not_ready_and_says_which_permission_is_missing(
+    running_injector: Injector,
+) -> None:
+    program, cluster = running_injector.program, running_injector.cluster
+    role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/osm-injector"
+    rules = cluster.request("GET", role)["rules"]
+    fewer = [rule for rule in rules if rule["resources"] != ["secrets"]]
+    form = "application/merge-patch+json"
+    cluster.request("PATCH", role, {"rules": fewer}, form=form)
+    missing = "bootstraps cannot be stored: allow its user to create secrets"
+    try:
+        until(lambda: missing in program.get("/health/ready?verbose"), within=10)
+        until(lambda: running_injector.healthz() == "", within=2)
+        assert program.get("/health/alive") == "Service is alive"
+    finally:
+        cluster.request("PATCH", role, {"rules": rules}, form=form)
+    program.until_ready()
 
 
 def test_an_api_server_that_is_away_changes_nothing(running_injector: Injector) -> None:

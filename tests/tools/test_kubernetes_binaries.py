@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "kubernetes_binaries.py"
+ROOT = Path(__file__).parents[2]
 COMPILER = """#!/bin/sh
 [ "$1" = list ] && { echo v1.34.4; exit; }
 echo "$*" >> "$BUILDS"
@@ -32,8 +32,9 @@ def machine(tmp_path: Path) -> dict[str, str]:
 
 
 def start(environment: Mapping[str, str]) -> "subprocess.Popen[str]":
-    command = [sys.executable, str(TOOL)]
-    return subprocess.Popen(command, env=dict(environment), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "tools.kubernetes_binaries"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, env=dict(environment), text=True, stdout=pipe, stderr=pipe)
 
 
 def outcome(environment: Mapping[str, str]) -> tuple[int, str, str]:

@@ -51,7 +51,7 @@ def judge_certificates(metrics: str | KubernetesError) -> Result:
     soon = [
         f"the {kind} certificate ends in {age(seconds)}" for kind, seconds in left.items() if _is_soon(kind, seconds)
     ]
-    do = ["put a new pair ca.crt and private.key into the Secret of the CA, then restart the control plane"]
+    do = ["put another pair into the Secret of the CA: docs/certificate-authority.md"]
     root = any(kind == "root" and seconds < _ROOT_SOON for kind, seconds in left.items())
     if ended:
         return failure(name, *ended, *soon, do=do if root else [])

@@ -19,7 +19,7 @@ from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.election import lease_of
 from osm_probes.kube.errors import KubernetesError
 from osm_probes.kube.kind import (
-    ACCESS_REVIEWS,
+    ACCOUNT_REVIEWS,
     ENDPOINT_SLICES,
     EVENTS,
     HTTP_ROUTE_GROUPS,
@@ -148,11 +148,14 @@ async def _holder(client: KubernetesClient, home: str) -> str:
 
 
 async def _allowed(client: KubernetesClient, plane: ControlPlane, app: str) -> Mapping[Permission, bool]:
-    account = next((pod.spec.service_account_name for pod in plane.pods_of(app)), app)
-    permissions = needed(app, mesh=plane.mesh)
+    pod = next(iter(plane.pods_of(app)), None)
+    account = pod.spec.service_account_name if pod else app
+    secret = (pod.flag("ca-bundle-secret-name") if pod else "") or "osm-ca-bundle"
+    settings = (pod.flag("osm-config-name") if pod else "") or "osm-mesh-config"
+    permissions = needed(app, mesh=plane.mesh, secret=secret, settings=settings)
     answers = await asyncio.gather(
         *(
-            client.create(ACCESS_REVIEWS, review(each, namespace=plane.namespace, account=account))
+            client.create(ACCOUNT_REVIEWS, review(each, namespace=plane.namespace, account=account))
             for each in permissions
         )
     )

@@ -51,30 +51,30 @@ def _own(kind: Kind, *verbs: str, name: str = "") -> Iterator[Permission]:
     return (Permission(kind, verb, own=True, name=name) for verb in verbs)
 
 
-_BOTH: Final = (
-    *_own(MESH_CONFIGS, "list", "watch", name="osm-mesh-config"),
-    *_own(SECRETS, "get", "list", "watch", name="osm-ca-bundle"),
-    *_own(PODS, "get"),
-    *_own(EVENTS, "create", "patch"),
-)
 _WATCHED: Final = (
     *(NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES, ENDPOINT_SLICES),
     *(TRAFFIC_TARGETS, HTTP_ROUTE_GROUPS, TCP_ROUTES, TRAFFIC_SPLITS),
 )
 
 
-def needed(app: str, *, mesh: str) -> tuple[Permission, ...]:
-    """What one program of a mesh does."""
+def needed(app: str, *, mesh: str, secret: str, settings: str) -> tuple[Permission, ...]:
+    """What one program of a mesh does; `secret`: of the certificate authority, `settings`: the MeshConfig."""
+    both = (
+        *_own(MESH_CONFIGS, "list", "watch", name=settings),
+        *_own(SECRETS, "get", "list", "watch", name=secret),
+        *_own(PODS, "get"),
+        *_own(EVENTS, "create", "patch"),
+    )
     if app == INJECTOR:
         webhooks = (Permission(WEBHOOKS, verb, name=f"osm-webhook-{mesh}") for verb in ("list", "watch", "patch"))
-        return (*_of(NAMESPACES, "get", "list", "watch"), *_of(SECRETS, "create"), *webhooks, *_BOTH)
+        return (*_of(NAMESPACES, "get", "list", "watch"), *_of(SECRETS, "create"), *webhooks, *both)
     return (
         *(permission for kind in _WATCHED for permission in _of(kind, "list", "watch")),
         *_of(SECRETS, "list", "watch", "patch", "delete"),
         *_own(SECRETS, "create"),
         *_own(LEASES, "get", "update", name=CONTROLLER),
         *_own(LEASES, "create"),
-        *_BOTH,
+        *both,
     )
 
 

@@ -11,7 +11,8 @@ from tests.kubernetes.manifests import permissions
 
 @pytest.mark.parametrize("app", ["osm-controller", "osm-injector"])
 def test_what_is_asked_for_is_what_the_chart_grants(app: str) -> None:
-    asked = {(each.kind.group, each.kind.plural, each.verb, each.own, each.name) for each in needed(app, mesh="osm")}
+    permissions_asked = needed(app, mesh="osm", secret="osm-ca-bundle", settings="osm-mesh-config")
+    asked = {(each.kind.group, each.kind.plural, each.verb, each.own, each.name) for each in permissions_asked}
     assert asked == {grant for each in permissions(app) if "rules" in each for grant in _granted(each)}
 
 

@@ -1,0 +1,72 @@
+{{/* Labels of the whole control plane. meshName is what `osm mesh list` looks for. */}}
+{{- define "osm.labels" -}}
+meshName: {{ .Values.meshName }}
+app.kubernetes.io/name: openservicemesh.io
+app.kubernetes.io/instance: {{ .Values.meshName }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | quote }}
+app.kubernetes.io/part-of: openservicemesh.io
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "osm.image" -}}
+{{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{/* How many replicas there are at least. */}}
+{{- define "osm.leastReplicas" -}}
+{{ if .autoscaling.enabled }}{{ .autoscaling.minReplicas }}{{ else }}{{ .replicas }}{{ end }}
+{{- end }}
+
+{{/* Flags that both programs have. */}}
+{{- define "osm.args" -}}
+- --verbosity={{ .program.logLevel }}
+- --mesh-name={{ .root.Values.meshName }}
+- --osm-namespace={{ .root.Release.Namespace }}
+- --osm-version={{ .root.Chart.AppVersion }}
+- --osm-config-name=osm-mesh-config
+- --ca-bundle-secret-name={{ .root.Values.caBundleSecretName }}
+- --trust-domain={{ .root.Values.trustDomain }}
+- --heartbeat-limit={{ .program.heartbeatLimit }}
+- --canary-limit={{ .program.canaryLimit }}
+- --drain-delay={{ .program.drainDelay }}
+- --grace={{ .program.grace }}
+{{- end }}
+
+{{/* What of a pod is not about its container. */}}
+{{- define "osm.pod" -}}
+terminationGracePeriodSeconds: {{ add (ceil .program.grace) 10 }}
+{{- with .root.Values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .root.Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .program.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- range . }}
+  - {{ toYaml . | nindent 4 | trim }}
+    labelSelector:
+      matchLabels:
+        app: {{ $.app }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+{{- with .program.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .program.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .program.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,38 @@
+#!/bin/sh
+# What a shell and iptables need, and nothing else, from Debian's packages into the folder $1; their list into /sbom.json.
+set -eu
+image=$1
+libraries=$(dirname "$(ldd /usr/sbin/xtables-nft-multi | sed -n 's/.*=> \(.*libxtables[^ ]*\).*/\1/p')")
+plugins=/usr${libraries#/usr}/xtables
+
+mkdir -p "$image/bin"
+cp /bin/dash "$image/bin/sh"
+cp /usr/sbin/xtables-nft-multi /usr/sbin/xtables-legacy-multi images/iptables-restore "$image/bin/"
+chmod 0755 "$image/bin/iptables-restore"
+for kind in nft legacy; do
+  for name in iptables-$kind iptables-$kind-restore iptables-$kind-save; do
+    ln -s xtables-$kind-multi "$image/bin/$name"
+  done
+done
+
+mkdir -p "$image$plugins"
+cp "$plugins"/libxt_*.so "$plugins"/libipt_*.so "$image$plugins/"
+ldd "$image"/bin/sh "$image"/bin/xtables-* "$image$plugins"/*.so | grep -o '/[^ ]*\.so[^ ]*' | grep -v : | sort -u >/needed
+while read -r file; do
+  mkdir -p "$image$(dirname "$file")"
+  cp -L "$file" "$image$file"
+done </needed
+
+# Debian's index has some files by their path before /lib and /bin became links.
+owner() { dpkg-query -S "$1" 2>/dev/null || dpkg-query -S "/usr$1" 2>/dev/null || dpkg-query -S "${1#/usr}"; }
+{
+  echo '{"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,'
+  echo ' "metadata": {"component": {"type": "container", "name": "osm-init"}},'
+  echo ' "components": ['
+  { cat /needed; echo /bin/dash; echo /usr/sbin/xtables-nft-multi; } |
+    while read -r file; do owner "$file"; done | sed 's/[:,].*//' | sort -u |
+    xargs dpkg-query --showformat \
+      ',{"type": "library", "name": "${Package}", "version": "${Version}", "purl": "pkg:deb/debian/${Package}@${Version}?arch=${Architecture}"}\n' \
+      --show | sed '1s/^,//'
+  echo ']}'
+} >/sbom.json

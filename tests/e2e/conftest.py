@@ -1,0 +1,49 @@
+"""One cluster for all scenes, with the chart installed; they are played in the order of their files' names."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from secrets import token_hex
+
+import pytest
+
+from tests.e2e import shop
+from tests.e2e.cluster import Cluster, running_cluster
+from tests.e2e.images import archives
+from tests.e2e.mesh import Mesh
+from tests.e2e.node import running_node
+from tests.e2e.shop import BUYER, STORE, enrolled
+from tools.node_binaries import pod_binaries
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A scene waits for a kubelet, and the first one for the images and the cluster too."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(600))
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A running cluster that has all images."""
+    folder = tmp_path_factory.mktemp("e2e")
+    with running_node(folder / "node", pause=pod_binaries() / "pause", name=f"osm-e2e-{token_hex(3)}") as node:
+        for archive in archives(folder):
+            node.load(archive)
+            archive.unlink()
+        with running_cluster(node) as running:
+            yield running
+
+
+@pytest.fixture(scope="session")
+def mesh(cluster: Cluster) -> Mesh:
+    """The control plane, installed by the chart and ready."""
+    return Mesh.installed(cluster)
+
+
+@pytest.fixture(scope="session")
+def bookstore(mesh: Mesh, cluster: Cluster) -> None:
+    """A bookstore in the mesh, and a namespace for those who buy there."""
+    cluster.apply(*enrolled(STORE), *enrolled(BUYER))
+    cluster.apply(*shop.bookstore())
+    cluster.rolled_out("deployment/bookstore", namespace=STORE)

@@ -1,0 +1,121 @@
+"""Scene 4: applications of an enrolled namespace get sidecars, and call each other over mTLS without knowing it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+from tests.e2e.images import APPS_IMAGE
+from tests.e2e.shop import BUYER, STORE, URL, purchase
+
+pytestmark = pytest.mark.usefixtures("bookstore")
+
+
+@pytest.fixture(scope="module")
+def store(cluster: Cluster) -> dict[str, Any]:
+    """The bookstore's pod."""
+    (pod,) = cluster.get("pods", f"--namespace={STORE}", f"--selector=app={STORE}")["items"]
+    return dict(pod)
+
+
+@pytest.fixture(scope="module")
+def bought(cluster: Cluster) -> dict[str, Any]:
+    """What the bookstore answered to a Job that asked once."""
+    cluster.apply(purchase())
+    job = ("job/purchase", f"--namespace={BUYER}")
+    cluster.kubectl("wait", *job, "--for=condition=Complete", "--timeout=90s", within=100)
+    said: dict[str, Any] = json.loads(cluster.kubectl("logs", *job, f"--container={BUYER}"))
+    return said
+
+
+def test_a_job_buys_at_its_first_try_and_ends_with_its_sidecar(bought: dict[str, Any]) -> None:
+    assert bought["books"]
+
+
+def test_the_bookstore_is_told_who_called_by_the_callers_certificate(bought: dict[str, Any]) -> None:
+    assert bought["caller"] == "bookbuyer.bookbuyer.cluster.local"
+
+
+def test_sidecars_speak_tls_1_3_with_each_other(
+    cluster: Cluster, store: dict[str, Any], bought: dict[str, Any]
+) -> None:
+    assert bought
+    container = next(each for each in store["status"]["initContainerStatuses"] if each["name"] == "envoy")
+    pid = cluster.node.pid(container["containerID"])
+    page = cluster.node.run(
+        *("nsenter", f"--target={pid}", "--net", "--", "curl", "--silent"),
+        "http://127.0.0.1:15000/stats?filter=ssl.versions.TLSv1.3",
+    )
+    inbound = [line for line in page.splitlines() if "15003" in line]
+    assert any(int(line.rpartition(" ")[2]) for line in inbound), page
+
+
+def test_a_caller_without_a_sidecar_is_not_served(cluster: Cluster) -> None:
+    ask = f"import urllib.request as u; print(u.urlopen('{URL}', timeout=5).status)"
+    flags = (f"--image={APPS_IMAGE}", "--image-pull-policy=Never", "--restart=Never")
+    cluster.kubectl("run", "stranger", *flags, "--command", "--", "/opt/osm/bin/python", "-c", ask)
+    cluster.kubectl("wait", "pod/stranger", "--for=jsonpath={.status.phase}=Failed", "--timeout=30s")
+    assert (
+        cluster.kubectl("logs", "stranger")
+        .strip()
+        .endswith("ConnectionResetError: [Errno 104] Connection reset by peer")
+    )
+
+
+def test_the_sidecar_starts_first_and_keeps_running(store: dict[str, Any]) -> None:
+    started = [(each["name"], each.get("restartPolicy")) for each in store["spec"]["initContainers"]]
+    assert started == [("osm-init", None), ("envoy", "Always")]
+
+
+def test_kubelet_asks_the_sidecar_for_the_applications_probes(store: dict[str, Any]) -> None:
+    (container,) = store["spec"]["containers"]
+    kinds = ("livenessProbe", "readinessProbe", "startupProbe")
+    assert [container[kind]["httpGet"]["port"] for kind in kinds] == [15901, 15902, 15904]
+
+
+def test_the_applications_probes_pass(cluster: Cluster, store: dict[str, Any]) -> None:
+    name = store["metadata"]["name"]
+    assert cluster.kubectl("get", "pod", name, f"--namespace={STORE}", "--no-headers").split()[1:4] == [
+        *("2/2", "Running", "0"),
+    ]
+    chosen = ("--field-selector=reason=Unhealthy", f"--namespace={STORE}")
+    assert not [event["message"] for event in cluster.get("events", *chosen)["items"] if "iveness" in event["message"]]
+
+
+def test_the_applications_probes_fail_when_it_hangs(cluster: Cluster, store: dict[str, Any]) -> None:
+    (container,) = store["status"]["containerStatuses"]
+    pid = str(cluster.node.pid(container["containerID"]))
+    name = store["metadata"]["name"]
+
+    def ready() -> str:
+        return cluster.kubectl("get", "pod", name, f"--namespace={STORE}", "--no-headers").split()[1]
+
+    cluster.node.run("kill", "-STOP", pid)
+    try:
+        cluster.until(lambda: ready() == "1/2", what="readiness fails", within=30.0)
+    finally:
+        cluster.node.run("kill", "-CONT", pid)
+    cluster.until(lambda: ready() == "2/2", what="it is ready again", within=30.0)
+
+
+def test_the_sidecars_secret_ends_with_its_pod(cluster: Cluster, bought: dict[str, Any]) -> None:
+    assert bought
+    chosen = (f"--namespace={BUYER}", "--selector=job-name=purchase")
+    (pod,) = cluster.get("pods", *chosen)["items"]
+    uuid = pod["metadata"]["labels"]["osm-proxy-uuid"]
+
+    def secrets() -> list[dict[str, Any]]:
+        found = cluster.get("secrets", f"--namespace={BUYER}", f"--selector=osm-proxy-uuid={uuid}")["items"]
+        return list(found)
+
+    cluster.until(
+        lambda: (
+            [owner["uid"] for one in secrets() for owner in one["metadata"].get("ownerReferences", ())]
+            == [pod["metadata"]["uid"]]
+        ),
+        what="the Secret is the pod's",
+        within=20.0,
+    )
+    cluster.kubectl("delete", "job", "purchase", f"--namespace={BUYER}")
+    cluster.until(lambda: not secrets(), what="the Secret is gone", within=60.0)
