@@ -1,6 +1,7 @@
 """A control plane's pod -> what its probes answer, through the API server."""
 
 import asyncio
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
@@ -13,6 +14,12 @@ from osm_probes.kube.errors import ForbiddenError, KubernetesError
 from osm_probes.probes.words import Verdict
 
 PROBES: Final = ("alive", "ready")
+
+
+def in_sum(verdicts: Iterable[bool | None]) -> bool | None:
+    """No if one says no; None where nobody said no, and not all could be asked."""
+    said = set(verdicts)
+    return False if False in said else None if None in said else True
 
 
 class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,9 +48,8 @@ class PodProbes(msgspec.Struct, frozen=True):
 
     @property
     def healthy(self) -> bool | None:
-        """Yes if each probe said so; None where nobody said no, and not all could be asked."""
-        said = {answer.healthy for answer in self.probes}
-        return False if False in said else None if None in said else True
+        """The sum of its probes."""
+        return in_sum(answer.healthy for answer in self.probes)
 
 
 async def probed(client: KubernetesClient, pod: Pod) -> PodProbes:

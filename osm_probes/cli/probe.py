@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from osm_probes.cli.asked import PodProbes, ProbeAnswer, probed
+from osm_probes.cli.asked import PodProbes, ProbeAnswer, in_sum, probed
 from osm_probes.cli.cluster import in_cluster
 from osm_probes.cli.planes import CONTROLLER, INJECTOR, control_planes
 from osm_probes.cli.screen import Screen, Styled, judged
@@ -46,8 +46,7 @@ async def _once(client: KubernetesClient, *, namespace: str, apps: Sequence[str]
         for each in found:
             for line in described(each):
                 screen.line(*line)
-    verdicts = {each.healthy for each in found}
-    return _STATUS[False if False in verdicts else None if None in verdicts else True]
+    return _STATUS[in_sum(each.healthy for each in found)]
 
 
 async def _watch(client: KubernetesClient, *, namespace: str, apps: Sequence[str], form: str, screen: Screen) -> int:
@@ -86,14 +85,8 @@ def described(pod: PodProbes) -> Iterator[tuple[str | Styled, ...]]:
         yield (f"  {answer.probe}: ", *_verdict(answer), _since(answer))
         verdict = answer.verdict
         for check in verdict.checks if verdict else ():
-            yield (
-                ("    ", judged(f"[+]{check.name} ok", healthy=True))
-                if check.healthy
-                else (
-                    "    ",
-                    judged(f"[-]{check.name} failed: {check.reason}", healthy=False),
-                )
-            )
+            said = f"[+]{check.name} ok" if check.healthy else f"[-]{check.name} failed: {check.reason}"
+            yield ("    ", judged(said, healthy=check.healthy))
         for warning in verdict.warnings if verdict else ():
             yield ("    ", judged(f"warn: {warning}", healthy=None))
 

@@ -13,11 +13,11 @@ from osm_probes.cli.planes import CONTROLLER, INJECTOR, ControlPlane, control_pl
 from osm_probes.cli.podproxy import ASKED_WITHIN, pod_text, pod_version
 from osm_probes.cli.verify.containers import is_sidecar
 from osm_probes.cli.verify.events import Event
-from osm_probes.cli.verify.parts import EndpointSlice, Service, WebhookConfiguration
+from osm_probes.cli.verify.parts import EndpointSlice, Service, WebhookConfiguration, serves
 from osm_probes.cli.verify.permissions import Permission, allowed_by, needed, review
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.election import lease_of
-from osm_probes.kube.errors import KubernetesError
+from osm_probes.kube.errors import AbsentError, KubernetesError
 from osm_probes.kube.kind import (
     ACCOUNT_REVIEWS,
     ENDPOINT_SLICES,
@@ -119,13 +119,13 @@ async def _served(client: KubernetesClient) -> Mapping[Kind, KubernetesError | N
 
 
 async def _problem_of(client: KubernetesClient, kind: Kind) -> KubernetesError | None:
-    """Why none of its versions can be listed."""
+    """Why none of its versions is served; everybody may ask for that."""
     problem: KubernetesError | None = None
     for version in kind.versions:
-        found = await _kept(client.ask("GET", version.path(), query={"limit": "1"}))
-        if not isinstance(found, KubernetesError):
+        found = await _kept(client.ask("GET", f"/apis/{version.api_version}"))
+        if not isinstance(found, KubernetesError) and serves(found, version):
             return None
-        problem = problem or found
+        problem = problem or (found if isinstance(found, KubernetesError) else AbsentError(f"no {kind}"))
     return problem
 
 

@@ -67,6 +67,22 @@ class WebhookConfiguration(msgspec.Struct, frozen=True):
     webhooks: list[_Webhook] = []
 
 
+class _Resource(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class _Resources(msgspec.Struct, frozen=True):
+    resources: list[_Resource] = []
+
+
+def serves(content: bytes, kind: Kind) -> bool:
+    """Whether the kinds of a group and version, as the API server tells them, have this one."""
+    try:
+        return kind.plural in {each.name for each in msgspec.json.decode(content, type=_Resources).resources}
+    except msgspec.DecodeError:
+        return False
+
+
 def judge_enrolment(plane: ControlPlane, owners: Mapping[str, str] | KubernetesError) -> Result:
     """Nobody may inject into the control plane's namespace. `owners`: mesh by namespace that it injects."""
     name = "Own namespace is not injected"

@@ -10,6 +10,7 @@ from osm_probes.cli.planes import CONTROLLER, INJECTOR
 from osm_probes.cli.verify.result import Result, failure, unknown
 from osm_probes.kube.errors import KubernetesError
 from osm_probes.kube.kind import (
+    ACCOUNT_REVIEWS,
     ENDPOINT_SLICES,
     EVENTS,
     HTTP_ROUTE_GROUPS,
@@ -101,8 +102,11 @@ class _Review(msgspec.Struct):
 
 
 def allowed_by(content: bytes) -> bool:
-    """What the API server says to the question. Raises msgspec.DecodeError."""
-    return msgspec.json.decode(content, type=_Review).status.allowed
+    """What the API server says to the question. Raises KubernetesError."""
+    try:
+        return msgspec.json.decode(content, type=_Review).status.allowed
+    except msgspec.DecodeError as error:
+        raise KubernetesError(f"no {ACCOUNT_REVIEWS.name}: {error}") from error
 
 
 def judge_permissions(account: str, allowed: Mapping[Permission, bool] | KubernetesError) -> Result:
