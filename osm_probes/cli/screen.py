@@ -13,7 +13,8 @@ from osm_probes.foundation.text import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-_GAP: Final = "   "
+_SPACE: Final = "   "
+_LEAST_LAST: Final = 20
 _PATIENCE: Final = 1.0
 
 
@@ -68,16 +69,15 @@ class Screen:
         if not sys.stderr.isatty():
             yield
             return
-        shown = asyncio.get_running_loop().call_later(_PATIENCE, lambda: self._rewrite(f"{text} …"))
+        loop = asyncio.get_running_loop()
+        due = loop.time() + _PATIENCE
+        shown = loop.call_at(due, lambda: print(f"{text} …", end="", file=sys.stderr, flush=True))
         try:
             yield
         finally:
             shown.cancel()
-            self._rewrite("")
-
-    @staticmethod
-    def _rewrite(text: str) -> None:
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+            if loop.time() >= due:
+                print("\r\033[K", end="", file=sys.stderr, flush=True)
 
     def fail(self, error: Exception) -> None:
         """An error, as all commands tell it."""
@@ -85,11 +85,31 @@ class Screen:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Rows under their columns, aligned by blanks where it is piped; a cell is one line."""
-        rows = [[one_line(cell) for cell in row] for row in rows]
+        tame = [[one_line(cell) for cell in row] for row in rows]
         if self._colours:
-            _console().print(_rich_table(columns, rows))
+            self._show_table(columns, tame)
         else:
-            self.say(aligned([columns, *rows]))
+            self.say(aligned([columns, *tame]))
+
+    def _show_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Only the last column is folded, so that names can be copied; a terminal that is too narrow wraps lines."""
+        from rich.markup import escape
+        from rich.table import Table
+
+        console = _console()
+        *widths, last = _widths([columns, *rows])
+        if sum(widths) + len(_SPACE) * len(widths) + min(last, _LEAST_LAST) > console.width:
+            head, *lines = aligned([columns, *rows]).splitlines()
+            self.line(Styled(head, "bold"))
+            self.say("\n".join(lines))
+            return
+        table = Table(box=None, pad_edge=False, padding=(0, len(_SPACE), 0, 0), header_style="bold")
+        for column in columns[:-1]:
+            table.add_column(column, no_wrap=True)
+        table.add_column(columns[-1], overflow="fold")
+        for row in rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
 
     def document(self, value: object, *, form: str) -> None:
         """A value for programs: `json` or `yaml`."""
@@ -103,22 +123,13 @@ class Screen:
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Cells in columns, with three blanks between."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    widths = _widths(rows)
+    lines = (_SPACE.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> object:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        from rich.markup import escape
-
-        table.add_row(*map(escape, row))
-    return table
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
 def _console() -> "Console":

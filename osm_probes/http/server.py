@@ -151,5 +151,7 @@ async def _carry(accepted: socket.socket, connection: Connection, *, tls: ssl.SS
     )
     try:
         await connection.closed
-    finally:
+    except asyncio.CancelledError:
+        # Only then: to abort a TLS transport that is closed raises AttributeError in Python 3.11.2, Debian 12's.
         transport.abort()
+        raise

@@ -96,10 +96,9 @@ def _problems_of(status: ContainerStatus) -> Iterator[tuple[str, str]]:
 def _restarts(status: ContainerStatus) -> Iterator[str]:
     ended = status.last_state.terminated
     if status.restart_count and ended:
-        yield (
-            f"container {status.name} was restarted {status.restart_count} times, last after "
-            f"{ended.reason or 'an end'} with exit status {ended.exit_code}"
-        )
+        often = "once" if status.restart_count == 1 else f"{status.restart_count} times, last"
+        end = f"{ended.reason or 'an end'} with exit status {ended.exit_code}"
+        yield f"container {status.name} was restarted {often} after {end}"
 
 
 def _words(reason: str, message: str) -> str:

@@ -18,6 +18,9 @@ _LONGEST: Final = 300
 
 class _Line(msgspec.Struct):
     message: str = ""
+    probe: str = ""
+    check: str = ""
+    reason: str = ""
     error: str = ""
     time: datetime | None = None
 
@@ -34,7 +37,8 @@ def _told(line: str) -> Told:
         found = msgspec.json.decode(line, type=_Line)
     except msgspec.DecodeError:
         return Told(line[:_LONGEST])
-    text = ": ".join(filter(None, (found.message, found.error))) or line
+    facts = (found.message, found.probe, found.check, found.reason, found.error)
+    text = ": ".join(filter(None, facts)) or line
     return Told(text[:_LONGEST], found.time if found.time and found.time.tzinfo else None)
 
 

@@ -82,6 +82,10 @@ def test_the_same_text_is_told_once_newest_first() -> None:
     [
         ('{"level":"error","time":"2026-03-01T12:00:00Z","message":"no","error":"why"}', [Told("no: why", NOW)]),
         ('{"level": "error", "message": "no"}', [Told("no")]),
+        (
+            '{"level":"error","message":"a probe fell","probe":"alive","check":"ads","reason":"no beat for 15.1 s"}',
+            [Told("a probe fell: alive: ads: no beat for 15.1 s")],
+        ),
         ('{"level":"fatal","message":"no"}', [Told("no")]),
         ('{"level":"error"}', [Told('{"level":"error"}')]),
         ('{"level":"error","message":7}', [Told('{"level":"error","message":7}')]),
