@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from secrets import token_hex
 
 import pytest
 
@@ -36,7 +35,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
 def cluster(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A running cluster that has all images."""
     state = tmp_path_factory.mktemp("e2e") / "node"
-    with running_node(state, pause=pod_binaries() / "pause", name=f"osm-e2e-{token_hex(3)}") as node:
+    with running_node(state, pause=pod_binaries() / "pause") as node:
         for archive in built.values():
             node.load(archive)
         with running_cluster(node) as running:
