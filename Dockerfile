@@ -18,7 +18,7 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     python3 -m venv /opt/build; \
     /opt/build/bin/python -m pip install --quiet --require-hashes --no-deps --only-binary=:all: -r requirements/build.lock; \
     python3 -m venv --without-pip /opt/osm; \
-    /opt/build/bin/python -m pip --python /opt/osm/bin/python install --quiet --require-hashes --no-deps \
+    /opt/build/bin/python -m pip --python /opt/osm/bin/python install --quiet --require-hashes --no-deps --no-compile \
       --only-binary=:all: -r requirements/runtime.lock; \
     rm /opt/osm/bin/[Aa]ctivate*; \
     /opt/osm/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/osm/lib
@@ -26,7 +26,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY osm_probes osm_probes
 RUN set -eu; \
     /opt/build/bin/python -m hatchling build --target wheel --directory /dist; \
-    /opt/build/bin/python -m pip --python /opt/osm/bin/python install --quiet --no-deps --no-index /dist/*.whl; \
+    /opt/build/bin/python -m pip --python /opt/osm/bin/python install --quiet --no-deps --no-compile --no-index /dist/*.whl; \
     /opt/osm/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/osm/lib/python3*/site-packages/osm_probes
 COPY images/sbom.py images/
 RUN /opt/osm/bin/python images/sbom.py osm-probes >/sbom.json

@@ -40,13 +40,14 @@ faults-quick: .venv ## the same in ten minutes: heartbeat limit 3 s, a tenth of 
 coverage: .venv ## all tests, and the branches that none takes
 	@$(BIN)/pytest -q --ignore=tests/e2e --cov --cov-report=term-missing:skip-covered
 
-check: .venv stubs ## format, lint, layers, types, chart
+check: .venv stubs ## format, lint, layers, types, chart, images
 	@printf 'format: '; $(BIN)/ruff format --check
 	@printf 'lint:   '; $(BIN)/ruff check
 	@printf 'layers: '; $(BIN)/lint-imports --no-cache >.cache/layers 2>&1 || { cat .cache/layers; exit 1; }; \
 	  grep ^Contracts: .cache/layers
 	@printf 'types:  '; $(BIN)/mypy
 	@printf 'chart:  '; $(BIN)/python -m tools.lint_chart
+	@printf 'images: '; $(BIN)/hadolint Dockerfile images/init/Dockerfile && echo 'Dockerfiles have no faults'
 
 format: .venv ## rewrite the code as ruff would have it
 	@$(BIN)/ruff check --fix-only

@@ -56,9 +56,8 @@ class Builder:
 
     def build(self, image: Image) -> None:
         """Build an image, and put its list of parts into dist/. Raises NoImageError."""
-        base = os.environ.get("BASE_IMAGE") or self._base(image)
         labels = {"VERSION": __version__, "REVISION": _revision(), "CREATED": _now()}
-        arguments = {"BASE_IMAGE": base, **labels}
+        arguments = {"BASE_IMAGE": self._base(image), **labels}
         flags = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         command = [*flags, *_secrets(), f"--file={image.file}", "."]
         self._build(f"--tag={image.tag}", *command)

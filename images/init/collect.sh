@@ -7,7 +7,7 @@ plugins=/usr${libraries#/usr}/xtables
 
 mkdir -p "$image/bin"
 cp /bin/dash "$image/bin/sh"
-cp /usr/sbin/xtables-nft-multi /usr/sbin/xtables-legacy-multi images/iptables-restore "$image/bin/"
+cp /usr/sbin/xtables-nft-multi /usr/sbin/xtables-legacy-multi iptables-restore "$image/bin/"
 chmod 0755 "$image/bin/iptables-restore"
 for kind in nft legacy; do
   for name in iptables-$kind iptables-$kind-restore iptables-$kind-save; do

@@ -35,6 +35,12 @@ def cgroups(name: str) -> Iterator[list[Path]]:
         _remove(made, within=20.0)
 
 
+def remove_leftovers(name: str) -> None:
+    """Remove the cgroups of a node that is gone, whoever made it."""
+    for controller in _CONTROLLERS:
+        _remove([_ROOT / controller / _own(controller).lstrip("/") / name], within=1.0)
+
+
 def _own(controller: str) -> str:
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from secrets import token_hex
 
 import pytest
 
@@ -24,13 +23,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """Archives of all images by their names."""
+    files = archives(tmp_path_factory.mktemp("images"))
+    yield files
+    for each in files.values():
+        each.unlink()  # folders of tests stay for a while, and these are large
+
+
+@pytest.fixture(scope="session")
+def cluster(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A running cluster that has all images."""
-    folder = tmp_path_factory.mktemp("e2e")
-    with running_node(folder / "node", pause=pod_binaries() / "pause", name=f"osm-e2e-{token_hex(3)}") as node:
-        for archive in archives(folder):
+    state = tmp_path_factory.mktemp("e2e") / "node"
+    with running_node(state, pause=pod_binaries() / "pause") as node:
+        for archive in built.values():
             node.load(archive)
-            archive.unlink()
         with running_cluster(node) as running:
             yield running
 

@@ -14,8 +14,8 @@ APPS_IMAGE: Final = "localhost/apps:1"
 _DEMO: Final = Path(__file__).parents[2] / "demo"
 
 
-def archives(folder: Path) -> list[Path]:
-    """The archives with all images that pods here use: the project's own, built now, and the cluster's."""
+def archives(folder: Path) -> dict[str, Path]:
+    """Archives, by name, of all images that pods here use: the project's own, built now, and the cluster's."""
     by = builder()
     for image in IMAGES:
         by.build(image)
@@ -27,7 +27,7 @@ def archives(folder: Path) -> list[Path]:
     apps = [_DEMO / "apps.py", _DEMO / "become.py"]
     by.assemble(APPS_IMAGE, f"FROM {PROGRAMS.tag}\nCOPY *.py /apps/demo/\nWORKDIR /apps\nUSER 0\n", *apps)
     tags = [*(each.tag for each in IMAGES), PAUSE_IMAGE, DNS_IMAGE, ENVOY_IMAGE, APPS_IMAGE]
-    return [_saved(by, tag, folder / f"{number}.tar") for number, tag in enumerate(tags)]
+    return {tag: _saved(by, tag, folder / f"{number}.tar") for number, tag in enumerate(tags)}
 
 
 def _saved(by: Builder, tag: str, file: Path) -> Path:

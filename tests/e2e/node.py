@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -13,10 +14,11 @@ from typing import Final, TypeVar
 
 from demo.namespaces import Namespace, namespace, run
 from demo.processes import Process, eventually
-from tests.e2e.cgroups import cgroups
+from tests.e2e.cgroups import cgroups, remove_leftovers
 from tests.e2e.configuration import CONTAINERD, NODE, NODE_ADDRESS, containerd, pod_network
 from tests.e2e.errors import ClusterError
 
+_NAME: Final = "osm-e2e-"
 _INIT: Final = Path(__file__).with_name("node_init.sh")
 # Processes come into a cgroup by their own act; nsenter takes the rest of what makes a node.
 _ENTER: Final = 'for each in $1; do echo $$ >"$each/cgroup.procs"; done; shift; exec "$@"'
@@ -68,8 +70,13 @@ _NAMESPACES: Final = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
 
 
 @contextlib.contextmanager
-def running_node(state: Path, *, pause: Path, name: str) -> Iterator[Node]:
-    """A node, on a network that nothing leaves; all of it is gone after the block, or with this process."""
+def running_node(state: Path, *, pause: Path) -> Iterator[Node]:
+    """A node, on a network that nothing leaves; all of it is gone after the block.
+
+    Its processes end with this one, however that ends; what has no process is then swept by the next.
+    """
+    _sweep()
+    name = f"{_NAME}{os.getpid()}"
     (state / "logs").mkdir(parents=True)
     with contextlib.ExitStack() as stack:
         stack.callback(_empty, state)
@@ -80,6 +87,13 @@ def running_node(state: Path, *, pause: Path, name: str) -> Iterator[Node]:
         node = Node(network, state, init, paths, stack.enter_context(contextlib.ExitStack()))
         _start_containerd(node)
         yield node
+
+
+def _sweep() -> None:
+    for each in Path("/run/netns").glob(f"{_NAME}*"):
+        if not Path("/proc", each.name.removeprefix(_NAME)).exists():
+            run("ip", "netns", "delete", each.name)
+            remove_leftovers(each.name)
 
 
 def run_within(command: Sequence[str], *, within: float) -> str:

@@ -1,14 +1,14 @@
 """Scene 4: applications of an enrolled namespace get sidecars, and call each other over mTLS without knowing it."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.images import APPS_IMAGE
-from tests.e2e.shop import BUYER, STORE, URL, purchase
+from tests.e2e.shop import BUYER, PORT, STORE, caller, purchase, stall
 
+RESET: Final = "ConnectionResetError: [Errno 104] Connection reset by peer"
 pytestmark = pytest.mark.usefixtures("bookstore")
 
 
@@ -27,6 +27,15 @@ def bought(cluster: Cluster) -> dict[str, Any]:
     cluster.kubectl("wait", *job, "--for=condition=Complete", "--timeout=90s", within=100)
     said: dict[str, Any] = json.loads(cluster.kubectl("logs", *job, f"--container={BUYER}"))
     return said
+
+
+def answer(cluster: Cluster, pod: dict[str, Any]) -> str:
+    """The last line of what a pod says that asks once."""
+    name, namespace = pod["metadata"]["name"], f"--namespace={pod['metadata']['namespace']}"
+    cluster.apply(pod)
+    ended = "--for=jsonpath={.status.containerStatuses[0].state.terminated}"
+    cluster.kubectl("wait", f"pod/{name}", namespace, ended, "--timeout=60s", within=70)
+    return cluster.kubectl("logs", name, namespace, f"--container={BUYER}").strip().splitlines()[-1]
 
 
 def test_a_job_buys_at_its_first_try_and_ends_with_its_sidecar(bought: dict[str, Any]) -> None:
@@ -52,15 +61,26 @@ def test_sidecars_speak_tls_1_3_with_each_other(
 
 
 def test_a_caller_without_a_sidecar_is_not_served(cluster: Cluster) -> None:
-    ask = f"import urllib.request as u; print(u.urlopen('{URL}', timeout=5).status)"
-    flags = (f"--image={APPS_IMAGE}", "--image-pull-policy=Never", "--restart=Never")
-    cluster.kubectl("run", "stranger", *flags, "--command", "--", "/opt/osm/bin/python", "-c", ask)
-    cluster.kubectl("wait", "pod/stranger", "--for=jsonpath={.status.phase}=Failed", "--timeout=30s")
-    assert (
-        cluster.kubectl("logs", "stranger")
-        .strip()
-        .endswith("ConnectionResetError: [Errno 104] Connection reset by peer")
-    )
+    assert answer(cluster, caller("stranger", namespace="default")) == RESET
+
+
+@pytest.mark.parametrize(
+    ("exclusion", "value"),
+    [("outbound-port-exclusion-list", "80"), ("outbound-ip-range-exclusion-list", "10.96.0.0/16")],
+)
+def test_what_a_pod_excludes_goes_past_its_sidecar(cluster: Cluster, exclusion: str, value: str) -> None:
+    annotations = {f"openservicemesh.io/{exclusion}": value}
+    name = exclusion.removesuffix("-list")
+    assert answer(cluster, caller(name, namespace=BUYER, annotations=annotations)) == RESET
+
+
+def test_a_port_that_a_pod_excludes_serves_those_without_a_sidecar(cluster: Cluster) -> None:
+    pod = ("pod/stall", f"--namespace={STORE}")
+    cluster.apply(stall("stall", annotations={"openservicemesh.io/inbound-port-exclusion-list": str(PORT)}))
+    cluster.kubectl("wait", *pod, "--for=condition=Ready", "--timeout=60s", within=70)
+    address = cluster.get(*pod)["status"]["podIP"]
+    said = answer(cluster, caller("outsider", namespace="default", url=f"http://{address}:{PORT}/"))
+    assert json.loads(said) == {"books": ["The Mesh", "A Tale of Two Probes"], "caller": ""}
 
 
 def test_the_sidecar_starts_first_and_keeps_running(store: dict[str, Any]) -> None:

@@ -1,0 +1,28 @@
+import pytest
+
+from osm_probes.configuration.injector import parse_injector
+
+_UPSTREAM_CHART = [
+    "--verbosity", "info", "--osm-namespace", "osm-system", "--mesh-name", "osm",
+    "--webhook-config-name", "osm-webhook-osm", "--webhook-timeout", "20", "--ca-bundle-secret-name", "osm-ca-bundle",
+    "--certificate-manager", "tresor", "--osm-container-pull-policy", "IfNotPresent", "--enable-reconciler=false",
+    "--trust-domain", "cluster.local",
+]  # fmt: skip
+
+
+def test_the_flags_of_upstreams_chart_are_accepted() -> None:
+    configuration = parse_injector(_UPSTREAM_CHART, {})
+    assert (configuration.webhook_config_name, configuration.pull_policy) == ("osm-webhook-osm", "IfNotPresent")
+
+
+def test_images_of_a_sidecar_come_from_the_environment() -> None:
+    environment = {"OSM_DEFAULT_SIDECAR_IMAGE": "envoy:1", "OSM_DEFAULT_INIT_CONTAINER_IMAGE": "init:1"}
+    configuration = parse_injector(["--mesh-dir", "m"], environment)
+    assert (configuration.sidecar_image, configuration.init_image) == ("envoy:1", "init:1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "native"), [([], False), (["--native-sidecars"], True), (["--native-sidecars=true"], True)]
+)
+def test_sidecars_are_native_only_where_that_is_said(flags: list[str], native: bool) -> None:  # noqa: FBT001 - a table's column
+    assert parse_injector(["--mesh-dir", "m", *flags], {}).native_sidecars is native
