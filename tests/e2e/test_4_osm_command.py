@@ -36,6 +36,10 @@ def test_verify_finds_a_control_plane_without_a_fault(mesh: Mesh, cluster: Clust
         ]
 
 
+def test_no_connection_breaks_in_a_program(cluster: Cluster) -> None:
+    assert "a connection broke" not in osm(cluster, "verify", "control-plane")
+
+
 def _statuses(result: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
     place = above + result["name"]
     yield place, result.get("status", "Success")
