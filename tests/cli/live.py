@@ -86,3 +86,12 @@ def live_cluster(folder: Path) -> Iterator[Live]:
         install(server, template("osm-injector-webhook"))  # last: nobody answers for its Service
         with running_kubelet(server, folder=folder / "kubelet") as kubelet:
             yield Live(server, folder, kubelet)
+
+
+@contextlib.contextmanager
+def at_work(folder: Path) -> Iterator[Live]:
+    """The same, with one pod of each program, both ready."""
+    with live_cluster(folder) as made, made.controller() as controller, made.injector() as injector:
+        controller.until_ready()
+        injector.until_ready()
+        yield made

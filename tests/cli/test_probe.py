@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,24 +12,11 @@ import pytest
 from osm_probes import __version__
 from tests.cli.command import Said, osm
 from tests.cli.installed import pod
-from tests.cli.live import Live, live_cluster
+from tests.cli.live import Live
 from tests.kubernetes.manifests import install
 from tests.standin import until
 
 pytestmark = pytest.mark.kubernetes
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A control plane at work."""
-    with (
-        live_cluster(tmp_path_factory.mktemp("live")) as made,
-        made.controller() as controller,
-        made.injector() as injector,
-    ):
-        controller.until_ready()
-        injector.until_ready()
-        yield made
 
 
 def undated(said: Said) -> Said:

@@ -15,21 +15,13 @@ from osm_probes.snapshot.snapshot import CLUSTER, LISTENER
 from tests.ads.dial import STREAM, Call, dialled, read
 from tests.ads.messages import Sotw, asks
 from tests.cli.command import Said, osm
-from tests.cli.live import Live, live_cluster
+from tests.cli.live import Live
 from tests.functional.programs import curl
 from tests.functional.test_rewritten_probes import free_port
 from tests.standin import until
 
 pytestmark = pytest.mark.kubernetes
 PROXY = ProxyName("7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A controller at work."""
-    with live_cluster(tmp_path_factory.mktemp("live")) as made, made.controller() as controller:
-        controller.until_ready()
-        yield made
 
 
 async def test_connected_proxies_are_listed_with_what_they_took_and_what_they_refused(live: Live) -> None:

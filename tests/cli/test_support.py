@@ -3,22 +3,13 @@
 import json
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from osm_probes import __version__
 from tests.cli.command import Said, osm
-from tests.cli.live import Live, live_cluster
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A controller at work."""
-    with live_cluster(tmp_path_factory.mktemp("live")) as made, made.controller() as controller:
-        controller.until_ready()
-        yield made
+from tests.cli.live import Live
 
 
 def test_this_commands_version_needs_no_cluster() -> None:
@@ -34,7 +25,8 @@ def test_the_control_planes_tell_their_versions(live: Live) -> None:
         0,
         "COMPONENT          NAMESPACE    MESH   VERSION\n"
         f"osm                -            -      {__version__}\n"
-        f"osm-controller-0   osm-system   osm    {__version__}\n",
+        f"osm-controller-0   osm-system   osm    {__version__}\n"
+        f"osm-injector-0     osm-system   osm    {__version__}\n",
         "",
     )
 
@@ -60,7 +52,7 @@ def test_a_bug_report_has_everything_but_secrets(live: Live, tmp_path: Path) -> 
     file = tmp_path / "report.tar.gz"
     said = osm("support", "bug-report", "--output", str(file), cluster=live.cluster)
     assert (said.status, said.err) == (0, "")
-    assert said.out == f"16 files are in {file}: look through it before you give it away\n"
+    assert said.out == f"22 files are in {file}: look through it before you give it away\n"
     assert file.stat().st_mode & 0o777 == 0o600
     with tarfile.open(file) as archive:
         archive.extractall(tmp_path, filter="data")
@@ -79,6 +71,13 @@ def test_a_bug_report_has_everything_but_secrets(live: Live, tmp_path: Path) -> 
         "osm-bug-report/osm-system/osm-controller-0/pod.json",
         "osm-bug-report/osm-system/osm-controller-0/probes.json",
         "osm-bug-report/osm-system/osm-deployments.json",
+        *(
+            f"osm-bug-report/osm-system/osm-injector-0/{name}"
+            for name in (
+                *("health-alive.txt", "health-ready.txt", "metrics.txt"),
+                *("osm-injector.log", "pod.json", "probes.json"),
+            )
+        ),
         "osm-bug-report/osm-system/services.json",
         "osm-bug-report/verify.json",
         "osm-bug-report/verify.txt",
