@@ -1,17 +1,21 @@
 """`osm probe` of real programs, through a real API server's pod proxy."""
 
+import contextlib
+import http.server
 import json
 import re
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from osm_probes import __version__
 from tests.cli.command import Said, osm
-from tests.cli.installed import pod
+from tests.cli.installed import deployment, namespace, pod
 from tests.cli.live import Live
 from tests.kubernetes.manifests import install
 from tests.standin import until
@@ -114,21 +118,97 @@ def test_without_pods_there_is_nobody_to_ask(live: Live) -> None:
     assert said == Said(1, "", text)
 
 
+@contextlib.contextmanager
+def watching(live: Live, folder: Path, *words: str) -> Iterator[Path]:
+    """The file with what a watch of controllers says; Ctrl-C ends it."""
+    command = [str(Path(sys.executable).with_name("osm")), "probe", "controller", "--watch", *words]
+    out = folder / "out"
+    with out.open("wb") as file:
+        process = subprocess.Popen([*command, "--kubeconfig", str(live.cluster.kubeconfig)], stdout=file)
+    try:
+        yield out
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 130
+
+
 def test_a_watch_says_what_changes(live: Live, tmp_path: Path) -> None:
     controller = live.programs["osm-controller-0"].process
-    command = [str(Path(sys.executable).with_name("osm")), "probe", "controller", "--watch"]
-    out = tmp_path / "out"
-    with out.open("wb") as file:
-        watching = subprocess.Popen([*command, "--kubeconfig", str(live.cluster.kubeconfig)], stdout=file)
-    try:
+    with watching(live, tmp_path) as out:
         until(lambda: len(out.read_text().splitlines()) == 2, within=15)
         controller.send_signal(signal.SIGSTOP)
-        until(lambda: "ready: no (ads: " in out.read_text(), within=15)
-        controller.send_signal(signal.SIGCONT)
+        try:
+            until(lambda: "ready: no (ads: " in out.read_text(), within=15)
+        finally:
+            controller.send_signal(signal.SIGCONT)
         until(lambda: len(out.read_text().splitlines()) == 4, within=15)
-    finally:
-        controller.send_signal(signal.SIGCONT)
-        watching.send_signal(signal.SIGINT)
-    assert watching.wait(5) == 130
     lines = [re.sub(r"^\S+ \S+  osm-controller-0  ", "", line) for line in out.read_text().splitlines()]
     assert [re.sub(r" \(.*\)", "", line) for line in lines] == ["alive: yes", "ready: yes", "ready: no", "ready: yes"]
+
+
+@contextlib.contextmanager
+def of_another_make() -> Iterator[int]:
+    """A program that knows neither JSON nor reasons: its port on all addresses."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = {
+                "/health/alive": (200, b"Service is alive"),
+                "/health/ready": (503, b"not ready"),
+                "/version": (200, b'{"version":"v0.8.4"}'),
+            }.get(self.path, (404, b"404 page not found"))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_control_plane_of_another_make_is_understood_by_its_status(live: Live) -> None:
+    with of_another_make() as port:
+        home = "osm-elder"
+        document = pod("osm-controller-9", app="osm-controller", home=home, mesh="elder")
+        container = document["spec"]["containers"][0]
+        container["ports"] = [{"name": "probes", "containerPort": port}]
+        container["livenessProbe"]["httpGet"]["port"] = "probes"
+        elder = [deployment("osm-controller", home=home, mesh="elder", version=""), document]
+        install(live.cluster, [namespace(home), *elder])
+        try:
+            said = osm("probe", "--osm-namespace", home, cluster=live.cluster)
+            meshes = osm("mesh", "list", cluster=live.cluster).out.splitlines()
+        finally:
+            for each in elder:
+                live.cluster.delete(each)
+    assert said == Said(1, "osm-elder/osm-controller-9\n  alive: yes\n  ready: no\n", "")
+    assert meshes[2].split() == ["elder", "osm-elder", "osm-controller-9", "v0.8.4", "Unknown"]
+
+
+def test_a_watch_tells_programs_of_pods_that_come_and_go(live: Live, tmp_path: Path) -> None:
+    silent = pod("osm-controller-1", app="osm-controller", home="osm-system", mesh="osm", port=1)
+    with watching(live, tmp_path, "-o", "json") as out:
+        until(lambda: len(out.read_text().splitlines()) == 2, within=15)
+        install(live.cluster, [silent])
+        try:
+            until(lambda: len(out.read_text().splitlines()) == 4, within=15)
+        finally:
+            live.cluster.delete(silent)
+        until(lambda: len(out.read_text().splitlines()) == 6, within=15)
+    told = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(each["pod"], each["probe"], "verdict" in each, each.get("gone", False)) for each in told] == [
+        ("osm-controller-0", "alive", True, False),
+        ("osm-controller-0", "ready", True, False),
+        ("osm-controller-1", "alive", False, False),
+        ("osm-controller-1", "ready", False, False),
+        ("osm-controller-1", "alive", False, True),
+        ("osm-controller-1", "ready", False, True),
+    ]
