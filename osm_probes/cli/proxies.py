@@ -16,7 +16,8 @@ from osm_probes.foundation.durations import age
 from osm_probes.foundation.errors import OsmError
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import KubernetesError
-from osm_probes.kube.portforward import get_inside
+from osm_probes.kube.inside import get_inside
+from osm_probes.kube.portforward import PodPort
 from osm_probes.program.connected import PATH, Connected, ProxyFacts
 from osm_probes.xds.ports import ADMIN_PORT
 
@@ -93,7 +94,7 @@ async def _connected(client: KubernetesClient, pod: Pod) -> list[ProxyRow] | Pro
 
 async def _get(client: KubernetesClient, what: str, *, namespace: str, pod: str, screen: Screen) -> int:
     try:
-        answer = await get_inside(client, namespace=namespace, pod=pod, port=ADMIN_PORT, path=f"/{what}")
+        answer = await get_inside(client, PodPort(namespace, pod, ADMIN_PORT), f"/{what}")
     except KubernetesError as error:
         needing = error.needing(f"get and create pods/portforward in namespace {namespace}")
         raise ProxyError(f"proxy of pod {namespace}/{pod}: {needing}") from error

@@ -5,86 +5,80 @@ for an error; the first frame of each is the port.
 """
 
 import asyncio
-import http.client
-import io
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import httpx2
 from httpx2.websockets import AsyncWebSocketSession, HTTPXWSException, WebSocketDisconnect, WebSocketUpgradeError
 
-from osm_probes.kube.client import Answer, KubernetesClient
-from osm_probes.kube.errors import UnreachableError
+from osm_probes.kube.client import KubernetesClient
+from osm_probes.kube.errors import KubernetesError, UnreachableError
 from osm_probes.kube.kind import PODS
 
 _PROTOCOL: Final = "v4.channel.k8s.io"
 _DATA: Final = 0
-_ERROR: Final = 1
-_LIMIT: Final = 64 << 20
 
 
-async def get_inside(
-    client: KubernetesClient, *, namespace: str, pod: str, port: int, path: str, within: float = 15.0
-) -> Answer:
-    """What a port of the pod answers to a GET, in so many seconds. Raises KubernetesError."""
-    forward = f"{PODS.path(namespace=namespace, name=pod)}/portforward"
-    query = {"ports": str(port)}
+@dataclass(frozen=True, slots=True)
+class PodPort:
+    """A port of a pod."""
+
+    namespace: str
+    pod: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"port {self.port} of pod {self.namespace}/{self.pod}"
+
+
+class Forward:
+    """One connection to the port."""
+
+    def __init__(self, frames: AsyncWebSocketSession) -> None:
+        self._frames = frames
+        self._begun: set[int] = set()
+
+    async def send(self, content: bytes) -> None:
+        """Send bytes to the port."""
+        if content:
+            await self._frames.send_bytes(bytes([_DATA]) + content)
+
+    async def receive(self) -> bytes:
+        """What the port says next; b"" at its end. Raises UnreachableError where the kubelet cannot reach it."""
+        while True:
+            try:
+                channel, *_ = frame = await self._frames.receive_bytes()
+            except WebSocketDisconnect:
+                return b""
+            content = frame[1:]
+            if channel not in self._begun:
+                self._begun.add(channel)
+            elif channel != _DATA:
+                raise UnreachableError(content.decode(errors="replace").strip())
+            elif content:
+                return content
+
+
+@asynccontextmanager
+async def forwarded(client: KubernetesClient, to: PodPort, *, within: float) -> AsyncGenerator[Forward]:
+    """A connection to a port of a pod, for so many seconds. Raises KubernetesError, for what the block does too."""
+    path = f"{PODS.path(namespace=to.namespace, name=to.pod)}/portforward"
+    query = {"ports": str(to.port)}
     try:
         async with asyncio.timeout(within):
-            async with client.websocket(forward, query=query, protocol=_PROTOCOL) as frames:
-                await frames.send_bytes(bytes([_DATA]) + _request(path))
-                data, error = await _received(frames)
+            async with client.websocket(path, query=query, protocol=_PROTOCOL) as frames:
+                yield Forward(frames)
     except WebSocketUpgradeError as failure:
         # The library drops the words of a refusal: without an upgrade the API server says them again.
-        await client.ask("GET", forward, query=query)
-        raise UnreachableError(f"{forward}: {failure}") from failure
-    except (httpx2.TransportError, HTTPXWSException, TimeoutError, ExceptionGroup) as failure:
-        raise UnreachableError(f"{forward} of port {port}: {_reason(failure)}") from failure
-    if error:
-        raise UnreachableError(f"port {port} of pod {namespace}/{pod}: {error}")
-    return _answer(data, f"port {port} of pod {namespace}/{pod}")
+        await client.ask("GET", path, query=query)
+        raise UnreachableError(f"{path}: {failure}") from failure
+    except (httpx2.TransportError, HTTPXWSException, TimeoutError, ExceptionGroup, UnreachableError) as failure:
+        raise _translated(failure, to) from failure
 
 
-def _request(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
-
-
-async def _received(frames: AsyncWebSocketSession) -> tuple[bytes, str]:
-    """What came until the pod closed the connection, and why it could not be reached."""
-    parts: dict[int, list[bytes]] = {}
-    size = 0
-    try:
-        while size < _LIMIT:
-            channel, *_ = frame = await frames.receive_bytes()
-            parts.setdefault(channel, []).append(frame[1:])
-            size += len(frame)
-            if len(parts.get(_ERROR, ())) > 1:
-                break
-    except WebSocketDisconnect:
-        pass
-    data, error = (b"".join(parts.get(channel, [])[1:]) for channel in (_DATA, _ERROR))
-    return data, error.decode(errors="replace").strip()
-
-
-class _Received:
-    """Bytes in the place of a socket, as http.client reads one."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def makefile(self, *_: object) -> io.BytesIO:
-        return io.BytesIO(self._content)
-
-
-def _answer(content: bytes, where: str) -> Answer:
-    try:
-        answer = http.client.HTTPResponse(_Received(content))  # type: ignore[arg-type]  # makefile is all it uses
-        answer.begin()
-        return Answer(answer.status, answer.read())
-    except http.client.HTTPException as error:
-        raise UnreachableError(f"{where} does not answer in HTTP: {type(error).__name__}") from error
-
-
-def _reason(failure: Exception) -> str:
+def _translated(failure: Exception, where: PodPort) -> KubernetesError:
     while isinstance(failure, ExceptionGroup):
         failure = failure.exceptions[0]
-    return str(failure) or type(failure).__name__
+    return UnreachableError(f"{where}: {str(failure) or type(failure).__name__}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.manifests import install
@@ -48,11 +48,11 @@ class Kubelet:
         except (KeyError, OSError):
             await frames.send_bytes(_ERROR + f"dial tcp4 127.0.0.1:{port}: connect: connection refused".encode())
             return frames
-        message = await frames.receive()
-        if message.type is WSMsgType.BINARY:
-            writer.write(message.data[1:])
-        while content := await reader.read(4096):
-            await frames.send_bytes(_DATA + content)
+        sending = asyncio.ensure_future(_pump(frames, writer))
+        with contextlib.suppress(ConnectionError):
+            while content := await reader.read(4096):
+                await frames.send_bytes(_DATA + content)
+        sending.cancel()
         writer.close()
         return frames
 
@@ -95,6 +95,12 @@ def running_kubelet(cluster: ApiServer, *, folder: Path) -> Iterator[Kubelet]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+async def _pump(frames: web.WebSocketResponse, writer: asyncio.StreamWriter) -> None:
+    async for message in frames:
+        writer.write(message.data[1:])
+    writer.close()
 
 
 async def _end(runner: web.AppRunner) -> None:

@@ -38,6 +38,7 @@ class Live:
     def injector(self, name: str = "osm-injector-0") -> Iterator[Program]:
         """An injector in its pod."""
         with self._running("osm-injector", name, "INJECTOR_POD_NAME", "--webhook-config-name=osm-webhook-osm") as made:
+            self.kubelet.ports[name, 9090] = made.served_port
             yield made
 
     def authority(self) -> Authority:

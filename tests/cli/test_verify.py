@@ -330,6 +330,31 @@ def test_twenty_namespaces_take_less_than_three_seconds(live: Live) -> None:
     assert took < 3
 
 
+def test_a_certificate_that_the_bundle_does_not_trust_is_found_from_outside(live: Live) -> None:
+    ports = live.kubelet.ports
+    served = ports["osm-injector-0", 9090]
+    node = live.cluster.request("GET", "/api/v1/nodes/node-1")
+    for port, found in (
+        (
+            node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"],
+            ("Failure", "the API server does not trust it: "),
+        ),
+        (
+            live.programs["osm-injector-0"].http_port,
+            ("Unknown", "port 9090 of pod osm-system/osm-injector-0: no TLS: "),
+        ),
+        (1, ("Unknown", "port 9090 of pod osm-system/osm-injector-0: dial tcp4 ")),
+    ):
+        ports["osm-injector-0", 9090] = port
+        status, all_found = verified(live)
+        ports["osm-injector-0", 9090] = served
+        assert status == (1 if found[0] == "Failure" else 2)
+        (place,) = all_found
+        assert place == "osm/Pod osm-injector-0/Webhook certificate"
+        assert all_found[place][0] == found[0]
+        assert all_found[place][1].startswith(found[1])
+
+
 # The last two: what the programs told of these faults stays in their logs and Events.
 
 

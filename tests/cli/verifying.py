@@ -35,7 +35,8 @@ Control planes: Success
 │   │   ├── Log: Success
 │   │   ├── Probe alive: Success
 │   │   ├── Probe ready: Success
-│   │   └── Certificates: Success
+│   │   ├── Certificates: Success
+│   │   └── Webhook certificate: Success
 │   ├── Webhook osm-webhook-osm: Success
 │   ├── Services: Success
 │   │   ├── osm-controller: Success

@@ -15,7 +15,7 @@ _ROOT_SOON: Final = 30 * 86400.0
 _LEAF_SOON: Final = 300.0
 _CURES: Final = {
     "alive": "Kubernetes restarts it; the line `the program hangs` in its log has the stacks",
-    "bundle": "osm-injector puts the bundle right where it may: see its permissions and its log",
+    "bundle": "osm-injector puts the CA bundle right where it may: see its permissions and its log",
 }
 
 

@@ -22,6 +22,7 @@ from osm_probes.cli.verify.parts import (
     judge_lease,
     judge_replicas,
     judge_services,
+    judge_trust,
     judge_webhook,
 )
 from osm_probes.cli.verify.permissions import judge_permissions
@@ -141,6 +142,8 @@ def _judge_pod(seen: SeenPod, plane: SeenPlane, all_seen: Seen, *, now: datetime
     yield judge_logs(seen.logs, now=now)
     yield from judge_probes(seen.probes)
     yield judge_certificates(seen.metrics)
+    if seen.distrust is not None:
+        yield judge_trust(seen.distrust)
 
 
 def _why_no_pods(seen: SeenPlane, app: str, *, now: datetime) -> list[str]:

@@ -13,11 +13,12 @@ from osm_probes.cli.planes import CONTROLLER, INJECTOR, ControlPlane, control_pl
 from osm_probes.cli.podproxy import ASKED_WITHIN, pod_text, pod_version
 from osm_probes.cli.verify.containers import is_sidecar
 from osm_probes.cli.verify.events import Event
-from osm_probes.cli.verify.parts import EndpointSlice, Service, WebhookConfiguration, serves
+from osm_probes.cli.verify.parts import EndpointSlice, Service, WebhookConfiguration, bundle_of, serves
 from osm_probes.cli.verify.permissions import Permission, allowed_by, needed, review
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.election import lease_of
 from osm_probes.kube.errors import AbsentError, KubernetesError
+from osm_probes.kube.inside import distrust
 from osm_probes.kube.kind import (
     ACCOUNT_REVIEWS,
     ENDPOINT_SLICES,
@@ -35,25 +36,28 @@ from osm_probes.kube.kind import (
     Kind,
 )
 from osm_probes.kube.listing import listed
+from osm_probes.kube.portforward import PodPort
 from osm_probes.kube.wanted import Wanted
 
 T = TypeVar("T")
 Or: TypeAlias = T | KubernetesError
 
 _KINDS: Final = (MESH_CONFIGS, TRAFFIC_TARGETS, HTTP_ROUTE_GROUPS, TCP_ROUTES, TRAFFIC_SPLITS)
+_WEBHOOK_PORT: Final = 9090
 _LOG_LINES: Final = "2000"
 _LOG_BYTES: Final = str(1 << 20)
 
 
 @dataclass(frozen=True, slots=True)
 class SeenPod:
-    """A pod of a control plane; `logs` by container."""
+    """A pod of a control plane; `logs` by container; `distrust`: why an injector's certificate is not trusted."""
 
     pod: Pod
     probes: PodProbes
     metrics: Or[str]
     version: str
     logs: Mapping[str, Or[str]]
+    distrust: Or[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,9 @@ class Seen:
 
 async def look(client: KubernetesClient, *, namespace: str = "") -> Seen:
     """Everything about the control planes of a namespace, or all. Raises KubernetesError where none can be found."""
-    planes, owners, webhooks, served = await asyncio.gather(
-        _planes(client, namespace),
-        _kept(_owners(client)),
-        _kept(listed(client, Wanted(WEBHOOKS), type=WebhookConfiguration)),
-        _served(client),
+    webhooks = await _kept(listed(client, Wanted(WEBHOOKS), type=WebhookConfiguration))
+    planes, owners, served = await asyncio.gather(
+        _planes(client, namespace, webhooks), _kept(_owners(client)), _served(client)
     )
     return Seen(planes, owners, webhooks, served)
 
@@ -97,9 +99,13 @@ async def _kept(asked: Awaitable[T]) -> Or[T]:
         return error
 
 
-async def _planes(client: KubernetesClient, namespace: str) -> tuple[SeenPlane, ...]:
+async def _planes(
+    client: KubernetesClient, namespace: str, webhooks: Or[list[WebhookConfiguration]]
+) -> tuple[SeenPlane, ...]:
     planes = await control_planes(client, namespace=namespace)
-    return tuple(await asyncio.gather(*(_plane(client, plane) for plane in planes)))
+    return tuple(
+        await asyncio.gather(*(_plane(client, each, bundle_pem=bundle_of(webhooks, each.mesh)) for each in planes))
+    )
 
 
 async def _owners(client: KubernetesClient) -> Mapping[str, str]:
@@ -129,10 +135,10 @@ async def _problem_of(client: KubernetesClient, kind: Kind) -> KubernetesError |
     return problem
 
 
-async def _plane(client: KubernetesClient, plane: ControlPlane) -> SeenPlane:
+async def _plane(client: KubernetesClient, plane: ControlPlane, *, bundle_pem: str) -> SeenPlane:
     home = plane.namespace
     pods, events, services, slices, holder, allowed = await asyncio.gather(
-        asyncio.gather(*(_pod(client, pod) for pod in plane.pods if not pod.leaving)),
+        asyncio.gather(*(_pod(client, pod, bundle_pem=bundle_pem) for pod in plane.pods if not pod.leaving)),
         _kept(listed(client, Wanted(EVENTS, namespace=home), type=Event)),
         _kept(listed(client, Wanted(SERVICES, namespace=home), type=Service)),
         _kept(listed(client, Wanted(ENDPOINT_SLICES, namespace=home), type=EndpointSlice)),
@@ -162,14 +168,29 @@ async def _allowed(client: KubernetesClient, plane: ControlPlane, app: str) -> M
     return dict(zip(permissions, map(allowed_by, answers), strict=True))
 
 
-async def _pod(client: KubernetesClient, pod: Pod) -> SeenPod:
-    probes, metrics, version, logs = await asyncio.gather(
+async def _pod(client: KubernetesClient, pod: Pod, *, bundle_pem: str) -> SeenPod:
+    probes, metrics, version, logs, untrusted = await asyncio.gather(
         probed(client, pod),
         _kept(pod_text(client, pod, "/metrics")),
         pod_version(client, pod),
         _logs(client, pod),
+        _distrust(client, pod, bundle_pem=bundle_pem),
     )
-    return SeenPod(pod, probes, metrics, version, logs)
+    return SeenPod(pod, probes, metrics, version, logs, untrusted)
+
+
+async def _distrust(client: KubernetesClient, pod: Pod, *, bundle_pem: str) -> Or[str] | None:
+    """Why the API server does not trust the pod's webhook; None where there is nothing to compare."""
+    if pod.metadata.labels.get("app") != INJECTOR or not bundle_pem:
+        return None
+    home = pod.metadata.namespace
+    told = pod.flag("webhook-port")
+    webhook = PodPort(home, pod.metadata.name, int(told) if told.isdecimal() else _WEBHOOK_PORT)
+    try:
+        name = f"{INJECTOR}.{home}.svc"
+        return await _kept(distrust(client, webhook, name=name, roots_pem=bundle_pem, within=ASKED_WITHIN))
+    except ValueError:
+        return None  # the check of the webhook says so
 
 
 async def _logs(client: KubernetesClient, pod: Pod) -> Mapping[str, Or[str]]:

@@ -12,12 +12,13 @@ from osm_probes.cli.planes import CONTROLLER, INJECTOR, ControlPlane
 from osm_probes.cli.verify.containers import removal
 from osm_probes.cli.verify.result import Result, failure, together, unknown, warning
 from osm_probes.foundation.durations import age
-from osm_probes.kube.errors import AbsentError, KubernetesError
+from osm_probes.kube.errors import AbsentError, ForbiddenError, KubernetesError
 from osm_probes.kube.kind import Kind
 from osm_probes.pki.authority import ends_at
 from osm_probes.program.bundle import WEBHOOK
 
 _INSTALL: Final = "install the chart again: it brings it"
+_REPAIR: Final = "osm-injector puts the CA bundle right where it runs and may: see its permissions and its log"
 _NO_EFFECT: Final = "objects of this kind have no effect"
 
 
@@ -115,13 +116,12 @@ def judge_replicas(app: str, deployment: Deployment | None, pods: Sequence[Pod],
 def judge_webhook(
     plane: ControlPlane, found: Sequence[WebhookConfiguration] | KubernetesError, *, now: datetime
 ) -> Result:
-    """The configuration by which the API server asks the injector; whether it trusts it, the injector's probe says."""
-    wanted = f"osm-webhook-{plane.mesh}"
-    name = f"Webhook {wanted}"
+    """The configuration by which the API server asks the injector."""
+    name = f"Webhook {webhook_name(plane.mesh)}"
     if isinstance(found, KubernetesError):
         return unknown(name, found.needing("list mutatingwebhookconfigurations"))
-    configuration = next((each for each in found if each.metadata.name == wanted), None)
-    webhook = next((each for each in configuration.webhooks if each.name == WEBHOOK), None) if configuration else None
+    configuration = next((each for each in found if each.metadata.name == webhook_name(plane.mesh)), None)
+    webhook = _webhook(found, plane.mesh)
     if webhook is None:
         absent = f"it has no webhook {WEBHOOK}" if configuration else "there is no such MutatingWebhookConfiguration"
         return failure(name, f"{absent}: new pods get no sidecar", do=[_INSTALL])
@@ -131,16 +131,46 @@ def judge_webhook(
     return _judge_bundle(name, webhook.client_config.ca_bundle, now=now)
 
 
+def webhook_name(mesh: str) -> str:
+    """The name of the mesh's MutatingWebhookConfiguration."""
+    return f"osm-webhook-{mesh}"
+
+
+def bundle_of(found: Sequence[WebhookConfiguration] | KubernetesError, mesh: str) -> str:
+    """The roots by which the API server trusts the injector, in PEM; "" where they cannot be read."""
+    webhook = None if isinstance(found, KubernetesError) else _webhook(found, mesh)
+    try:
+        return base64.b64decode(webhook.client_config.ca_bundle, validate=True).decode() if webhook else ""
+    except ValueError:
+        return ""
+
+
+def _webhook(found: Sequence[WebhookConfiguration], mesh: str) -> _Webhook | None:
+    webhooks = (each for one in found if one.metadata.name == webhook_name(mesh) for each in one.webhooks)
+    return next((each for each in webhooks if each.name == WEBHOOK), None)
+
+
+def judge_trust(distrust: str | KubernetesError) -> Result:
+    """Whether the injector's certificate is one that the bundle trusts, as somebody outside of the pod sees it."""
+    name = "Webhook certificate"
+    if isinstance(distrust, ForbiddenError):
+        return warning(name, f"not looked at: {distrust.needing('get and create pods/portforward')}")
+    if isinstance(distrust, KubernetesError):
+        return unknown(name, str(distrust))
+    return (
+        failure(name, f"the API server does not trust it: {distrust}", do=[_REPAIR]) if distrust else Result(name=name)
+    )
+
+
 def _judge_bundle(name: str, bundle: str, *, now: datetime) -> Result:
-    do = ["osm-injector puts it right while it runs and may: see its log for the line of component bundle"]
     if not bundle:
-        return failure(name, "it has no CA bundle: the API server trusts no injector", do=do)
+        return failure(name, "it has no CA bundle: the API server trusts no injector", do=[_REPAIR])
     try:
         left = (ends_at(base64.b64decode(bundle, validate=True)) - now).total_seconds()
     except ValueError as error:
-        return failure(name, f"its CA bundle cannot be read: {error}", do=do)
+        return failure(name, f"its CA bundle cannot be read: {error}", do=[_REPAIR])
     if left <= 0:
-        return failure(name, f"its CA bundle ended {age(-left)} ago", do=do)
+        return failure(name, f"its CA bundle ended {age(-left)} ago", do=[_REPAIR])
     return Result(name=name)
 
 
