@@ -12,11 +12,11 @@ def main() -> None:
     """Run until SIGTERM; the process ends with the status that `osm-controller --help` tells."""
     signals = StopSignals()
     signals.install()
-    from msgspec import json, structs
+    from msgspec import structs
 
     from osm_probes.configuration.controller import parse_controller
     from osm_probes.health.briefing import CONTROLLER
-    from osm_probes.mesh.smi import SMI_VERSIONS
+    from osm_probes.mesh.smi import SMI_PATH, smi_body
     from osm_probes.program.entry import parsed, telling_fatal
     from osm_probes.program.frame import Frame, run_program
 
@@ -30,6 +30,6 @@ def main() -> None:
 
         await serve_control(configuration, frame)
 
-    briefing = structs.replace(CONTROLLER, fixed_bodies={"/smi/version": json.encode(SMI_VERSIONS).decode()})
+    briefing = structs.replace(CONTROLLER, fixed_bodies={SMI_PATH: smi_body()})
     fatal = telling_fatal(_NAME, configuration.shared)
     run_program(_NAME, shared=configuration.shared, briefing=briefing, signals=signals, serve=serve, fatal=fatal)

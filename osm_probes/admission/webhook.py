@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 from osm_probes.admission.eligible import BY_NAMESPACE, NamespaceFacts, Namespaces, exemption
@@ -14,8 +14,15 @@ from osm_probes.admission.sample import SAMPLE_NAMESPACE, sample_facts
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
 
-Store = Callable[[Injection], Awaitable[None]]
-"""Stores the bootstrap of a new proxy before its pod is let in; raises OsmError where it cannot."""
+
+class Store(Protocol):
+    """Where bootstraps of new proxies are kept."""
+
+    async def __call__(self, injection: Injection, /) -> None:
+        """Store the bootstrap of a new proxy before its pod is let in. Raises OsmError."""
+
+    async def rehearse(self) -> None:
+        """Find out whether one could be stored, without doing it. Raises OsmError where not."""
 
 
 class ReviewObserver(Protocol):
@@ -36,7 +43,7 @@ class Webhook:
     """Answers reviews of new pods. `within` bounds each answer, in seconds.
 
     What goes wrong denies the pod, with words: a pod let in without its sidecar would be outside the mesh unseen.
-    `store` is not called for dry runs; None: nothing is stored.
+    `store` only rehearses for a self-check, and is not called for dry runs; None: nothing is stored.
     """
 
     def __init__(
@@ -91,7 +98,9 @@ class Webhook:
             self._log.debug("a pod gets no sidecar", namespace=request.namespace, reason=reason)
             return allow(request.uid)
         injection = inject(pod, uuid=self._new_uuid(), namespace=request.namespace, facts=facts, options=options)
-        if self._store is not None and not request.dry_run and request.namespace != SAMPLE_NAMESPACE:
+        if self._store is not None and request.namespace == SAMPLE_NAMESPACE:
+            await self._store.rehearse()
+        elif self._store is not None and not request.dry_run:
             await self._store(injection)
             self._log.info(
                 "a pod gets a sidecar", namespace=injection.namespace, pod=injection.pod, proxy=injection.proxy.uuid
@@ -113,6 +122,8 @@ class Webhook:
 
     def _deny(self, request: Request, denial: Denial) -> bytes:
         log = self._log.error if denial.code >= 500 else self._log.warning
+        if request.namespace == SAMPLE_NAMESPACE:  # whoever asks judges, and tells
+            log = self._log.debug
         log("a pod is denied", namespace=request.namespace, uid=request.uid, error=denial.message)
         self._count(request, success=False)
         return deny(request.uid, denial)

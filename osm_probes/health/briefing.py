@@ -47,7 +47,7 @@ class Briefing(Struct, frozen=True, kw_only=True, tag=True):
     alive: the check that liveness asks ("ads" or "webhook").
     ready: the checks that readiness asks, in the order in which they are named.
     ready_bodies: the paths of readiness, and what each says when all is well.
-    fixed_bodies: paths whose answer never changes, such as /version.
+    fixed_bodies: paths whose answer is known beforehand, such as /version.
     told: reasons of the checks that the program judges itself, by name: "" = yes. A check not told yet is a no.
     expiries: when each certificate in use ends, by kind (root, ads, canary, webhook; aware times): judged against the
     clock when asked.

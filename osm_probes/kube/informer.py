@@ -68,6 +68,7 @@ class Informer(Generic[T]):
     `notify` is called after each change of what can be read here; `revision` counts those of objects and errors.
     `synced`: the first list was complete; from then on what is known stays, however long the API server is away. An
     optional kind that does not exist is an empty list.
+    `kind` is the one wanted, in the version that the API server serves.
     `trouble` says why it cannot be asked now, "" if it can. An object that cannot be used keeps its last good form;
     `errors` says which and why.
     """
@@ -93,8 +94,9 @@ class Informer(Generic[T]):
         self._clock = clock
         self._heard_at = clock()
         self._pace = Pace()
-        self._paths = cycle(wanted.paths)
-        self._path = next(self._paths)
+        self.kind = wanted.kind
+        self._places = cycle(zip(wanted.kind.versions, wanted.paths, strict=True))
+        self._asked, self._path = next(self._places)
         self._state: _State[T] = _State()
 
     @property
@@ -147,8 +149,9 @@ class Informer(Generic[T]):
         self._replace(fresh)
 
     def _replace(self, fresh: _State[T]) -> None:
-        changed = fresh.objects != self._state.objects or fresh.errors != self._state.errors or not self.synced
-        self._state, self.synced = fresh, True
+        differs = fresh.objects != self._state.objects or fresh.errors != self._state.errors
+        changed = differs or self.kind != self._asked or not self.synced
+        self._state, self.synced, self.kind = fresh, True, self._asked
         self._heard(changed=changed)
 
     async def _ask_page(self, query: dict[str, str]) -> Page:
@@ -242,7 +245,7 @@ class Informer(Generic[T]):
         if not self.wanted.kind.optional:
             await self._fail(error)
             return
-        self._path = next(self._paths)
+        self._asked, self._path = next(self._places)
         if self._path != self.wanted.paths[0]:
             return  # another version may be served
         self._replace(_State())

@@ -50,6 +50,7 @@ LEASES: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 WEBHOOKS: Final = Kind(
     "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration"
 )
+ACCESS_REVIEWS: Final = Kind("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
 MESH_CONFIGS: Final = Kind("config.openservicemesh.io", "v1alpha2", "meshconfigs", "MeshConfig", optional=True)
 TRAFFIC_TARGETS: Final = Kind("access.smi-spec.io", "v1alpha3", "traffictargets", "TrafficTarget", optional=True)
 HTTP_ROUTE_GROUPS: Final = Kind("specs.smi-spec.io", "v1alpha4", "httproutegroups", "HTTPRouteGroup", optional=True)

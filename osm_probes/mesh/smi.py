@@ -1,7 +1,12 @@
 """Vocabulary: the versions of the Service Mesh Interface that this mesh speaks."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
+
+from msgspec import json
+
+SMI_PATH: Final = "/smi/version"
 
 SMI_VERSIONS: Final[Mapping[str, str]] = {
     "HTTPRouteGroup": "specs.smi-spec.io/v1alpha4",
@@ -9,4 +14,8 @@ SMI_VERSIONS: Final[Mapping[str, str]] = {
     "TrafficSplit": "split.smi-spec.io/v1alpha2",
     "TrafficTarget": "access.smi-spec.io/v1alpha3",
 }
-"""What /smi/version answers, and `osm mesh list` shows."""
+
+
+def smi_body(served: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What SMI_PATH answers, and `osm mesh list` shows; `served` are other versions, by kind, that a cluster has."""
+    return json.encode({**SMI_VERSIONS, **served}).decode()

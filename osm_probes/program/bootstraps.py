@@ -9,7 +9,10 @@ from osm_probes.admission.patch import Injection
 from osm_probes.admission.pod import UUID_LABEL
 from osm_probes.admission.sidecar import BOOTSTRAP_FILE, BOOTSTRAP_FOLDER
 from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.logs import logger
+from osm_probes.kube.access import allowed
 from osm_probes.kube.client import KubernetesClient
+from osm_probes.kube.errors import ForbiddenError, KubernetesError
 from osm_probes.kube.kind import SECRETS
 from osm_probes.mesh.identity import ProxyName
 from osm_probes.pki.trust import Trust
@@ -22,6 +25,8 @@ from osm_probes.xds.secrets import Secrets
 TRUST_MARK: Final = "openservicemesh.io/trust"
 """Annotation: the mark of the trust that a Secret's certificate and roots are of."""
 
+# A self-check has three seconds in all.
+_REHEARSED_WITHIN: Final = 1.0
 # It is not renewed but with the authority; the ADS lets a proxy in only as long as its pod exists.
 _VALIDITY: Final = timedelta(days=3650)
 
@@ -62,6 +67,19 @@ class BootstrapStore:
         body["metadata"] |= {"name": injection.secret, "labels": labels}
         body["data"] |= _encoded({BOOTSTRAP_FILE: self._bootstrap(injection)})
         await self._client.create(SECRETS, body, namespace=injection.namespace)
+
+    async def rehearse(self) -> None:
+        """Raise ForbiddenError where no bootstrap could be stored: pods would be refused.
+
+        An API server that does not answer lets no pod be created either: that is no reason to say no.
+        """
+        try:
+            may = await allowed(self._client.bounded(_REHEARSED_WITHIN), "create", SECRETS)
+        except KubernetesError as error:
+            logger("admission").debug("whether bootstraps can be stored is not known", error=str(error))
+            return
+        if not may:
+            raise ForbiddenError('bootstraps cannot be stored: allow its user to create secrets of API group ""')
 
     def _bootstrap(self, injection: Injection) -> bytes:
         name = self._credentials.server_name

@@ -21,6 +21,7 @@ from osm_probes.health.briefing import AdsCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.mesh.identity import CANARY, Identity, ProxyName
 from osm_probes.mesh.settings import Settings
+from osm_probes.mesh.smi import SMI_PATH, smi_body
 from osm_probes.pki.certificate import Certificate
 from osm_probes.pki.wallet import Wallet
 from osm_probes.probes.program_metrics import ControllerMetrics
@@ -109,10 +110,17 @@ class Control:
                 authority=self._tell_of(self._world.authority_problem),
                 certificates=self._follow_certificates(),
                 trust=self._follow_trust(),
+                versions=self._follow_versions(),
             ),
         ):
             await self._frame.until_stop(grace=self._configuration.shared.grace)
             await self._drain()
+
+    async def _follow_versions(self) -> None:
+        """Answer /smi/version by what the cluster serves."""
+        if self._world.cluster is not None:
+            async for served in self._world.cluster.source.versions.values():
+                self._frame.answer(SMI_PATH, smi_body(served))
 
     def _duties(self) -> contextlib.AbstractAsyncContextManager[None]:
         """What one of all controllers does for the cluster."""

@@ -73,6 +73,10 @@ class Frame:
             self._briefing = briefing
             self.keeper.tell(briefing)
 
+    def answer(self, path: str, body: str) -> None:
+        """Let the judge answer this whenever it is asked for this path."""
+        self.brief(fixed_bodies={**self._briefing.fixed_bodies, path: body})
+
     def warn(self, *warnings: str) -> None:
         """Let `?verbose` warn of these, and of nothing else, until the next briefing about warnings."""
         self.brief(warnings=warnings)

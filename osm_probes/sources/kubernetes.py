@@ -65,7 +65,8 @@ class KubernetesSource:
     """The mesh that a cluster's objects say; `kinds` are those that are read, the whole mesh unless told otherwise.
 
     `mesh` is None until the first list of every kind is complete, and stays what it was whatever becomes of the API
-    server. `problem` says what cannot be watched now, or which object cannot be used; "" if all is well.
+    server. `problem` says what cannot be watched now, or which object cannot be used; "" if all is well. `versions` has
+    the apiVersion in which kinds that have several are read, by the kind's name.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class KubernetesSource:
     ) -> None:
         self.mesh: Latest[Mesh | None] = Latest(None)
         self.problem: Latest[str] = Latest("")
+        self.versions: Latest[Mapping[str, str]] = Latest({})
         self._mesh_name = mesh_name
         self._changes: Latest[int] = Latest(0)
         self._news = MeshNews()
@@ -124,6 +126,8 @@ class KubernetesSource:
                 await self._translate()
 
     def _note(self) -> None:
+        several = (each.kind for each in self._informers if each.kind.or_version)
+        self.versions.set({kind.name: kind.api_version for kind in several})
         self._changes.set(self._changes.value + 1)
 
     async def _translate(self) -> None:

@@ -25,7 +25,7 @@ from osm_probes.pki.authority import Authority
 from osm_probes.pki.certificate import Certificate
 from osm_probes.probes.listen import AddressInUseError, listen
 from tests.admission.pods import ENROLLED, OPTIONS, encoded, review
-from tests.admission.test_webhook import KnownNamespaces
+from tests.admission.test_webhook import KnownNamespaces, Shelf
 from tests.listeners import destroy_listener
 
 AUTHORITY = Authority.create("webhook tests")
@@ -432,11 +432,11 @@ async def test_a_listener_that_is_lost_while_it_drains_is_no_failure() -> None:
 
 
 def slow_webhook(*, asked: asyncio.Event, go: asyncio.Event) -> Webhook:
-    async def store(_made: object) -> None:
+    async def wait() -> None:
         asked.set()
         await go.wait()
 
-    return Webhook(OPTIONS, namespaces=KnownNamespaces(bookstore=ENROLLED), within=5, store=store)
+    return Webhook(OPTIONS, namespaces=KnownNamespaces(bookstore=ENROLLED), within=5, store=Shelf(wait))
 
 
 async def test_a_stop_finishes_what_is_in_flight_and_closes_what_is_idle() -> None:

@@ -1,8 +1,10 @@
 import asyncio
 import base64
 import json
+from collections.abc import Awaitable, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from osm_probes.admission.annotation import IGNORE
 from osm_probes.admission.eligible import NamespaceFacts
@@ -47,13 +49,23 @@ class Tally:
 
 
 class Shelf:
-    """Keeps what is stored."""
+    """Keeps what is stored, after `first`; `refusal` says why nothing can be."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: Callable[[], Awaitable[object]] | None = None, *, refusal: str = "") -> None:
         self.kept: list[Injection] = []
+        self.rehearsed = 0
+        self._first = first
+        self._refusal = refusal
 
     async def __call__(self, made: Injection) -> None:
+        if self._first is not None:
+            await self._first()
         self.kept.append(made)
+
+    async def rehearse(self) -> None:
+        self.rehearsed += 1
+        if self._refusal:
+            raise OsmError(self._refusal)
 
 
 def webhook(
@@ -181,18 +193,28 @@ async def test_whom_no_word_of_the_namespace_would_change_waits_for_nobody(asked
 
 
 async def test_a_bootstrap_that_cannot_be_stored_denies_the_pod() -> None:
-    async def fail(_made: Injection) -> None:
+    async def fail() -> None:
         raise RuntimeError("disk full")
 
-    answer = await response(review(), webhook(store=fail))
+    answer = await response(review(), webhook(store=Shelf(fail)))
     assert answer["status"] == {"message": "no sidecar: RuntimeError: disk full", "code": 500}
 
 
-async def test_an_answer_that_takes_too_long_denies_the_pod() -> None:
-    async def hang(_made: Injection) -> None:
-        await asyncio.Event().wait()
+async def test_a_self_check_rehearses_what_it_must_not_store() -> None:
+    shelf = Shelf()
+    made = Webhook(OPTIONS, namespaces=KnownNamespaces(), within=1, store=shelf)
+    assert json.loads(await made.answer(sample_review()))["response"]["allowed"]
+    assert (shelf.kept, shelf.rehearsed) == ([], 1)
+    made = Webhook(OPTIONS, namespaces=KnownNamespaces(), within=1, store=Shelf(refusal="forbidden"))
+    with capture_logs() as lines:
+        answer = json.loads(await made.answer(sample_review()))["response"]
+    assert answer["status"]["message"] == "no sidecar: forbidden"
+    # The check that asked says so, once; it is no pod that was refused.
+    assert [line["log_level"] for line in lines] == ["debug"]
 
-    answer = await response(review(), webhook(store=hang))
+
+async def test_an_answer_that_takes_too_long_denies_the_pod() -> None:
+    answer = await response(review(), webhook(store=Shelf(asyncio.Event().wait)))
     assert answer["status"] == {"message": "no sidecar within 0.05 s; try again", "code": 504}
 
 

@@ -57,8 +57,9 @@ def rendered(values: Values | None = None) -> dict[str, list[Manifest]]:
 
 
 def objects(values: Values | None = None) -> list[Manifest]:
-    """All objects of a release in osm-system but its tests."""
-    return [each for name, found in rendered(values).items() if not name.startswith("tests/") for each in found]
+    """All objects of a release in osm-system; hooks, which Helm makes at a time of their own, left out."""
+    found = (each for documents in rendered(values).values() for each in documents)
+    return [each for each in found if "helm.sh/hook" not in each["metadata"].get("annotations", {})]
 
 
 def notes(values: Values | None = None) -> str:

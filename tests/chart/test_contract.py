@@ -13,7 +13,7 @@ from osm_probes.configuration.shared import HTTP_PORT, WEBHOOK_PORT
 from osm_probes.probes.handlers import ALIVE, READY
 from osm_probes.program.bundle import WEBHOOK
 from osm_probes.xds.ports import ADS_PORT
-from tests.chart.render import CHART, NAMESPACE, find, objects
+from tests.chart.render import CHART, NAMESPACE, find, objects, rendered
 
 pytestmark = pytest.mark.helm
 
@@ -72,6 +72,13 @@ def test_the_webhook_is_where_the_injector_answers_reviews() -> None:
     }
 
 
+def test_where_the_chart_is_applied_without_helm_the_webhook_is_the_same() -> None:
+    files = rendered()
+    (hook,), (webhook,) = files["osm-injector-webhook-removal"], files["osm-injector-webhook"]
+    del hook["metadata"]["annotations"]
+    assert hook == webhook
+
+
 def test_the_controllers_flags_are_its_own() -> None:
     found = container("osm-controller", meshName="shop", trustDomain="shop.example", caBundleSecretName="own")
     assert found["command"] == ["/osm-controller"]
@@ -103,3 +110,7 @@ def test_the_charts_defaults_are_the_programs() -> None:
     for field in ("verbosity", "osm_config_name", "trust_domain", "heartbeat_limit", "canary_limit", "drain_delay"):
         assert getattr(given.shared, field) == getattr(mine.shared, field)
     assert given.shared.grace == mine.shared.grace
+    injector = parse_injector([*required, "--webhook-config-name=osm-webhook-osm"], {})
+    images = {each["name"]: each.get("value") for each in container("osm-injector")["env"]}
+    assert images["OSM_DEFAULT_SIDECAR_IMAGE"] == injector.sidecar_image
+    assert images["OSM_DEFAULT_INIT_CONTAINER_IMAGE"] == f"osm-init:{__version__}"

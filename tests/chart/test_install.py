@@ -22,7 +22,8 @@ RESTRICTED = {
     "pod-security.kubernetes.io/enforce": "restricted",
     "pod-security.kubernetes.io/enforce-version": "latest",
 }
-CUSTOM = "monitoring.coreos.com/v1"
+# There is no Prometheus operator.
+INSTALLABLE = {name: values for name, values in MATRIX.items() if name != "watched"}
 _numbers = itertools.count(1)
 
 
@@ -96,7 +97,7 @@ def create_pod(cluster: ApiServer, namespace: str, spec: dict[str, Any], *, quer
 PLAIN = {"containers": [{"name": "app", "image": "app"}]}
 
 
-@pytest.mark.parametrize("values", [v for k, v in MATRIX.items() if k != "watched"], ids=MATRIX.keys() - {"watched"})
+@pytest.mark.parametrize("values", INSTALLABLE.values(), ids=INSTALLABLE)
 def test_the_api_server_knows_each_field(cluster: ApiServer, values: Values) -> None:
     with contextlib.suppress(ApiServerError):
         create_namespace(cluster, "osm-system", **RESTRICTED)
@@ -162,9 +163,8 @@ def test_a_setting_that_the_values_name_no_longer_is_not_set_any_more(
 
 def test_an_upgrade_may_change_all_that_the_values_can_say(helm: Helm, cluster: ApiServer) -> None:
     with installed(helm, cluster, {}) as release:
-        for name, values in MATRIX.items():
-            if name != "watched":
-                release.helm.upgrade("osm", release.name, {"meshName": release.name, **values})
+        for values in INSTALLABLE.values():
+            release.helm.upgrade("osm", release.name, {"meshName": release.name, **values})
 
 
 def test_a_pod_can_be_created_as_soon_as_it_is_uninstalled(helm: Helm, cluster: ApiServer) -> None:
@@ -187,6 +187,24 @@ def until_refused(cluster: ApiServer, namespace: str) -> None:
                 return
             raise
     raise AssertionError("the webhook is never asked")
+
+
+def test_the_webhook_is_gone_before_what_answers_it(helm: Helm, cluster: ApiServer) -> None:
+    with installed(helm, cluster, {}) as release:
+        webhooks, _, _ = release.path("webhook").rpartition("/")
+        places = (
+            webhooks,
+            f"/api/v1/namespaces/{release.name}/services",
+            f"/apis/apps/v1/namespaces/{release.name}/deployments",
+        )
+        since = cluster.request("GET", webhooks)["metadata"]["resourceVersion"]
+        release.helm.uninstall("osm", release.name)
+        gone = [
+            [int(each["object"]["metadata"]["resourceVersion"]) for each in changes if each["type"] == "DELETED"]
+            for changes in (cluster.changes(place, since=since) for place in places)
+        ]
+        assert all(gone)
+        assert max(gone[0]) < min(*gone[1], *gone[2])
 
 
 def test_the_control_plane_and_kubernetes_can_start_while_there_is_no_injector(cluster: ApiServer) -> None:

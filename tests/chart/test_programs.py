@@ -24,9 +24,9 @@ while read -r _ at kind _; do
   case $kind:$at in *:/run/*) ;; ext4:*|tmpfs:*|overlay:*|xfs:*|btrfs:*) mount -o remount,bind,ro "$at" || exit 9;; esac
 done </proc/mounts
 for folder in "$HOME" /tmp /var/tmp /run /dev/shm .; do ! touch "$folder/written" 2>/dev/null || exit 9; done
-exec "$@"
+exec setpriv --bounding-set=-all --no-new-privs "$@"
 """
-"""Becomes the command where all is read-only and a service account is mounted, as a kubelet has it."""
+"""Becomes the command as a kubelet starts it: a service account is mounted, all is read-only, no capability is left."""
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,7 @@ def test_the_test_of_the_chart_passes_while_both_are_healthy_and_fails_else(clus
         with started("osm-injector", cluster, tmp_path / "injector") as injector:
             for program in (controller, injector):
                 program.until_ready()
+                assert "CapEff:\t0000000000000000" in Path(f"/proc/{program.process.pid}/status").read_text()
             webhook = f"https://127.0.0.1:{injector.served_port}/healthz"
             until(lambda: curl(webhook, "-k") == "Health OK", within=10)
             script = _script(controller, injector)

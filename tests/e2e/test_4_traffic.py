@@ -117,3 +117,25 @@ def test_the_applications_probes_fail_when_it_hangs(cluster: Cluster, store: dic
     finally:
         cluster.node.run("kill", "-CONT", pid)
     cluster.until(lambda: ready() == "2/2", what="it is ready again", within=30.0)
+
+
+def test_the_sidecars_secret_ends_with_its_pod(cluster: Cluster, bought: dict[str, Any]) -> None:
+    assert bought
+    chosen = (f"--namespace={BUYER}", "--selector=job-name=purchase")
+    (pod,) = cluster.get("pods", *chosen)["items"]
+    uuid = pod["metadata"]["labels"]["osm-proxy-uuid"]
+
+    def secrets() -> list[dict[str, Any]]:
+        found = cluster.get("secrets", f"--namespace={BUYER}", f"--selector=osm-proxy-uuid={uuid}")["items"]
+        return list(found)
+
+    cluster.until(
+        lambda: (
+            [owner["uid"] for one in secrets() for owner in one["metadata"].get("ownerReferences", ())]
+            == [pod["metadata"]["uid"]]
+        ),
+        what="the Secret is the pod's",
+        within=20.0,
+    )
+    cluster.kubectl("delete", "job", "purchase", f"--namespace={BUYER}")
+    cluster.until(lambda: not secrets(), what="the Secret is gone", within=60.0)

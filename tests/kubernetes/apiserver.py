@@ -130,7 +130,17 @@ class ApiServer:
         answered: dict[str, Any] = self._reach(lambda: self._request(method, path, body, form=form, within=within))
         return answered
 
+    def changes(self, path: str, *, since: str) -> list[dict[str, Any]]:
+        """What became of objects there since this resource version: a watch's events, the oldest first."""
+        query = f"{path}?watch=1&timeoutSeconds=1&resourceVersion={since}"
+        text = self._reach(lambda: self._ask("GET", query, None, form="application/json", within=15))
+        return [json.loads(line) for line in text.splitlines()]
+
     def _request(self, method: str, path: str, body: object, *, form: str, within: float) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._ask(method, path, body, form=form, within=within))
+        return found
+
+    def _ask(self, method: str, path: str, body: object, *, form: str, within: float) -> bytes:
         context = ssl.create_default_context(cadata=self.pki.root_pem.decode())
         context.load_cert_chain(self.pki.folder / f"{ADMIN}.crt", self.pki.folder / f"{ADMIN}.key")
         connection = http.client.HTTPSConnection(self._address, self.port, timeout=within, context=context)
@@ -142,8 +152,7 @@ class ApiServer:
         if answer.status >= 400:
             words = json.loads(text).get("message", "") if text.startswith(b"{") else text.decode()
             raise ApiServerError(f"{method} {path}: {answer.status} {words}", status=answer.status)
-        found: dict[str, Any] = json.loads(text)
-        return found
+        return text
 
     def eventually(self, method: str, path: str, body: object = None, *, within: float = 20.0) -> dict[str, Any]:
         """The answer, once there is one: what was just made possible is served a moment later."""

@@ -192,6 +192,23 @@ def test_an_api_server_that_goes_away_changes_neither_probe(cluster: ApiServer, 
         assert [line for line in ages if line.startswith('osm_kubernetes_watch_age_seconds{kind="pods"}')]
 
 
+def test_smi_version_says_which_version_of_a_kind_is_read(cluster: ApiServer, tmp_path: Path) -> None:
+    crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/trafficsplits.split.smi-spec.io"
+    with controller(cluster, tmp_path) as program:
+        program.until_ready()
+
+        def split() -> str:
+            return str(json.loads(program.get("/smi/version"))["TrafficSplit"])
+
+        assert split() == "split.smi-spec.io/v1alpha2"
+        versions = cluster.request("GET", crd)["spec"]["versions"]
+        for each in versions:
+            each["served"] = each["name"] == "v1alpha4"
+        cluster.request("PATCH", crd, {"spec": {"versions": versions}}, form=MERGE)
+        until(lambda: split() == "split.smi-spec.io/v1alpha4", within=20)
+        assert program.get("/health/ready") == "Service is ready"
+
+
 async def test_settings_count_without_a_restart(cluster: ApiServer, tmp_path: Path) -> None:
     path = "/apis/config.openservicemesh.io/v1alpha2/namespaces/osm-system/meshconfigs/osm-mesh-config"
     with controller(cluster, tmp_path) as program:

@@ -256,6 +256,25 @@ def test_without_its_configuration_it_is_alive_and_not_ready_and_says_why(runnin
     until(lambda: running_injector.healthz() == "Health OK", within=5)
 
 
+def test_who_may_not_store_bootstraps_is_not_ready_and_says_which_permission_is_missing(
+    running_injector: Injector,
+) -> None:
+    program, cluster = running_injector.program, running_injector.cluster
+    role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/osm-injector"
+    rules = cluster.request("GET", role)["rules"]
+    fewer = [rule for rule in rules if rule["resources"] != ["secrets"]]
+    form = "application/merge-patch+json"
+    cluster.request("PATCH", role, {"rules": fewer}, form=form)
+    missing = "bootstraps cannot be stored: allow its user to create secrets"
+    try:
+        until(lambda: missing in program.get("/health/ready?verbose"), within=10)
+        until(lambda: running_injector.healthz() == "", within=2)
+        assert program.get("/health/alive") == "Service is alive"
+    finally:
+        cluster.request("PATCH", role, {"rules": rules}, form=form)
+    program.until_ready()
+
+
 def test_an_api_server_that_is_away_changes_nothing(running_injector: Injector) -> None:
     cluster, program = running_injector.cluster, running_injector.program
     cluster.kill()
