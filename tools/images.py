@@ -22,6 +22,8 @@ from tools.debian_base import NoDebianError, make_root, recipe
 ROOT: Final = Path(__file__).parent.parent
 _BUILD_WITHIN: Final = 1800.0
 _PULL_WITHIN: Final = 90.0
+# Where it could not be had before, it may be now, but a build must not wait long for that each time.
+_TRY_WITHIN: Final = 15.0
 
 
 class NoImageError(Exception):
@@ -96,9 +98,11 @@ class Builder:
     def _base(self, image: Image) -> str:
         """The name of the image's base, which is here then."""
         made = f"localhost/{image.name}-base:{recipe(image.packages)}"
-        if self.has(image.base) or _succeeds([self.program, "pull", image.base], within=_PULL_WITHIN):
+        has_made = self.has(made)
+        within = _TRY_WITHIN if has_made else _PULL_WITHIN
+        if self.has(image.base) or _succeeds([self.program, "pull", image.base], within=within):
             return image.base
-        if not self.has(made):
+        if not has_made:
             print(f"{image.base} cannot be had: its like is made of Debian packages", file=sys.stderr, flush=True)
             self._make_base(image, made)
         return made
@@ -114,12 +118,11 @@ class Builder:
 
     def _build(self, *arguments: str) -> None:
         match self.program:
-            case "buildah":  # chroot: no runtime that would want more of this machine
-                self._run("build", "--quiet", "--layers", "--format=docker", "--isolation=chroot", *arguments)
-            case "podman":  # the other format has no health check
-                self._run("build", "--quiet", "--layers", "--format=docker", *arguments)
-            case _:
+            case "docker":
                 self._run("build", "--quiet", *arguments)
+            case _:
+                # chroot wants no runtime, which would want more of this machine; the other format has no health check.
+                self._run("build", "--quiet", "--layers", "--isolation=chroot", "--format=docker", *arguments)
 
     def _run(self, *arguments: str) -> str:
         return _run([self.program, *arguments], within=_BUILD_WITHIN)

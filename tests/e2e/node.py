@@ -90,8 +90,10 @@ def running_node(state: Path, *, pause: Path) -> Iterator[Node]:
 
 
 def _sweep() -> None:
+    """Remove what is left of nodes whose process was killed."""
     for each in Path("/run/netns").glob(f"{_NAME}*"):
-        if not Path("/proc", each.name.removeprefix(_NAME)).exists():
+        maker = each.name.removeprefix(_NAME)
+        if maker.isdecimal() and not Path("/proc", maker).exists():
             run("ip", "netns", "delete", each.name)
             remove_leftovers(each.name)
 
