@@ -112,10 +112,17 @@ def test_who_may_not_ask_is_told_which_permission_is_missing(live: Live) -> None
     assert "its user must be allowed to get pods/proxy" in said.out
 
 
-def test_without_pods_there_is_nobody_to_ask(live: Live) -> None:
-    said = osm("probe", "--osm-namespace", "default", cluster=live.cluster)
+def test_without_pods_there_is_nobody_to_ask(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "Error: no pods of osm-controller or osm-injector in namespace default: see osm mesh list\n"
-    assert said == Said(1, "", text)
+    assert osm("probe", "--osm-namespace", "default", cluster=live.cluster) == Said(1, "", text)
+    assert osm("--osm-namespace", "default", "probe", cluster=live.cluster) == Said(1, "", text)
+    monkeypatch.setenv("OSM_NAMESPACE", "default")
+    assert osm("probe", cluster=live.cluster) == Said(1, "", text)
+    assert osm("probe", "--osm-namespace", "osm-system", cluster=live.cluster).status == 0
+    monkeypatch.setenv("KUBECONFIG", str(live.cluster.kubeconfig))
+    assert osm("probe", "--context", "test").err == text
+    other = osm("probe", "--context", "other").err
+    assert other == f"Error: --kubeconfig {live.cluster.kubeconfig}: Context 'other' not found\n"
 
 
 @contextlib.contextmanager
