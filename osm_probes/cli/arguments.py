@@ -40,6 +40,7 @@ def _add_cluster(made: argparse.ArgumentParser) -> None:
     made.add_argument("--context", default="", metavar="NAME", help="context of the kubeconfig (its current one)")
     made.add_argument(
         "--osm-namespace",
+        type=_home,
         default=os.environ.get("OSM_NAMESPACE", ""),
         metavar="NAME",
         help="the control plane's namespace ($OSM_NAMESPACE, else all that there are)",
@@ -54,10 +55,20 @@ def _noun(nouns: "Verbs", name: str, what: str) -> "Verbs":
 def _verb(verbs: "Verbs", name: str, command: str, what: str) -> argparse.ArgumentParser:
     """A command that asks a cluster."""
     verb = verbs.add_parser(name, help=what, description=what, allow_abbrev=False)
-    for flag, value in (("--kubeconfig", "FILE"), ("--context", "NAME"), ("--osm-namespace", "NAME")):
+    for flag, value in (("--kubeconfig", "FILE"), ("--context", "NAME")):
         verb.add_argument(flag, default=argparse.SUPPRESS, metavar=value, help=f"as osm {flag}")
+    _add_home(verb)
     verb.set_defaults(command=command)
     return verb
+
+
+def _add_home(verb: argparse.ArgumentParser) -> None:
+    what = "as osm --osm-namespace"
+    verb.add_argument("--osm-namespace", type=_home, default=argparse.SUPPRESS, metavar="NAME", help=what)
+
+
+def _home(text: str) -> str:
+    return label(text) if text else ""
 
 
 def _pod(text: str) -> str:
@@ -146,7 +157,7 @@ def _add_proxy(nouns: "Verbs") -> None:
     bootstrap.add_argument("--ads-address", default="", metavar="HOST:PORT", help="where the controller's ADS listens")
     bootstrap.add_argument("--incremental", action="store_true", help="use incremental xDS")
     bootstrap.add_argument("--mesh-name", default="osm", metavar="NAME", help="name of the mesh (%(default)s)")
-    bootstrap.add_argument("--osm-namespace", default=argparse.SUPPRESS, metavar="NAME", help="as osm --osm-namespace")
+    _add_home(bootstrap)
     bootstrap.add_argument(
         "--trust-domain", type=domain, default="cluster.local", metavar="NAME", help="of identities (%(default)s)"
     )

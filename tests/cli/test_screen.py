@@ -94,6 +94,7 @@ def test_a_reader_that_has_seen_enough_ends_the_command_quietly() -> None:
         ("probe", "nobody"),
         ("proxy", "get", "certs", "a/../b"),
         ("namespace", "remove", "../x"),
+        ("probe", "--osm-namespace", "a/b"),
         ("x",),
     ],
 )

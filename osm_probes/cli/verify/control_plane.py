@@ -22,12 +22,11 @@ from osm_probes.cli.verify.parts import (
     judge_lease,
     judge_replicas,
     judge_services,
-    judge_trust,
-    judge_webhook,
 )
 from osm_probes.cli.verify.permissions import judge_permissions
 from osm_probes.cli.verify.result import Result, Status, together, tree, unknown
 from osm_probes.cli.verify.told import shown
+from osm_probes.cli.verify.webhook import judge_trust, judge_webhook
 from osm_probes.foundation.errors import OsmError
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import KubernetesError

@@ -12,9 +12,10 @@ from osm_probes.cli.planes import ControlPlane, planes_of
 from osm_probes.cli.verify.answers import judge_certificates, judge_probes, judge_versions
 from osm_probes.cli.verify.containers import is_sidecar, judge_leaving
 from osm_probes.cli.verify.loglines import errors_of
-from osm_probes.cli.verify.parts import WebhookConfiguration, judge_lease, judge_replicas, judge_webhook
+from osm_probes.cli.verify.parts import judge_lease, judge_replicas
 from osm_probes.cli.verify.result import Result, Status, failure, together, tree, unknown, warning
 from osm_probes.cli.verify.told import Told, once, shown
+from osm_probes.cli.verify.webhook import WebhookConfiguration, judge_webhook
 from osm_probes.kube.errors import AbsentError, KubernetesError
 from osm_probes.pki.authority import Authority
 from osm_probes.probes.words import CheckVerdict, Verdict
