@@ -260,7 +260,7 @@ def test_who_may_not_store_bootstraps_is_not_ready_and_says_which_permission_is_
     running_injector: Injector,
 ) -> None:
     program, cluster = running_injector.program, running_injector.cluster
-    role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/osm-injector"
+    role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/osm-injector-osm-system"
     rules = cluster.request("GET", role)["rules"]
     fewer = [rule for rule in rules if rule["resources"] != ["secrets"]]
     form = "application/merge-patch+json"

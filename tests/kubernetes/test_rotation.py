@@ -159,7 +159,7 @@ async def test_another_authority_takes_over_and_no_proxy_is_left_behind(
             await asyncio.to_thread(change, cluster, retired())
             with restarted(cluster, tmp_path / "third", port):
                 await _connected(admin)
-                await asyncio.to_thread(until, lambda: pod.roots() == {new.root_pem}, within=15)
+                await asyncio.to_thread(until, lambda: pod.roots() == {new.root_pem}, within=30)
                 pod.show()
                 await told(admin, 1)
             assert SIGNS_SINCE not in cluster.request("GET", CA)["metadata"].get("annotations", {})
