@@ -85,8 +85,9 @@ class StandIn:
 
     def logged(self, message: str) -> list[dict[str, Any]]:
         """The log lines with this message."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
-        return [line for line in lines if line["message"] == message]
+        # The last line may be half written.
+        text = self.log.read_text().rpartition("\n")[0]
+        return [line for line in map(json.loads, text.splitlines()) if line["message"] == message]
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ class Cluster:
         self.kubectl("apply", "--filename", str(file))
 
     def helm(self, act: str, values: Mapping[str, Any] | None = None) -> None:
-        """Install, upgrade or uninstall the chart."""
+        """Install, upgrade, test or uninstall the chart."""
         arguments = [str(self.api.kubeconfig), act, *([json.dumps(values)] if values is not None else [])]
         run_within(
             ["env", "-C", str(_ROOT), *self.node.network.command(sys.executable, "-m", "tests.e2e.helm", *arguments)],

@@ -1,4 +1,4 @@
-"""Helm 4, in a process of its own: `python -m tests.e2e.helm KUBECONFIG install|upgrade VALUES` or `… uninstall`.
+"""Helm 4, in a process of its own: `python -m tests.e2e.helm KUBECONFIG install|upgrade VALUES` or `… test|uninstall`.
 
 As a library it would dial from this process's network, which is not the node's.
 """
@@ -23,6 +23,8 @@ def main(kubeconfig: str, act: str, values: str = "{}") -> None:
                 helm.install(CHART, RELEASE, json.loads(values), namespace=NAMESPACE)
             case "upgrade":
                 helm.upgrade(CHART, RELEASE, json.loads(values), namespace=NAMESPACE)
+            case "test":
+                helm.test(RELEASE)
             case _:
                 helm.uninstall(RELEASE)
 

@@ -34,6 +34,11 @@ def test_a_forwarded_port_gives_curl_the_documented_answer(mesh: Mesh, cluster: 
     assert re.sub(rb"Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", b"Date: <date>", said) == ALIVE
 
 
+@pytest.mark.usefixtures("mesh")
+def test_helm_test_asks_all_probes(cluster: Cluster) -> None:
+    cluster.helm("test")
+
+
 def test_the_namespace_refuses_pods_that_are_less_restricted(mesh: Mesh, cluster: Cluster) -> None:
     command = cluster.command("run", "loose", f"--namespace={NAMESPACE}", "--image=localhost/pause:1")
     with pytest.raises(ClusterError, match='violates PodSecurity "restricted'):

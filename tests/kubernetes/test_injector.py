@@ -273,6 +273,7 @@ def test_who_may_not_store_bootstraps_is_not_ready_and_says_which_permission_is_
     finally:
         cluster.request("PATCH", role, {"rules": rules}, form=form)
     program.until_ready()
+    until(lambda: running_injector.healthz() == "Health OK", within=5)  # each port keeps its answer for 250 ms
 
 
 def test_an_api_server_that_is_away_changes_nothing(running_injector: Injector) -> None:
