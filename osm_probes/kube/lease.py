@@ -7,12 +7,13 @@ A process that was stopped leads until it runs again: what leaders do must be ha
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.tasks import beside
 from osm_probes.kube.client import KubernetesClient, Object
 from osm_probes.kube.election import Lease, Sighting, Terms, claimed, lease_of, released
 from osm_probes.kube.errors import (
@@ -183,3 +184,11 @@ class Leadership:
     @property
     def _permission(self) -> str:
         return f'get, create and update leases of API group "{LEASES.group}" in namespace {self._namespace}'
+
+
+async def while_leading(leads: Latest[bool], work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do `work` whenever `leads` is true, without an end; it is cancelled where the Lease is lost."""
+    async for now in leads.values():
+        if now:
+            async with beside(work=work()):
+                await leads.after(leads.version)

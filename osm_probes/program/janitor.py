@@ -25,6 +25,7 @@ from osm_probes.kube.errors import (
 )
 from osm_probes.kube.informer import Informer
 from osm_probes.kube.kind import PODS, SECRETS
+from osm_probes.kube.lease import while_leading
 from osm_probes.kube.pace import Pace
 from osm_probes.kube.wanted import Wanted
 from osm_probes.kube.wire import page_of, thing_of
@@ -110,10 +111,7 @@ class Janitor:
 
     async def run(self) -> None:
         """Look after them, without an end."""
-        async for leads in self._leads.values():
-            if leads:
-                async with beside(work=self._work()):
-                    await self._leads.after(self._leads.version)
+        await while_leading(self._leads, self._work)
 
     async def _work(self) -> None:
         self._orphans.clear()

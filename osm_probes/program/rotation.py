@@ -12,9 +12,9 @@ from typing import Final
 
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
-from osm_probes.foundation.tasks import beside
 from osm_probes.kube.client import Object
 from osm_probes.kube.errors import ConflictError, KubernetesError
+from osm_probes.kube.lease import while_leading
 from osm_probes.kube.pace import Pace
 from osm_probes.pki.trust import Trust
 from osm_probes.program.authority_content import recorded, retired, signing, signs_since
@@ -65,10 +65,7 @@ class Rotation:
 
     async def run(self) -> None:
         """Take them, without an end."""
-        async for leads in self._leads.values():
-            if leads:
-                async with beside(work=self._work()):
-                    await self._leads.after(self._leads.version)
+        await while_leading(self._leads, self._work)
 
     async def _work(self) -> None:
         self._since = ("", 0.0)

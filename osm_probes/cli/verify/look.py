@@ -14,8 +14,9 @@ from osm_probes.cli.podproxy import ASKED_WITHIN, pod_text, pod_version
 from osm_probes.cli.verify.containers import is_sidecar
 from osm_probes.cli.verify.events import Event
 from osm_probes.cli.verify.parts import EndpointSlice, Service, serves
-from osm_probes.cli.verify.permissions import Permission, allowed_by, needed, review
+from osm_probes.cli.verify.permissions import Permission, needed, review
 from osm_probes.cli.verify.webhook import WebhookConfiguration, bundle_of
+from osm_probes.kube.access import allowed_by
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.election import lease_of
 from osm_probes.kube.errors import AbsentError, KubernetesError

@@ -4,13 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
 from osm_probes.cli.planes import CONTROLLER, INJECTOR
 from osm_probes.cli.verify.result import Result, failure, unknown
 from osm_probes.kube.errors import KubernetesError
 from osm_probes.kube.kind import (
-    ACCOUNT_REVIEWS,
     ENDPOINT_SLICES,
     EVENTS,
     HTTP_ROUTE_GROUPS,
@@ -91,22 +88,6 @@ def review(permission: Permission, *, namespace: str, account: str) -> Mapping[s
     groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]
     user = f"system:serviceaccount:{namespace}:{account}"
     return {"spec": {"user": user, "groups": groups, "resourceAttributes": asked}}
-
-
-class _ReviewStatus(msgspec.Struct):
-    allowed: bool = False
-
-
-class _Review(msgspec.Struct):
-    status: _ReviewStatus
-
-
-def allowed_by(content: bytes) -> bool:
-    """What the API server says to the question. Raises KubernetesError."""
-    try:
-        return msgspec.json.decode(content, type=_Review).status.allowed
-    except msgspec.DecodeError as error:
-        raise KubernetesError(f"no {ACCOUNT_REVIEWS.name}: {error}") from error
 
 
 def judge_permissions(account: str, allowed: Mapping[Permission, bool] | KubernetesError) -> Result:
