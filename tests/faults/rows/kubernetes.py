@@ -93,8 +93,9 @@ def slowed(stage: Stage) -> Iterator[None]:
 def forbidden(stage: Stage) -> Iterator[None]:
     """Its user may do nothing any more (403), and has to connect anew."""
     path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
-    binding = api(stage).request("GET", f"{path}/osm-controller")
-    api(stage).request("DELETE", f"{path}/osm-controller")
+    name = f"{path}/osm-controller-osm-system"
+    binding = api(stage).request("GET", name)
+    api(stage).request("DELETE", name)
     api(stage).kill()
     api(stage).start()
     yield
