@@ -1,5 +1,7 @@
 """The parts of lists and watch events that every kind has, as the API sends them."""
 
+import base64
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
@@ -51,6 +53,11 @@ def error_of(status: Thing) -> KubernetesError:
         return BusyError(status.message, retry_after=1.0)
     # Whatever else it is, as in client-go: what was missed can only be found by a new list.
     return ExpiredError(f"{status.message} ({status.code})")
+
+
+def secret_data(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Contents by name -> the `data` of a Secret."""
+    return {name: base64.b64encode(content).decode() for name, content in files.items()}
 
 
 page_of = msgspec.json.Decoder(Page).decode

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Self
 
 from cryptography import x509
@@ -42,8 +41,3 @@ def roots_of(bundle_pem: bytes) -> tuple[bytes, ...]:
     except ValueError as error:
         raise InvalidAuthorityError(f"a root certificate cannot be read: {error}") from error
     return tuple(each.public_bytes(serialization.Encoding.PEM) for each in found)
-
-
-def end_of(root_pem: bytes) -> datetime:
-    """When a certificate ends. Raises ValueError if it is unreadable."""
-    return x509.load_pem_x509_certificate(root_pem).not_valid_after_utc

@@ -17,9 +17,9 @@ from typing import Any, Final
 import msgspec
 
 from osm_probes.foundation.errors import OsmError
-from osm_probes.kube.wire import Meta
-from osm_probes.pki.authority import Authority, InvalidAuthorityError
-from osm_probes.pki.trust import Trust, end_of, roots_of
+from osm_probes.kube.wire import Meta, secret_data
+from osm_probes.pki.authority import Authority, InvalidAuthorityError, ends_at
+from osm_probes.pki.trust import Trust, roots_of
 
 ROOT_KEY: Final = "ca.crt"
 PRIVATE_KEY: Final = "private.key"
@@ -58,11 +58,7 @@ class Content:
     def data(self) -> dict[str, str]:
         """The keys that are there, as a Secret has them."""
         values = (self.root_pem, self.key_pem, self.previous_pem, self.previous_key_pem)
-        return {name: _encoded(value) for name, value in zip(_KEYS, values, strict=True) if value}
-
-
-def _encoded(value: bytes) -> str:
-    return base64.b64encode(value).decode()
+        return secret_data({name: value for name, value in zip(_KEYS, values, strict=True) if value})
 
 
 def content_of(secret: bytes) -> Content:
@@ -98,7 +94,7 @@ def authorities(content: Content) -> Authorities:
     wanted = Authority.load(content.root_pem, content.key_pem)
     kept = roots_of(content.previous_pem)
     now = datetime.now(UTC)
-    former = tuple(root for root in kept if end_of(root) > now)
+    former = tuple(root for root in kept if ends_at(root) > now)
     previous = None
     if content.previous_key_pem:
         if not kept:
@@ -125,7 +121,7 @@ def recorded(content: Content, now: Trust) -> dict[str, Any]:
     """The change after which the Secret says that `now`'s signer signs until the pair in it is trusted everywhere."""
     others = [root for root in roots_of(content.previous_pem) if root != now.signer.root_pem]
     previous = b"".join([now.signer.root_pem, *others])
-    return {"data": {PREVIOUS_ROOT_KEY: _encoded(previous), PREVIOUS_PRIVATE_KEY: _encoded(now.signer.key_pem)}}
+    return {"data": secret_data({PREVIOUS_ROOT_KEY: previous, PREVIOUS_PRIVATE_KEY: now.signer.key_pem})}
 
 
 def signing(at: datetime) -> dict[str, Any]:

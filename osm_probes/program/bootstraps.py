@@ -1,7 +1,5 @@
 """A proxy -> the Secret with its bootstrap and what it needs for the ADS, which its pod mounts."""
 
-import base64
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -14,6 +12,7 @@ from osm_probes.kube.access import allowed
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import ForbiddenError, KubernetesError
 from osm_probes.kube.kind import SECRETS
+from osm_probes.kube.wire import secret_data
 from osm_probes.mesh.identity import ProxyName
 from osm_probes.pki.trust import Trust
 from osm_probes.xds.bootstrap import AdsTarget, bootstrap
@@ -50,7 +49,7 @@ class Credentials:
         certificate = trust.signer.issue(proxy.common_name(self.trust_domain), validity=_VALIDITY)
         secrets = Secrets(certificate.chain_pem, certificate.key_pem, trust.roots_pem)
         files = secret_files(secrets, server_name=self.server_name)
-        return {"metadata": {"annotations": {TRUST_MARK: trust.mark}}, "data": _encoded(files)}
+        return {"metadata": {"annotations": {TRUST_MARK: trust.mark}}, "data": secret_data(files)}
 
 
 class BootstrapStore:
@@ -65,7 +64,7 @@ class BootstrapStore:
         body = self._credentials.content(injection.proxy)
         labels = {UUID_LABEL: injection.proxy.uuid, "app.kubernetes.io/managed-by": "osm-injector"}
         body["metadata"] |= {"name": injection.secret, "labels": labels}
-        body["data"] |= _encoded({BOOTSTRAP_FILE: self._bootstrap(injection)})
+        body["data"] |= secret_data({BOOTSTRAP_FILE: self._bootstrap(injection)})
         await self._client.create(SECRETS, body, namespace=injection.namespace)
 
     async def rehearse(self) -> None:
@@ -90,7 +89,3 @@ class BootstrapStore:
             secrets=SecretFiles(BOOTSTRAP_FOLDER),
             probes=injection.probes,
         )
-
-
-def _encoded(files: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: base64.b64encode(content).decode() for name, content in files.items()}
