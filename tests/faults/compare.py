@@ -1,5 +1,6 @@
 """Timeline + what must hold -> a row's result. Pure: no clock, no socket."""
 
+import dataclasses
 import enum
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,8 @@ from tests.faults.timeline import NOBODY, Probe, Sample, Timeline
 MARGIN = 1.0
 """How far a probe's window is widened on each side."""
 _LAST_MOMENT = 1.5  # the judge ends before the program does: what is asked then belongs to the end
+
+_CUT_WITHIN = 3.0  # a stopped judge is killed after 2 s; one that is not replaced lets probes wait for their 5 s
 
 
 class Truth(enum.Enum):
@@ -36,7 +39,8 @@ class Expectation:
     """What must hold in a row. Durations in seconds.
 
     falls_within: for FALLS, from the fault on. recovers_within: from the heal on; None = it cannot, by the fault's
-    nature. ends: the exit status of a program that must end. drains: judged for false 200s only.
+    nature. ends: the exit status of a program that must end. drains: judged for false 200s only. judge_dies: the
+    connections that a killed judge has accepted end with it; of each endpoint one probe may get no response.
     """
 
     truth: Truth
@@ -45,6 +49,7 @@ class Expectation:
     recovers_within: float | None = 15.0
     ends: int | None = None
     drains: bool = False
+    judge_dies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,8 @@ class RowResult:
 
 def compare(timeline: Timeline, expectation: Expectation) -> RowResult:
     """Judge a row."""
-    lies = tuple(lies_of(timeline, drains=expectation.drains))
+    answered = _without_cut(timeline) if expectation.judge_dies else timeline
+    lies = tuple(lies_of(answered, drains=expectation.drains))
     recovery = _recovery(timeline)
     failures = (
         *timeline.broken,
@@ -83,7 +89,7 @@ def compare(timeline: Timeline, expectation: Expectation) -> RowResult:
         *([f"{len(lies) - 3} more lies"] if len(lies) > 3 else []),
         *_blind(timeline),
         *_wrong_truth(timeline, expectation.truth),
-        *_wrong_life(timeline, expectation),
+        *_wrong_life(answered, expectation),
         *_wrong_end(timeline, expectation),
         *_no_recovery(recovery, expectation),
     )
@@ -104,6 +110,14 @@ def lies_of(timeline: Timeline, *, drains: bool) -> Iterator[Lie]:
         seen = _around(probe, timeline.samples)
         if seen and all(sample.ok != probe.ok for sample in seen) and (probe.ok or not drains):
             yield Lie(probe, seen[-1])
+
+
+def _without_cut(timeline: Timeline) -> Timeline:
+    """All but the first probe of each endpoint that was cut during the fault; the next one, 1 s later, counts."""
+    unanswered = [each for each in timeline.probes if each.status == NOBODY and timeline.during(each)]
+    first = {each.name: each for each in reversed(unanswered)}.values()
+    cut = [each for each in first if each.end - each.start < _CUT_WITHIN]
+    return dataclasses.replace(timeline, probes=tuple(each for each in timeline.probes if each not in cut))
 
 
 def _judged(timeline: Timeline) -> Iterator[Probe]:

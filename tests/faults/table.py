@@ -17,8 +17,9 @@ connection, stream, a resource, 3 s at most; of the injector: a pod's review ove
 kubelet sends them, one a second (new connection, 5 s at most).
 
 A probe of readiness is a lie when every client from 1 s before it was asked until 1 s after it was answered contradicts
-it; while a program drains only a false 200 is one. A row passes when ready tells no lie, alive falls in time for a real
-death or hang and for nothing else, and recovery needs no hand. tests/faults/compare.py has the rules.
+it; while a program drains only a false 200 is one. A judge that is killed takes the probe that it is just answering
+along: in its rows one of each endpoint may get no response. A row passes when ready tells no lie, alive falls in time
+for a real death or hang and for nothing else, and recovery needs no hand. tests/faults/compare.py has the rules.
 
 Heartbeat limit {limit:g} s{counts}. **{passed} of {all} rows passed; {lies} false answers.**
 

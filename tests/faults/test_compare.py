@@ -10,6 +10,7 @@ from tests.faults.timeline import NOBODY, Probe, Sample, Timeline
 INJECTED, HEALED, END = 10.0, 20.0, 30.0
 UNHARMED = Expectation(Truth.HOLDS, Alive.STAYS)
 OUTSIDE = Expectation(Truth.FAILS, Alive.STAYS)
+REPLACED = dataclasses.replace(UNHARMED, judge_dies=True)
 HANG = Expectation(Truth.FAILS, Alive.FALLS, falls_within=5.0)
 STOP = Expectation(Truth.EITHER, Alive.STAYS, ends=0, drains=True)
 
@@ -40,6 +41,18 @@ def asked(start: float, end: float, status: int) -> Timeline:
     """All well, but for one probe of readiness."""
     calm = timeline()
     return dataclasses.replace(calm, probes=(*calm.probes, Probe("ready", start, end, status)))
+
+
+def unanswered(name: str, span: Span, *, status: int = NOBODY, takes: float = 0.01) -> Timeline:
+    """All well, but for the probes of one endpoint in a span, which take so many seconds."""
+    calm = timeline()
+    hurt = tuple(
+        dataclasses.replace(each, status=status, end=each.start + takes)
+        if each.name == name and within(each.start, (span,))
+        else each
+        for each in calm.probes
+    )
+    return dataclasses.replace(calm, probes=hurt)
 
 
 def failures(result: RowResult) -> str:
@@ -73,6 +86,23 @@ def test_a_ready_that_says_no_while_all_are_served_lies() -> None:
 
 def test_silence_of_ready_while_all_are_served_is_a_lie() -> None:
     assert len(compare(asked(12.2, 17.2, NOBODY), UNHARMED).lies) == 1
+
+
+@pytest.mark.parametrize("name", ["alive", "ready"])
+def test_a_killed_judge_may_leave_one_probe_of_an_endpoint_without_a_response(name: str) -> None:
+    assert compare(unanswered(name, (12, 13)), REPLACED).failures == ()
+    assert failures(compare(unanswered(name, (12, 13)), UNHARMED))
+
+
+@pytest.mark.parametrize("name", ["alive", "ready"])
+def test_a_judge_that_is_killed_must_answer_the_next_probe(name: str) -> None:
+    assert "+3.5 s" in failures(compare(unanswered(name, (12, 14)), REPLACED))
+
+
+def test_a_killed_judge_excuses_no_wrong_answer_no_timeout_and_nothing_before_the_fault() -> None:
+    assert compare(unanswered("ready", (12, 13), status=503), REPLACED).lies
+    assert compare(unanswered("ready", (12, 13), takes=5.0), REPLACED).lies
+    assert compare(unanswered("ready", (8, 9)), REPLACED).lies
 
 
 def test_one_served_client_within_a_second_excuses_a_200() -> None:

@@ -49,6 +49,6 @@ class Timeline:
         """The probes of liveness, or of readiness."""
         return tuple(probe for probe in self.probes if (probe.name == "alive") is alive)
 
-    def during(self, sample: Sample) -> bool:
-        """Whether a sample lies within the fault."""
-        return sample.start >= self.injected and sample.start <= self.healed
+    def during(self, asked: Sample | Probe) -> bool:
+        """Whether it was asked within the fault."""
+        return self.injected <= asked.start <= self.healed

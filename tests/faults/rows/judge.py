@@ -39,11 +39,11 @@ def memory_cut(stage: Stage) -> Iterator[None]:
 
 def rows(_mode: Mode) -> tuple[Row, ...]:
     """The rows."""
-    unharmed = Expectation(Truth.HOLDS, Alive.STAYS)
+    replaced = Expectation(Truth.HOLDS, Alive.STAYS, judge_dies=True)
     killed = signalled(signal.SIGKILL)
     return (
-        Row("judge-killed", "the judge killed", killed, unharmed),
-        Row("judge-stopped", "the judge stopped (SIGSTOP)", signalled(signal.SIGSTOP), unharmed),
-        Row("judge-memory-cut", "the judge's memory cut to 128 KB more", memory_cut, unharmed),
-        Row("injector-judge-killed", "the judge killed", killed, unharmed, program=Program.INJECTOR),
+        Row("judge-killed", "the judge killed", killed, replaced),
+        Row("judge-stopped", "the judge stopped (SIGSTOP)", signalled(signal.SIGSTOP), replaced),
+        Row("judge-memory-cut", "the judge's memory cut to 128 KB more", memory_cut, replaced),
+        Row("injector-judge-killed", "the judge killed", killed, replaced, program=Program.INJECTOR),
     )
