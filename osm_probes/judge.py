@@ -30,7 +30,7 @@ from osm_probes.probes.metrics import JudgeMetrics
 from osm_probes.probes.program_link import ProgramLink
 from osm_probes.probes.record import Record
 from osm_probes.probes.server import CONNECTIONS, serving
-from osm_probes.probes.verdict import Ruling
+from osm_probes.probes.verdict import UNSERVED, Ruling
 from osm_probes.probes.verdicts import Verdicts
 
 _BEAT: Final = 0.5
@@ -135,7 +135,7 @@ def dials(briefing: Callable[[], Briefing]) -> Mapping[str, Question]:
         async def once() -> None:
             canary = newest(briefing())
             if canary is None:
-                raise UnhealthyError("nothing to dial yet")
+                raise UnhealthyError(UNSERVED)
             try:
                 await ask(canary, briefing().canary_limit)
             except UnhealthyError:

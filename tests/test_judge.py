@@ -243,7 +243,7 @@ async def test_a_dial_in_flight_across_a_change_of_certificates_is_tried_again()
 
 async def test_nothing_is_dialled_before_it_is_told() -> None:
     for check, ask in dials(lambda: CONTROLLER).items():
-        with pytest.raises(UnhealthyError, match="nothing to dial yet"):
+        with pytest.raises(UnhealthyError, match="it has not served yet"):
             await ask()
         assert check in (*CONTROLLER.ready, *INJECTOR.ready)
 

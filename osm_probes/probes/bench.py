@@ -13,7 +13,7 @@ from osm_probes.health.briefing import Briefing
 from osm_probes.health.checks import Check, Question, Report, UnhealthyError, examine
 from osm_probes.health.lifecycle import Phase
 from osm_probes.health.pulse import Pulse, Vitals
-from osm_probes.probes.verdict import Life, Ruling, death, leaving, life, refusal
+from osm_probes.probes.verdict import UNSERVED, Life, Ruling, death, leaving, life, refusal
 
 _ASLEEP: Final = 1.0
 _MARGIN: Final = 0.1  # a dial bounds itself and says how far it came; only then it is cut off
@@ -137,7 +137,10 @@ class Bench:
             reason = reason or leaving(vitals)
         if reason:
             raise UnhealthyError(reason)
+        # Also while it starts: its clients wait where it listens but has not come to them, and are served then.
         await self._dials[name]()
+        if not self.look().has_served:  # another one answers there
+            raise UnhealthyError(UNSERVED)
 
     def _told(self, name: str) -> str:
         if name == "draining":

@@ -11,6 +11,8 @@ from osm_probes.health.pulse import Vitals
 
 DRAINING: Final = "it is draining"
 """The reason of a no that was asked for."""
+UNSERVED: Final = "it has not served yet"
+"""The reason of a no before the first yes."""
 
 
 class Life(enum.Enum):
@@ -40,8 +42,6 @@ def death(vitals: Vitals, *, heartbeat_limit: float) -> str:
 
 def refusal(vitals: Vitals, *, heartbeat_limit: float) -> str:
     """Why it serves nobody now, by its own word; "" = a dial decides."""
-    if not vitals.has_served:
-        return "it has not served yet"
     if vitals.phase is Phase.RECOVERING:
         return "it lost its listener and binds again"
     return death(vitals, heartbeat_limit=heartbeat_limit)

@@ -41,6 +41,37 @@ def test_a_mesh_folder_is_all_it_needs_to_be_alive_and_ready(tmp_path: Path) -> 
         assert 'osm_health_check{check="ads",probe="ready"} 1.0' in metrics
 
 
+_SLOW_START = """
+import time
+from osm_probes.health.listening import OwnSocket
+
+claim = OwnSocket.claim
+
+def slow(self):
+    time.sleep(2)
+    claim(self)
+
+OwnSocket.claim = slow
+"""
+
+
+def test_who_asks_while_it_listens_and_starts_waits_as_its_proxies_do(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_SLOW_START)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {"PYTHONPATH": str(tmp_path)}
+    with running("osm-controller", tmp_path, f"--ads-port={port}", environment=environment) as program:
+        until(lambda: _listens(port), within=15)
+        assert not program.lines("phase")
+        assert program.get("/health/ready") == "Service is ready"
+        assert program.lines("phase")[-1]["phase"] == "SERVING"
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 async def _is_served(program: Program, folder: Path) -> None:
     """A proxy that dials now gets a stream and its clusters."""
     authority = load_authority(folder / "ca")

@@ -74,13 +74,28 @@ async def test_the_dial_s_no_is_readiness_s_no_and_never_liveness_s() -> None:
     assert judged.alive().healthy
 
 
-async def test_a_program_that_does_not_serve_is_not_dialled() -> None:
+async def test_a_program_that_has_not_served_is_not_ready_whoever_answers_on_its_port() -> None:
+    ruling = await bench(phase=Phase.STARTING).ready()
+    assert reasons(ruling) == {"ads": "it has not served yet"}
+
+
+async def test_who_asks_while_the_program_starts_waits_as_its_clients_do() -> None:
+    pulse = Pulse.create()
+    pulse.show(Phase.STARTING, has_served=False)
+
+    async def accepted_late() -> None:
+        await asyncio.sleep(0)
+        pulse.show(Phase.SERVING, has_served=True)
+
+    assert (await Bench(pulse, briefing=WELL, dials={"ads": accepted_late}).ready()).healthy
+
+
+async def test_a_program_that_binds_again_is_not_dialled() -> None:
     async def dialled() -> None:
         pytest.fail("dialled")
 
-    ruling = await bench(phase=Phase.STARTING, dials={"ads": dialled}).ready()
-    assert ruling.culprit.name == "ads"
-    assert ruling.culprit.reason == "it has not served yet"
+    ruling = await bench(phase=Phase.RECOVERING, dials={"ads": dialled}).ready()
+    assert reasons(ruling) == {"ads": "it lost its listener and binds again"}
 
 
 async def test_a_draining_server_is_alive_but_not_ready() -> None:

@@ -11,7 +11,7 @@ NO_RESPONSE, OK, NO = Life.UNBORN, Life.ALIVE, Life.DEAD
 
 # phase, served once, age of the beat -> alive, and whether readiness is left to the checks
 TABLE = [
-    (Phase.STARTING, False, FRESH, NO_RESPONSE, False),
+    (Phase.STARTING, False, FRESH, NO_RESPONSE, True),
     (Phase.STARTING, False, STALE, NO_RESPONSE, False),
     (Phase.SERVING, True, FRESH, OK, True),
     (Phase.SERVING, True, STALE, NO, False),
