@@ -96,7 +96,7 @@ class Control:
         self._frame.keeper.texts[TOPIC] = lambda: connected_json(self._ads.proxies, self._source.mesh.value)
         if self._world.cluster is not None:
             self._frame.keeper.transitions = self._world.cluster.telling()
-        # Before it listens: whom it then serves first must not know more than the judge.
+        # Before it listens: the judge must know whom to dial when the first proxy is served.
         self._tell()
         async with (
             beside(

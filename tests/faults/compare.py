@@ -11,7 +11,6 @@ from tests.faults.timeline import NOBODY, Probe, Sample, Timeline
 MARGIN = 1.0
 """How far a probe's window is widened on each side."""
 _LAST_MOMENT = 1.5  # the judge ends before the program does: what is asked then belongs to the end
-
 _CUT_WITHIN = 3.0  # a stopped judge is killed after 2 s; one that is not replaced lets probes wait for their 5 s
 
 

@@ -62,7 +62,7 @@ def idle_probers(stage: Stage) -> Iterator[None]:
 
 
 def _first_free(stage: Stage) -> int:
-    """The limit is one of numbers, not of how many are open: a gap below it would serve a client at a time."""
+    """The lowest number that is free: a limit counts numbers, and with a gap below it a client at a time is served."""
     stage.hold(0.05)
     taken = {int(each.name) for each in Path(f"/proc/{stage.pid}/fd").iterdir()}
     return next(number for number in itertools.count() if number not in taken)
