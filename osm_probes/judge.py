@@ -132,19 +132,28 @@ def dials(briefing: Callable[[], Briefing]) -> Mapping[str, Question]:
     def question(
         newest: Callable[[Briefing], Canary | None], ask: Callable[[Canary, float], Awaitable[None]]
     ) -> Question:
-        async def once() -> None:
-            canary = newest(briefing())
-            if canary is None:
+        def known() -> Canary:
+            if (canary := newest(briefing())) is None:
                 raise UnhealthyError(UNSERVED)
+            return canary
+
+        async def once() -> None:
+            canary = known()
             try:
                 await ask(canary, briefing().canary_limit)
             except UnhealthyError:
                 # Certificates changed while it was asked: that no is not a no.
-                if (newer := newest(briefing())) is None or newer == canary:
+                if (newer := known()) == canary:
                     raise
                 await ask(newer, briefing().canary_limit)
 
-        return coalesced(once, keep=_KEEP)
+        kept = coalesced(once, keep=_KEEP)
+
+        async def ask_if_known() -> None:
+            known()  # where there is nobody to dial there is no answer to keep
+            await kept()
+
+        return ask_if_known
 
     return {
         "ads": question(lambda known: known.ads, lambda canary, limit: ask_ads(canary, within=limit)),

@@ -248,6 +248,16 @@ async def test_nothing_is_dialled_before_it_is_told() -> None:
         assert check in (*CONTROLLER.ready, *INJECTOR.ready)
 
 
+async def test_that_nothing_was_told_yet_is_no_answer_to_keep() -> None:
+    async with small_ads() as canary:
+        known = CONTROLLER
+        ask = dials(lambda: known)["ads"]
+        with pytest.raises(UnhealthyError, match="it has not served yet"):
+            await ask()
+        known = msgspec.structs.replace(CONTROLLER, ads=canary)
+        await ask()
+
+
 def test_what_nobody_asks_is_logged_soon_after_it_changed(tmp_path: Path) -> None:
     with standing_in(tmp_path, heartbeat_limit=30) as program:
         program.serve()

@@ -128,15 +128,19 @@ def test_without_pods_there_is_nobody_to_ask(live: Live, monkeypatch: pytest.Mon
 @contextlib.contextmanager
 def watching(live: Live, folder: Path, *words: str) -> Iterator[Path]:
     """The file with what a watch of controllers says; Ctrl-C ends it."""
-    command = [str(Path(sys.executable).with_name("osm")), "probe", "controller", "--watch", *words]
+    # What a shell starts in the background ignores SIGINT, and hands that on.
+    heard = ["env", "--default-signal=INT"]
+    command = [*heard, str(Path(sys.executable).with_name("osm")), "probe", "controller", "--watch", *words]
     out = folder / "out"
     with out.open("wb") as file:
         process = subprocess.Popen([*command, "--kubeconfig", str(live.cluster.kubeconfig)], stdout=file)
-    try:
-        yield out
-    finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(5) == 130
+    with process:
+        try:
+            yield out
+            process.send_signal(signal.SIGINT)
+            assert process.wait(5) == 130
+        finally:
+            process.kill()
 
 
 def test_a_watch_says_what_changes(live: Live, tmp_path: Path) -> None:
