@@ -153,7 +153,9 @@ def test_the_judge_ends_with_a_program_that_is_killed(tmp_path: Path) -> None:
     with standing_in(tmp_path) as program:
         judge = program.judge
         program.signal(signal.SIGKILL)
+        killed_at = time.monotonic()
         until(lambda: not running(judge), within=1)
+        assert time.monotonic() - killed_at < 0.05
 
 
 def test_even_a_judge_that_is_stopped_ends_with_its_program(tmp_path: Path) -> None:

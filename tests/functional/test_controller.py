@@ -64,7 +64,8 @@ def test_who_asks_while_it_listens_and_starts_waits_as_its_proxies_do(tmp_path: 
         until(lambda: _listens(port), within=15)
         assert not program.lines("phase")
         assert program.get("/health/ready") == "Service is ready"
-        program.logged("phase", phase="SERVING")
+        program.logged("phase")
+        assert program.lines("phase")[-1]["phase"] == "SERVING"
 
 
 def _listens(port: int) -> bool:

@@ -154,7 +154,9 @@ def test_an_api_server_that_is_away_at_the_start_is_waited_for(cluster: ApiServe
         assert program.get("/health/alive", "-i") == ""
         warning = "warn: Secret osm-system/osm-ca-bundle cannot be read: "
         until(lambda: warning in program.get("/health/ready?verbose"), within=2)
-        assert "[-]ads failed: it has not served yet" in program.get("/health/ready?verbose")
+        verbose = program.get("/health/ready?verbose")
+        assert "[-]ads failed: it has not served yet" in verbose
+        assert warning in verbose
         cluster.start()
         program.until_ready()
         assert program.stop() == 0
