@@ -35,8 +35,14 @@ class Dialler:
         return dialled(self._port, certificate, root_pem=self._authority.root_pem)
 
 
-async def _ask(channel: grpc.aio.Channel, message: bytes) -> Call:
+def _open(channel: grpc.aio.Channel) -> Call:
+    """A stream that has asked nothing: who is refused is so at once, and a write would race with that."""
     call: Call = channel.stream_stream(STREAM)()
+    return call
+
+
+async def _ask(channel: grpc.aio.Channel, message: bytes) -> Call:
+    call = _open(channel)
     await call.write(message)
     return call
 
@@ -48,7 +54,7 @@ async def test_when_all_places_are_taken_proxies_are_told_and_ready_falls_until_
         async with dialler.as_(_BOOKSTORE) as one, dialler.as_(_BOOKBUYER) as another:
             call = await _ask(one, asks(CLUSTER))
             await read(call)
-            code, words = await ended(await _ask(another, asks(CLUSTER)))
+            code, words = await ended(_open(another))
             assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert words == "1 proxies are connected, the most that this control plane serves"
             full = "Readiness probe for capacity indicates it is not ready"
@@ -62,7 +68,7 @@ async def test_a_certificate_whose_pod_is_not_in_the_mesh_is_turned_away(tmp_pat
     with running("osm-controller", tmp_path) as program:
         program.until_ready()
         async with Dialler(program, tmp_path).as_(_NOBODY) as channel:
-            code, words = await ended(await _ask(channel, asks(CLUSTER)))
+            code, words = await ended(_open(channel))
     assert code is grpc.StatusCode.PERMISSION_DENIED
     assert "no pod of the mesh has the proxy 00000000" in words
 
