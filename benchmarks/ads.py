@@ -24,7 +24,7 @@ _WITHIN: Final = 30.0
 _TYPES: Final = (CLUSTER, ENDPOINTS)
 
 
-def world(clusters: int, *, cluster: int = 1, endpoint: int = 1) -> Snapshot:
+def environment(clusters: int, *, cluster: int = 1, endpoint: int = 1) -> Snapshot:
     """Clusters of 2 KB with endpoints; the numbers change all clusters, or the first one's endpoints."""
     made = []
     for index in range(clusters):
@@ -92,9 +92,9 @@ async def pushes(running: Ads, pipe: Connection, *, number: int, clusters: int) 
     hello = (running.server.port, [another() for _ in range(number)], AUTHORITY.root_pem)
     await measured("connect", lambda: pipe.send(hello), pipe=pipe, types=set(_TYPES))
     for turn in (2, 3):
-        full = partial(running.cache.publish, BOOKSTORE, world(clusters, cluster=turn, endpoint=turn - 1))
+        full = partial(running.cache.publish, BOOKSTORE, environment(clusters, cluster=turn, endpoint=turn - 1))
         await measured("full push", full, pipe=pipe, types=set(_TYPES))
-        one = partial(running.cache.publish, BOOKSTORE, world(clusters, cluster=turn, endpoint=turn))
+        one = partial(running.cache.publish, BOOKSTORE, environment(clusters, cluster=turn, endpoint=turn))
         await measured("one endpoint", one, pipe=pipe, types={ENDPOINTS})
 
 
@@ -102,7 +102,7 @@ def shared_against_each(clusters: int, streams: int = 200) -> float:
     """How many times longer the answers to so many streams take where each one is encoded alone."""
     took = []
     for shared in (True, False):
-        now = world(clusters)
+        now = environment(clusters)
         started = time.perf_counter()
         for _ in range(streams):
             session = StateOfTheWorld()
@@ -121,7 +121,7 @@ async def run(number: int, clusters: int) -> None:
     process = context.Process(target=child, args=(there, number, clusters), daemon=True)
     process.start()
     try:
-        async with ads(now=world(clusters)) as running:
+        async with ads(now=environment(clusters)) as running:
             await pushes(running, here, number=number, clusters=clusters)
     finally:
         process.kill()

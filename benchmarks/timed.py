@@ -10,8 +10,8 @@ from pathlib import Path
 
 from osm_probes.admission.patch import Injection
 from osm_probes.admission.webhook import Webhook
-from osm_probes.injector import main
-from osm_probes.program.bootstraps import BootstrapStore
+from osm_probes.cluster.bootstrap_secrets import BootstrapStore
+from osm_probes.injector.main import main
 
 _stored: ContextVar[list[float]] = ContextVar("stored")
 _answer, _store = Webhook.answer, BootstrapStore.__call__

@@ -7,11 +7,11 @@ from typing import Any, Final, Protocol
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.settle import settle
-from osm_probes.foundation.tasks import beside
+from osm_probes.foundation.tasks import background_tasks
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Mesh
+from osm_probes.pki.certificate_store import CertificateStore
 from osm_probes.pki.trust import Trust
-from osm_probes.pki.wallet import Wallet
 from osm_probes.snapshot.cache import SnapshotCache
 from osm_probes.snapshot.snapshot import Snapshot
 from osm_probes.xds.secrets import Secrets
@@ -35,7 +35,7 @@ class Publisher:
     be served: none can be built; "" as long as one can. With no listeners one of the mesh's identities is tried, so
     that it is known before the first proxy comes.
 
-    An identity whose snapshot cannot be built keeps its last one; the others go on. `wallet` must hold nothing but
+    An identity whose snapshot cannot be built keeps its last one; the others go on. `certificates` must hold only
     the certificates of identities, by principal: those of identities that are gone are forgotten.
     """
 
@@ -45,14 +45,14 @@ class Publisher:
         cache: SnapshotCache,
         *,
         builder: Builder,
-        wallet: Wallet,
+        certificates: CertificateStore,
         trust_domain: str,
         trust: Latest[Trust],
     ) -> None:
         self._mesh = mesh
         self._cache = cache
         self._builder = builder
-        self._wallet = wallet
+        self._certificates = certificates
         self._trust_domain = trust_domain
         self._trust = trust
         self.failing: Latest[Mapping[Hashable, str]] = Latest({})
@@ -62,9 +62,9 @@ class Publisher:
 
     async def run(self) -> None:
         """Publish, without an end."""
-        async with beside(
+        async with background_tasks(
             wanted=self._follow_listeners(),
-            renewed=self._rebuild_after(self._wallet.renewed),
+            renewed=self._rebuild_after(self._certificates.renewed),
             trusted=self._rebuild_after(self._trust),
         ):
             await self._follow_mesh()
@@ -125,7 +125,7 @@ class Publisher:
 
     async def _build_one(self, mesh: Mesh, identity: Identity) -> None:
         try:
-            certificate = self._wallet.certificate(identity.principal(self._trust_domain))
+            certificate = self._certificates.certificate(identity.principal(self._trust_domain))
             secrets = Secrets(certificate.chain_pem, certificate.key_pem, self._trust.value.roots_pem)
             # In a thread: a large build must not stall the streams.
             snapshot = await asyncio.to_thread(self._builder.build, mesh, identity, secrets=secrets)
@@ -148,4 +148,4 @@ class Publisher:
             return
         # Not only those of listeners: a proxy that comes back must find the certificate that it has.
         identities = mesh.identities.union(key for key in wanted if isinstance(key, Identity))
-        self._wallet.keep_only(identity.principal(self._trust_domain) for identity in identities)
+        self._certificates.keep_only(identity.principal(self._trust_domain) for identity in identities)

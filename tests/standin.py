@@ -21,15 +21,14 @@ from typing import IO, Any, TypeVar
 
 import msgspec
 
+from osm_probes.foundation.listen import listen
 from osm_probes.foundation.logs import configure_logs
-from osm_probes.health.briefing import CONTROLLER
+from osm_probes.health.heartbeat import Heartbeat
+from osm_probes.health.judge_state import CONTROLLER
 from osm_probes.health.lifecycle import Phase
-from osm_probes.health.pulse import Pulse
+from osm_probes.health.messages import METRICS
 from osm_probes.health.stacks import REQUEST, StackFile
-from osm_probes.probes.child import Estate
-from osm_probes.probes.keeper import JudgeKeeper
-from osm_probes.probes.link import METRICS
-from osm_probes.probes.listen import listen
+from osm_probes.runtime.judge_process import InheritedSockets, JudgeSupervisor
 
 T = TypeVar("T")
 
@@ -139,31 +138,34 @@ def _stat(path: Path) -> tuple[str | int, ...]:
 def main() -> None:
     """Be the program."""
     configure_logs("info", component="standin")
-    briefing = msgspec.structs.replace(
+    judge_state = msgspec.structs.replace(
         CONTROLLER,
         ready=("mesh", "capacity", "draining"),
         heartbeat_limit=float(sys.argv[1]),
         fixed_bodies={"/version": '{"version":"0.1.0"}'},
     )
-    pulse = Pulse.create()
-    threading.Thread(target=_beat, args=(pulse,), daemon=True).start()
-    with listen(0) as listener, JudgeKeeper(Estate(listener, pulse, StackFile.create()), briefing=briefing) as keeper:
+    heartbeat = Heartbeat.create()
+    threading.Thread(target=_beat, args=(heartbeat,), daemon=True).start()
+    with (
+        listen(0) as listener,
+        JudgeSupervisor(InheritedSockets(listener, heartbeat, StackFile.create()), judge_state=judge_state) as keeper,
+    ):
         keeper.texts = {METRICS: lambda: "osm_standin 1\n", "proxies": lambda: "{}"}
         print(listener.getsockname()[1], flush=True)
-        _obey(sys.stdin, keeper=keeper, pulse=pulse, briefing=briefing)
+        _obey(sys.stdin, keeper=keeper, heartbeat=heartbeat, judge_state=judge_state)
 
 
-def _obey(lines: IO[str], *, keeper: JudgeKeeper, pulse: Pulse, briefing: Any) -> None:
+def _obey(lines: IO[str], *, keeper: JudgeSupervisor, heartbeat: Heartbeat, judge_state: Any) -> None:
     held = []
     for line in lines:
         word, *rest = line.split()
         if word == "phase":
             phase = Phase[rest[0]]
-            pulse.show(phase, has_served=phase is not Phase.STARTING)
+            heartbeat.show(phase, has_served=phase is not Phase.STARTING)
         elif word == "told":
-            told = {**briefing.told, rest[0]: " ".join(rest[1:])}
-            briefing = msgspec.structs.replace(briefing, told=told)
-            keeper.tell(briefing)
+            told = {**judge_state.told, rest[0]: " ".join(rest[1:])}
+            judge_state = msgspec.structs.replace(judge_state, told=told)
+            keeper.tell(judge_state)
         elif word == "exhaust":
             with contextlib.suppress(OSError):
                 while True:
@@ -176,9 +178,9 @@ def _obey(lines: IO[str], *, keeper: JudgeKeeper, pulse: Pulse, briefing: Any) -
             return
 
 
-def _beat(pulse: Pulse) -> None:
+def _beat(heartbeat: Heartbeat) -> None:
     while True:
-        pulse.beat()
+        heartbeat.beat()
         time.sleep(BEAT)
 
 

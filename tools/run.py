@@ -58,7 +58,7 @@ def main() -> int:
         _stop(running)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
+def _interrupt(_number: int, _process: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
@@ -117,7 +117,7 @@ def _watch(running: dict[str, subprocess.Popen[bytes]]) -> int:
 
 
 def _stop(running: dict[str, subprocess.Popen[bytes]]) -> None:
-    def kill(_number: int = 0, _frame: FrameType | None = None) -> None:
+    def kill(_number: int = 0, _process: FrameType | None = None) -> None:
         for program in running.values():
             program.kill()
 

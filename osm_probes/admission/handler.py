@@ -7,9 +7,8 @@ from osm_probes.admission.review import MalformedReviewError
 from osm_probes.admission.webhook import Webhook
 from osm_probes.health.checks import Check, Question, examine
 from osm_probes.http.message import JSON, Answer, RefusedRequestError, Request
+from osm_probes.mesh.ports import HEALTHZ_PATH, REVIEW_PATH
 
-REVIEW_PATH: Final = "/mutate-pod-creation"
-HEALTH_PATH: Final = "/healthz"
 REVIEW_LIMIT: Final = 3 * 1024 * 1024
 """What the API server itself takes for one object, in bytes."""
 
@@ -26,7 +25,7 @@ class Handler:
 
     async def __call__(self, request: Request) -> Answer | None:
         """The answer to one request. Raises RefusedRequestError."""
-        if request.path == HEALTH_PATH:
+        if request.path == HEALTHZ_PATH:
             (report,) = await examine([self._check], within=_HEALTH_WITHIN)
             return Answer(HTTPStatus.OK, "Health OK") if report.healthy else None
         if request.path == REVIEW_PATH and request.secure:

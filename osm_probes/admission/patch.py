@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from osm_probes.admission import annotation
-from osm_probes.admission.eligible import NamespaceFacts
-from osm_probes.admission.operation import Operation, add
+from osm_probes.admission import annotations as annotation
+from osm_probes.admission.app_probes import rewrite_probes
+from osm_probes.admission.json_patch import Operation, add
+from osm_probes.admission.namespaces import NamespaceFacts
 from osm_probes.admission.options import InjectionOptions
-from osm_probes.admission.pod import SIDECAR_NAME, UUID_LABEL, Pod, UnfitPodError, secret_name
-from osm_probes.admission.probes import rewrite_probes
+from osm_probes.admission.pod import SIDECAR_NAME, Pod, UnfitPodError, secret_name
 from osm_probes.admission.redirect import redirect_rules
 from osm_probes.admission.sidecar import (
     INIT_NAME,
@@ -19,13 +19,15 @@ from osm_probes.admission.sidecar import (
     envoy_container,
     init_container,
 )
+from osm_probes.mesh import labels
 from osm_probes.mesh.identity import SIDECAR, ProxyName
-from osm_probes.xds.ports import METRICS_PORT
-from osm_probes.xds.probes import ProbeScheme, RewrittenProbe
+from osm_probes.mesh.labels import PROXY_UUID
+from osm_probes.mesh.ports import PROXY_METRICS_PORT
+from osm_probes.xds.app_probes import ProbeScheme, RewrittenProbe
 
 _PROMETHEUS: Final = {
     "prometheus.io/scrape": "true",
-    "prometheus.io/port": str(METRICS_PORT),
+    "prometheus.io/port": str(PROXY_METRICS_PORT),
     "prometheus.io/path": "/stats/prometheus",
 }
 
@@ -67,9 +69,9 @@ def inject(pod: Pod, *, uuid: str, namespace: str, facts: NamespaceFacts, option
     operations += [
         _append(pod.spec.volumes, "volumes", bootstrap_volume(secret_name(uuid))),
         *_containers(pod, init, envoy, options),
-        *_members(pod.metadata.labels, "labels", {UUID_LABEL: uuid}),
+        *_members(pod.metadata.labels, "labels", {PROXY_UUID: uuid}),
     ]
-    if annotation.switch(facts.annotations, annotation.METRICS, of=f"namespace {namespace}"):
+    if annotation.switch(facts.annotations, labels.METRICS, of=f"namespace {namespace}"):
         operations += _members(pod.metadata.annotations, "annotations", _PROMETHEUS)
     name = pod.metadata.name or pod.metadata.generate_name or ""
     return Injection(ProxyName(uuid, SIDECAR, identity), name, probes, tuple(operations))
@@ -83,13 +85,13 @@ def _refuse_taken_names(pod: Pod) -> None:
 
 
 def _rules(pod: Pod, probes: tuple[RewrittenProbe, ...]) -> str:
-    inbound = annotation.ports(pod.annotations, annotation.INBOUND_PORTS)
+    inbound = annotation.ports(pod.annotations, labels.INBOUND_PORTS)
     grpc = {probe.listening_port for probe in probes if probe.scheme is ProbeScheme.GRPC}
     return redirect_rules(
         excluded_inbound_ports=sorted({*inbound, *grpc}),
-        excluded_outbound_ports=annotation.ports(pod.annotations, annotation.OUTBOUND_PORTS),
-        excluded_outbound_ranges=annotation.ranges(pod.annotations, annotation.EXCLUDED_RANGES),
-        included_outbound_ranges=annotation.ranges(pod.annotations, annotation.INCLUDED_RANGES),
+        excluded_outbound_ports=annotation.ports(pod.annotations, labels.OUTBOUND_PORTS),
+        excluded_outbound_ranges=annotation.ranges(pod.annotations, labels.EXCLUDED_RANGES),
+        included_outbound_ranges=annotation.ranges(pod.annotations, labels.INCLUDED_RANGES),
     )
 
 

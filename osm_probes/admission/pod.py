@@ -6,9 +6,9 @@ import msgspec
 
 from osm_probes.foundation.errors import OsmError
 from osm_probes.mesh.identity import Identity
+from osm_probes.mesh.labels import PROXY_UUID
 
 SIDECAR_NAME: Final = "envoy"
-UUID_LABEL: Final = "osm-proxy-uuid"
 
 
 def secret_name(uuid: str) -> str:
@@ -143,7 +143,7 @@ class Pod(msgspec.Struct, frozen=True):
     @property
     def has_sidecar(self) -> bool:
         """True if it was patched before: its sidecar mounts the bootstrap of the proxy that its label names."""
-        secret = secret_name((self.metadata.labels or {}).get(UUID_LABEL, ""))
+        secret = secret_name((self.metadata.labels or {}).get(PROXY_UUID, ""))
         volumes = {each.name for each in self.spec.volumes or () if each.secret and each.secret.secret_name == secret}
         containers = (*self.spec.containers, *self.init_containers)
         mounts = (mount for each in containers if each.name == SIDECAR_NAME for mount in each.volume_mounts or ())

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
-from osm_probes.xds.ports import INBOUND_PORT, METRICS_PORT, OUTBOUND_PORT
-from osm_probes.xds.probes import HTTP_PORTS, TCP_PORT
+from osm_probes.mesh.ports import INBOUND_PORT, OUTBOUND_PORT, PROXY_METRICS_PORT, TCP_PROBE_PORT
+from osm_probes.xds.app_probes import HTTP_PORTS
 
 PROXY_UID: Final = 1500
-_PROBE_PORTS: Final = (*HTTP_PORTS.values(), TCP_PORT)
+_PROBE_PORTS: Final = (*HTTP_PORTS.values(), TCP_PROBE_PORT)
 _LOOPBACK: Final = "127.0.0.0/8"
 
 
@@ -39,7 +39,7 @@ def redirect_rules(
 
 def _inbound(excluded: Sequence[int]) -> list[str]:
     # Envoy itself listens there: the callers, Prometheus and the kubelet, have no mesh identity.
-    passed = (METRICS_PORT, *_PROBE_PORTS, *excluded)
+    passed = (PROXY_METRICS_PORT, *_PROBE_PORTS, *excluded)
     return [
         f"-A OSM_PROXY_IN_REDIRECT -p tcp -j REDIRECT --to-port {INBOUND_PORT}",
         "-A PREROUTING -p tcp -j OSM_PROXY_INBOUND",

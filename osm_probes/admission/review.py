@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from osm_probes.admission.operation import Operation
+from osm_probes.admission.json_patch import Operation
 from osm_probes.foundation.errors import OsmError
 
 API_VERSION: Final = "admission.k8s.io/v1"

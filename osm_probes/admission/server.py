@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from osm_probes.admission.handler import Handler
 from osm_probes.admission.tls import server_context
-from osm_probes.foundation.tasks import beside
+from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.recovery import recover
 from osm_probes.health.supervise import supervised
@@ -65,7 +65,7 @@ class WebhookServer:
         await stack.enter_async_context(self._http)
         stack.push_async_callback(self._http.finish, within=self._grace)
         stack.callback(self._close)
-        await stack.enter_async_context(beside(accept=self._accept()))
+        await stack.enter_async_context(background_tasks(accept=self._accept()))
         lifecycle.move(Phase.SERVING, reason=f"listening on port {self.port}")
         return self
 

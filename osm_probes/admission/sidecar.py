@@ -7,8 +7,8 @@ from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.pod import SIDECAR_NAME
 from osm_probes.admission.redirect import PROXY_UID
 from osm_probes.mesh.identity import Identity
-from osm_probes.xds.ports import ADMIN_PORT, INBOUND_PORT, METRICS_PORT
-from osm_probes.xds.probes import HTTP_PORTS, ProbeKind, ProbeScheme, RewrittenProbe
+from osm_probes.mesh.ports import ADMIN_PORT, INBOUND_PORT, PROXY_METRICS_PORT
+from osm_probes.xds.app_probes import HTTP_PORTS, ProbeKind, ProbeScheme, RewrittenProbe
 
 INIT_NAME: Final = "osm-init"
 VOLUME_NAME: Final = "envoy-bootstrap-config-volume"
@@ -52,7 +52,7 @@ def envoy_container(options: InjectionOptions, *, identity: Identity, probes: tu
         "ports": [{"name": name, "containerPort": port} for name, port in _ports(probes)],
         "volumeMounts": [{"name": VOLUME_NAME, "mountPath": BOOTSTRAP_FOLDER, "readOnly": True}],
         # Envoy has this listener from its first configuration on: until then the pod cannot be called and is not ready.
-        "startupProbe": {"tcpSocket": {"port": METRICS_PORT}, "periodSeconds": 1, "failureThreshold": 600},
+        "startupProbe": {"tcpSocket": {"port": PROXY_METRICS_PORT}, "periodSeconds": 1, "failureThreshold": 600},
         "securityContext": {
             "runAsUser": PROXY_UID,
             "runAsNonRoot": True,
@@ -92,6 +92,6 @@ def _common(options: InjectionOptions) -> Json:
 
 
 def _ports(probes: tuple[RewrittenProbe, ...]) -> Iterator[tuple[str, int]]:
-    yield from (("proxy-admin", ADMIN_PORT), ("proxy-inbound", INBOUND_PORT), ("proxy-metrics", METRICS_PORT))
+    yield from (("proxy-admin", ADMIN_PORT), ("proxy-inbound", INBOUND_PORT), ("proxy-metrics", PROXY_METRICS_PORT))
     kinds = {probe.kind for probe in probes if probe.scheme in (ProbeScheme.HTTP, ProbeScheme.HTTPS)}
     yield from ((name, HTTP_PORTS[kind]) for kind, name in _PORT_NAMES.items() if kind in kinds)

@@ -5,12 +5,13 @@ import uuid
 from collections.abc import Callable
 from typing import Protocol
 
-from osm_probes.admission.eligible import BY_NAMESPACE, NamespaceFacts, Namespaces, exemption
+from osm_probes.admission.eligibility import BY_NAMESPACE, exemption
+from osm_probes.admission.namespaces import NamespaceFacts, Namespaces
 from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.patch import Injection, inject
 from osm_probes.admission.pod import Pod, UnfitPodError, decode_pod
 from osm_probes.admission.review import Denial, Request, allow, decode_review, deny
-from osm_probes.admission.sample import SAMPLE_NAMESPACE, sample_facts
+from osm_probes.admission.self_check import SAMPLE_NAMESPACE, sample_facts
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
 

@@ -6,7 +6,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 from google.protobuf.message import DecodeError
 
 from osm_probes.ads.errors import MalformedRequestError
-from osm_probes.ads.session import Heard, Session, Verdict, is_served
+from osm_probes.ads.session import HandledRequest, Verdict, XdsSession, is_served
 from osm_probes.ads.subscription import HAVE_WILDCARD, NAMES_LIMIT, WILDCARD, Subscription
 from osm_probes.ads.wire import field
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, Change, Resource, ResourceSet
@@ -15,12 +15,12 @@ _FORM: Final = "incremental"
 _REMOVED_FIELD: Final = 6
 
 
-class Incremental(Session):
+class Incremental(XdsSession):
     """DeltaAggregatedResources."""
 
     _removed_last = (CLUSTER, ENDPOINTS)
 
-    def hear(self, request: bytes) -> Heard:
+    def hear(self, request: bytes) -> HandledRequest:
         """Take a serialised DeltaDiscoveryRequest."""
         try:
             message = DeltaDiscoveryRequest.FromString(request)
@@ -28,11 +28,11 @@ class Incremental(Session):
             raise MalformedRequestError("the request is no DeltaDiscoveryRequest") from error
         type_url, node = message.type_url, message.node.id
         if not is_served(type_url):
-            return Heard(type_url, Verdict.NOT_SERVED, node=node)
+            return HandledRequest(type_url, Verdict.NOT_SERVED, node=node)
         subscription = self._subscriptions.get(type_url)
         if subscription is None:
             subscription = self._subscriptions[type_url] = _begin(message)
-            return Heard(type_url, Verdict.ASKED, node=node)
+            return HandledRequest(type_url, Verdict.ASKED, node=node)
         detail = message.error_detail.message if message.HasField("error_detail") else None
         verdict, version = Verdict.ASKED, ""
         if message.response_nonce:
@@ -40,7 +40,7 @@ class Incremental(Session):
             verdict = Verdict.STALE if verdict is Verdict.ASKED else verdict
         # Subscriptions change by what is said here, so they count whatever the nonce.
         _change(subscription, message)
-        return Heard(type_url, verdict, version, detail or "", node)
+        return HandledRequest(type_url, verdict, version, detail or "", node)
 
     def _due(self, subscription: Subscription, change: Change) -> bool:
         # A first answer even if it is empty: Envoy waits for it.

@@ -12,7 +12,7 @@ from osm_probes.pki.certificate import Certificate
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ListenConfig:
     """Where to listen, what to show there, and the roots that proxies' certificates must be of.
 
     No host = on all addresses, IPv4 and IPv6. Port 0 = any free one.
@@ -35,31 +35,33 @@ class Door:
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
 
-def bind(server: grpc.aio.Server, door: Door) -> int:
+def bind(server: grpc.aio.Server, listen_config: ListenConfig) -> int:
     """Bind; the port. The socket listens from here on, before the server starts.
 
     Raises AddressInUseError, ListenError, CredentialsError.
     """
     # grpc has one text for all reasons, and where a wildcard address is taken in part it quietly listens on the rest.
-    _probe(door)
-    pair = (door.certificate.key_pem, door.certificate.chain_pem)
+    _probe(listen_config)
+    pair = (listen_config.certificate.key_pem, listen_config.certificate.chain_pem)
     try:
         # Not dynamic_ssl_server_credentials: connections closed without a handshake crash a server that has them.
-        tls = grpc.ssl_server_credentials([pair], door.root_pem, require_client_auth=True)
-        return server.add_secure_port(door.address, tls)
+        tls = grpc.ssl_server_credentials([pair], listen_config.root_pem, require_client_auth=True)
+        return server.add_secure_port(listen_config.address, tls)
     except RuntimeError as error:
-        _probe(door)
+        _probe(listen_config)
         raise CredentialsError("the certificate of the ADS, its key or the root cannot be used") from error
 
 
-def _probe(door: Door) -> None:
-    host = door.bound_host
+def _probe(listen_config: ListenConfig) -> None:
+    host = listen_config.bound_host
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, door.port))
+            probe.bind((host, listen_config.port))
             probe.listen()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise AddressInUseError(f"port {door.port} of the ADS is taken ({door.address})") from error
-        raise ListenError(f"the ADS cannot listen on {door.address}: {error.strerror or error}") from error
+            raise AddressInUseError(
+                f"port {listen_config.port} of the ADS is taken ({listen_config.address})"
+            ) from error
+        raise ListenError(f"the ADS cannot listen on {listen_config.address}: {error.strerror or error}") from error

@@ -10,21 +10,21 @@ import grpc
 import grpc.aio
 
 from osm_probes.ads import canary_resource
+from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.delta import Incremental
 from osm_probes.ads.errors import AddressInUseError, CapacityError, DrainingError, NotAdmittedError
-from osm_probes.ads.facts import ConnectedProxy, Event, Observer
-from osm_probes.ads.identify import Gate
+from osm_probes.ads.events import ConnectedProxy, Event, Observer
 from osm_probes.ads.limits import Limits, channel_options
-from osm_probes.ads.listen import Door, bind
-from osm_probes.ads.session import Session
+from osm_probes.ads.listen import ListenConfig, bind
+from osm_probes.ads.session import XdsSession
 from osm_probes.ads.sotw import StateOfTheWorld
-from osm_probes.ads.stream import Ending, House, Stream
+from osm_probes.ads.stream import Ending, Stream, StreamContext
 from osm_probes.ads.streams import Streams
-from osm_probes.ads.turnstile import Turnstile
+from osm_probes.ads.write_limiter import WriteLimiter
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
-from osm_probes.foundation.tasks import beside
+from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.listening import OwnSocket
 from osm_probes.health.recovery import recover
@@ -57,7 +57,7 @@ def _unobserved(_event: Event, /, *, type_url: str = "", seconds: float = 0.0) -
 
 
 class AdsServer:
-    """Serves what `cache` has to the proxies that `gate` lets in; it listens to the cache with their identity as key.
+    """Serves what `cache` has to the proxies that `authenticator` lets in; the cache is asked by identity.
 
     `lifecycle` becomes SERVING when the port listens, RECOVERING if it no longer does, FAILED if it cannot be had back,
     STOPPED after a drain.
@@ -68,18 +68,18 @@ class AdsServer:
         lifecycle: Lifecycle,
         cache: SnapshotCache,
         *,
-        gate: Gate,
-        door: Door,
+        authenticator: Authenticator,
+        listen_config: ListenConfig,
         limits: Limits | None = None,
         observe: Observer = _unobserved,
     ) -> None:
         self._lifecycle = lifecycle
         self._cache = cache
-        self._door = door
+        self._listen_config = listen_config
         self._limits = limits or Limits()
         self._streams = Streams(cache, observe=observe)
-        turnstile = Turnstile(width=_WRITES_AT_ONCE, patience=_SLOW_WRITE)
-        self._house = House(gate, self._limits, self._streams, turnstile)
+        write_limiter = WriteLimiter(width=_WRITES_AT_ONCE, patience=_SLOW_WRITE)
+        self._context = StreamContext(authenticator, self._limits, self._streams, write_limiter)
         self._canary: Latest[Snapshot | None] = Latest(canary_resource.snapshot())
         self._server = self._make()
         self._replaced: list[grpc.aio.Server] = []
@@ -90,7 +90,7 @@ class AdsServer:
     @property
     def port(self) -> int:
         """The port that it listens on."""
-        return self._door.port
+        return self._listen_config.port
 
     @property
     def proxies(self) -> tuple[ConnectedProxy, ...]:
@@ -113,7 +113,7 @@ class AdsServer:
 
     async def recheck(self) -> None:
         """End the streams of proxies that the mesh does not know any more; call it when the mesh has changed."""
-        await self._streams.recheck(self._house.gate.known)
+        await self._streams.recheck(self._context.authenticator.known)
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncGenerator["AdsServer", None]:
@@ -121,16 +121,16 @@ class AdsServer:
 
         Raises AddressInUseError, ListenError or CredentialsError where it cannot listen.
         """
-        self._door = replace(self._door, port=bind(self._server, self._door))
-        self._socket = OwnSocket(self._door.bound_host, self._door.port)
+        self._listen_config = replace(self._listen_config, port=bind(self._server, self._listen_config))
+        self._socket = OwnSocket(self._listen_config.bound_host, self._listen_config.port)
         self._socket.claim()
         await self._server.start()
-        async with beside(
+        async with background_tasks(
             broadcast=supervised(self._lifecycle, self._streams.broadcast()),
             listener=supervised(self._lifecycle, self._stay()),
             retire=self._retire(),
         ):
-            self._lifecycle.move(Phase.SERVING, reason=f"listening on {self._door.address}")
+            self._lifecycle.move(Phase.SERVING, reason=f"listening on {self._listen_config.address}")
             try:
                 yield self
             finally:
@@ -143,7 +143,9 @@ class AdsServer:
 
         Dials within about two milliseconds are refused. A port that is not had back at once is a lost listener.
         """
-        self._door = replace(self._door, certificate=certificate, root_pem=root_pem or self._door.root_pem)
+        self._listen_config = replace(
+            self._listen_config, certificate=certificate, root_pem=root_pem or self._listen_config.root_pem
+        )
         async with self._changing:
             if self._lifecycle.phase is not Phase.SERVING:
                 return
@@ -181,7 +183,7 @@ class AdsServer:
             if self._lifecycle.phase is not Phase.SERVING or self._socket.listens():
                 return
             self._succeed()
-            await self._regain(f"nothing of ours listens on {self._door.address}")
+            await self._regain(f"nothing of ours listens on {self._listen_config.address}")
 
     async def _regain(self, reason: str) -> None:
         """RECOVERING, then SERVING, or FAILED where the port cannot be had back in time."""
@@ -198,7 +200,7 @@ class AdsServer:
         self._succeeded.set(self._succeeded.value + 1)
 
     async def _listen(self) -> None:
-        bind(self._server, self._door)
+        bind(self._server, self._listen_config)
         self._socket.claim()
         starting = asyncio.ensure_future(self._server.start())
         try:
@@ -251,7 +253,7 @@ class AdsServer:
     async def _delta(self, _requests: object, context: Context) -> None:
         await self._handle(Incremental(), context)
 
-    async def _handle(self, session: Session, context: Context) -> None:
+    async def _handle(self, session: XdsSession, context: Context) -> None:
         try:
             ending = await self._run(session, context)
         except Exception as error:
@@ -263,11 +265,11 @@ class AdsServer:
         if ending.code is not grpc.StatusCode.OK:
             await context.abort(ending.code, ending.text)
 
-    async def _run(self, session: Session, context: Context) -> Ending:
+    async def _run(self, session: XdsSession, context: Context) -> Ending:
         try:
-            name = self._house.gate.identify(context.auth_context())
+            name = self._context.authenticator.identify(context.auth_context())
             with self._snapshots(name) as snapshots:
-                stream = Stream(name, session, line=context, snapshots=snapshots, house=self._house)
+                stream = Stream(name, session, line=context, snapshots=snapshots, context=self._context)
                 with self._streams.joined(stream):
                     ending = await stream.run()
             await stream.settle(within=self._limits.grace)

@@ -43,7 +43,7 @@ class Verdict(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HandledRequest:
     """The facts of one request. `version` is that of the response it answers; `node` as the proxy says, unproven."""
 
     type_url: str
@@ -62,7 +62,7 @@ class Response:
     body: bytes
 
 
-class Session(ABC):
+class XdsSession(ABC):
     """One stream's conversation.
 
     `hear` takes each request, `answer` says what is to be written next; at most one response of a type is unanswered,
@@ -76,7 +76,7 @@ class Session(ABC):
         self._nonces = itertools.count(1)
 
     @abstractmethod
-    def hear(self, request: bytes) -> Heard:
+    def hear(self, request: bytes) -> HandledRequest:
         """Take a serialised request. Raises MalformedRequestError: the stream must end."""
 
     def answer(self, snapshot: Snapshot) -> Response | None:

@@ -7,7 +7,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 from google.protobuf.message import DecodeError
 
 from osm_probes.ads.errors import MalformedRequestError
-from osm_probes.ads.session import Heard, Session, Verdict, is_served
+from osm_probes.ads.session import HandledRequest, Verdict, XdsSession, is_served
 from osm_probes.ads.subscription import HAVE_WILDCARD, WILDCARD, Subscription
 from osm_probes.ads.wire import field
 from osm_probes.snapshot.snapshot import CLUSTER, Change, Resource, ResourceSet
@@ -15,12 +15,12 @@ from osm_probes.snapshot.snapshot import CLUSTER, Change, Resource, ResourceSet
 _FORM: Final = "state of the world"
 
 
-class StateOfTheWorld(Session):
+class StateOfTheWorld(XdsSession):
     """StreamAggregatedResources."""
 
     _removed_last = (CLUSTER,)
 
-    def hear(self, request: bytes) -> Heard:
+    def hear(self, request: bytes) -> HandledRequest:
         """Take a serialised DiscoveryRequest."""
         try:
             message = DiscoveryRequest.FromString(request)
@@ -28,18 +28,18 @@ class StateOfTheWorld(Session):
             raise MalformedRequestError("the request is no DiscoveryRequest") from error
         type_url, node = message.type_url, message.node.id
         if not is_served(type_url):
-            return Heard(type_url, Verdict.NOT_SERVED, node=node)
+            return HandledRequest(type_url, Verdict.NOT_SERVED, node=node)
         subscription = self._subscriptions.get(type_url)
         if subscription is None:
             # "ACK/NACK and resource type instance version": the first request says what an earlier stream brought.
             subscription = self._subscriptions[type_url] = Subscription(type_url, claimed=message.version_info)
         elif message.response_nonce != subscription.nonce:
             # "Resource updates": a newer response is on its way, and its answer will say all names again.
-            return Heard(type_url, Verdict.STALE, node=node)
+            return HandledRequest(type_url, Verdict.STALE, node=node)
         detail = message.error_detail.message if message.HasField("error_detail") else None
         verdict, version = self._answered(subscription, nonce=message.response_nonce, detail=detail)
         _ask(subscription, frozenset(message.resource_names))
-        return Heard(type_url, verdict, version, detail or "", node)
+        return HandledRequest(type_url, verdict, version, detail or "", node)
 
     def _due(self, subscription: Subscription, change: Change) -> bool:
         if subscription.type_url not in HAVE_WILDCARD:

@@ -7,15 +7,15 @@ from typing import Final, Protocol
 
 import grpc.aio
 
+from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.errors import MalformedRequestError, NotAdmittedError
-from osm_probes.ads.facts import ConnectedProxy, Event, Rejection
-from osm_probes.ads.identify import Gate
+from osm_probes.ads.events import ConnectedProxy, Event, Rejection
 from osm_probes.ads.limits import Limits
-from osm_probes.ads.session import Heard, Response, Session, Verdict
+from osm_probes.ads.session import HandledRequest, Response, Verdict, XdsSession
 from osm_probes.ads.streams import Streams
-from osm_probes.ads.turnstile import Turnstile
+from osm_probes.ads.write_limiter import WriteLimiter
 from osm_probes.foundation.latest import Latest
-from osm_probes.foundation.tasks import beside
+from osm_probes.foundation.tasks import background_tasks
 from osm_probes.mesh.identity import CANARY, ProxyName
 from osm_probes.snapshot.snapshot import CLUSTER, Snapshot
 
@@ -42,26 +42,32 @@ CLEAN: Final = Ending(grpc.StatusCode.OK)
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class StreamContext:
     """What all streams share."""
 
-    gate: Gate
+    authenticator: Authenticator
     limits: Limits
     streams: Streams
-    turnstile: Turnstile
+    write_limiter: WriteLimiter
 
 
 class Stream:
     """One proxy's stream, from its first request to its end."""
 
     def __init__(
-        self, name: ProxyName, session: Session, *, line: Line, snapshots: Latest[Snapshot | None], house: House
+        self,
+        name: ProxyName,
+        session: XdsSession,
+        *,
+        line: Line,
+        snapshots: Latest[Snapshot | None],
+        context: StreamContext,
     ) -> None:
         self.name = name
         self._session = session
         self._line = line
         self._snapshots = snapshots
-        self._house = house
+        self._context = context
         self._seen = -1
         self._awake = asyncio.Event()
         self._ending: Ending | None = None
@@ -91,9 +97,9 @@ class Stream:
 
     async def run(self) -> Ending:
         """Serve until somebody ends it."""
-        old = asyncio.get_running_loop().call_later(self._house.limits.age(), self.end)
+        old = asyncio.get_running_loop().call_later(self._context.limits.age(), self.end)
         try:
-            async with beside(listen=self._listen()):
+            async with background_tasks(listen=self._listen()):
                 await self._speak()
         finally:
             old.cancel()
@@ -110,7 +116,7 @@ class Stream:
             return
 
     async def _listen(self) -> None:
-        budget = _Budget(self._house.limits.requests_per_second)
+        budget = _Budget(self._context.limits.requests_per_second)
         while isinstance(request := await self._line.read(), bytes):
             self._take(request)
             self.wake()
@@ -125,20 +131,20 @@ class Stream:
         except NotAdmittedError as error:
             self.end(Ending(grpc.StatusCode.PERMISSION_DENIED, str(error)))
 
-    def _note(self, heard: Heard) -> None:
+    def _note(self, heard: HandledRequest) -> None:
         """Check who speaks, and keep the facts."""
         if heard.node:
-            self._house.gate.check_node(heard.node, proxy=self.name)
+            self._context.authenticator.check_node(heard.node, proxy=self.name)
         if self.name.kind == CANARY:
             if heard.type_url != CLUSTER:
                 raise NotAdmittedError("a canary may ask for its one cluster alone")
             return
-        self._house.streams.observe(Event.REQUESTED, type_url=heard.type_url)
+        self._context.streams.observe(Event.REQUESTED, type_url=heard.type_url)
         if heard.verdict is Verdict.ACCEPTED:
             self._accepted[heard.type_url] = heard.version
         elif heard.verdict is Verdict.REJECTED:
             self._rejection = Rejection(heard.type_url, heard.version, heard.detail)
-            self._house.streams.reject(self.name, self._rejection)
+            self._context.streams.reject(self.name, self._rejection)
 
     async def _speak(self) -> None:
         while self._ending is None:
@@ -153,7 +159,7 @@ class Stream:
         """Write what brings the proxy nearer to `snapshot`, until nothing is left or a newer one is there."""
         try:
             # Known only now: before the first snapshot the mesh is not there to be asked.
-            self._house.gate.admit(self.name)
+            self._context.authenticator.admit(self.name)
         except NotAdmittedError as error:
             self.end(Ending(grpc.StatusCode.PERMISSION_DENIED, str(error)))
         while self._ending is None and not self.behind and (response := self._session.answer(snapshot)):
@@ -163,10 +169,10 @@ class Stream:
         started = time.monotonic()
         event = Event.SENT
         try:
-            with await self._house.turnstile.enter():
+            with await self._context.write_limiter.enter():
                 if not await self._wrote(response.body):
                     event = Event.UNSENT
-                    text = f"the proxy read nothing for {self._house.limits.write:g} s"
+                    text = f"the proxy read nothing for {self._context.limits.write:g} s"
                     self.end(Ending(grpc.StatusCode.DEADLINE_EXCEEDED, text))
         except grpc.aio.BaseError:
             # The proxy is gone; the reading side learns it too.
@@ -174,13 +180,13 @@ class Stream:
             self.end()
         if self.name.kind != CANARY:
             took = time.monotonic() - started
-            self._house.streams.observe(event, type_url=response.type_url, seconds=took)
+            self._context.streams.observe(event, type_url=response.type_url, seconds=took)
 
     async def _wrote(self, body: bytes) -> bool:
         """Write; False where the proxy did not take it in time: the write then stays under way."""
         writing = asyncio.ensure_future(self._line.write(body))
         try:
-            done, _ = await asyncio.wait({writing}, timeout=self._house.limits.write)
+            done, _ = await asyncio.wait({writing}, timeout=self._context.limits.write)
         except asyncio.CancelledError:
             writing.cancel()
             raise

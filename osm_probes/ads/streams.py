@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
+from osm_probes.ads.authenticator import Admit
 from osm_probes.ads.errors import CapacityError, DrainingError, NotAdmittedError
-from osm_probes.ads.facts import ConnectedProxy, Event, Observer, Rejection
-from osm_probes.ads.identify import Admit
+from osm_probes.ads.events import ConnectedProxy, Event, Observer, Rejection
 from osm_probes.foundation.logs import logger
 from osm_probes.mesh.identity import CANARY, ProxyName
 from osm_probes.snapshot.cache import SnapshotCache

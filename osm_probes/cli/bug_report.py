@@ -13,17 +13,17 @@ import msgspec
 
 from osm_probes import __version__
 from osm_probes.cli.cluster import in_cluster
+from osm_probes.cli.console import Console, plain
+from osm_probes.cli.control_planes import CONTROLLER
 from osm_probes.cli.objects import Pod
-from osm_probes.cli.planes import CONTROLLER
-from osm_probes.cli.podproxy import ask_pod
+from osm_probes.cli.pod_http import ask_pod
 from osm_probes.cli.private_file import write_private
-from osm_probes.cli.screen import Screen, plain
+from osm_probes.cli.verify.collect import ClusterState, ControlPlaneState, PodState, look
 from osm_probes.cli.verify.control_plane import judge
-from osm_probes.cli.verify.look import Seen, SeenPlane, SeenPod, look
 from osm_probes.cli.verify.result import tree
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import KubernetesError
-from osm_probes.program.connected import PATH
+from osm_probes.mesh.ports import DEBUG_PROXIES_PATH
 
 _FOLDER = "osm-bug-report"
 _VERBOSE = ("/health/alive?verbose", "/health/ready?verbose")
@@ -34,26 +34,26 @@ File = tuple[str, str]
 
 def write_report(given: argparse.Namespace) -> int:
     """Write the archive; what could not be read is in it as the reason why."""
-    screen = Screen()
+    console = Console()
     return in_cluster(
-        given, lambda client: _write(client, namespace=given.osm_namespace, output=given.output, screen=screen)
+        given, lambda client: _write(client, namespace=given.osm_namespace, output=given.output, console=console)
     )
 
 
-async def _write(client: KubernetesClient, *, namespace: str, output: Path, screen: Screen) -> int:
-    with screen.working("gathering"):
+async def _write(client: KubernetesClient, *, namespace: str, output: Path, console: Console) -> int:
+    with console.working("gathering"):
         seen = await look(client, namespace=namespace)
         pods = [pod for plane in seen.planes for pod in plane.pods]
         asked = await asyncio.gather(*(_asked(client, pod.pod) for pod in pods))
     files = [*_files(seen), *(file for several in asked for file in several)]
     write_private(output, _archive(files))
-    screen.say(f"{len(files)} files are in {output}: look through it before you give it away")
+    console.say(f"{len(files)} files are in {output}: look through it before you give it away")
     return 0
 
 
 async def _asked(client: KubernetesClient, pod: Pod) -> list[File]:
     """What a person would ask the pod by hand."""
-    paths = [*_VERBOSE, *([PATH] if pod.metadata.labels.get("app") == CONTROLLER else [])]
+    paths = [*_VERBOSE, *([DEBUG_PROXIES_PATH] if pod.metadata.labels.get("app") == CONTROLLER else [])]
     texts = await asyncio.gather(*(_text(client, pod, path) for path in paths))
     names = (f"{_place(pod)}/{path.partition('?')[0].strip('/').replace('/', '-')}.txt" for path in paths)
     return list(zip(names, texts, strict=True))
@@ -67,7 +67,7 @@ async def _text(client: KubernetesClient, pod: Pod, path: str) -> str:
     return f"{answer.status}\n{answer.content.decode(errors='replace')}"
 
 
-def _files(seen: Seen) -> Iterator[File]:
+def _files(seen: ClusterState) -> Iterator[File]:
     now = datetime.now(UTC)
     result = judge(seen, now=now)
     yield "about.txt", f"osm {__version__}, {now:%Y-%m-%dT%H:%M:%SZ}"
@@ -79,7 +79,7 @@ def _files(seen: Seen) -> Iterator[File]:
         yield from _plane_files(plane)
 
 
-def _plane_files(seen: SeenPlane) -> Iterator[File]:
+def _plane_files(seen: ControlPlaneState) -> Iterator[File]:
     home = seen.plane.namespace
     yield f"{home}/{seen.plane.mesh}-deployments.json", _json(seen.plane.deployments)
     yield f"{home}/events.json", _json(seen.events)
@@ -89,7 +89,7 @@ def _plane_files(seen: SeenPlane) -> Iterator[File]:
         yield from _pod_files(pod)
 
 
-def _pod_files(seen: SeenPod) -> Iterator[File]:
+def _pod_files(seen: PodState) -> Iterator[File]:
     place = _place(seen.pod)
     yield f"{place}/pod.json", _json(_without_arguments(seen.pod))
     yield f"{place}/probes.json", _json(seen.probes)

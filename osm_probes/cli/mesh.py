@@ -9,12 +9,13 @@ from typing import Final
 import msgspec
 
 from osm_probes.cli.cluster import in_cluster
+from osm_probes.cli.console import Console
+from osm_probes.cli.control_planes import CONTROLLER, ControlPlane, control_planes
 from osm_probes.cli.objects import Pod
-from osm_probes.cli.planes import CONTROLLER, ControlPlane, control_planes
-from osm_probes.cli.podproxy import pod_json, pod_version
-from osm_probes.cli.screen import Screen
+from osm_probes.cli.pod_http import pod_json, pod_version
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import KubernetesError
+from osm_probes.mesh.ports import SMI_VERSION_PATH
 
 _COLUMNS: Final = ("MESH NAME", "NAMESPACE", "CONTROLLER PODS", "VERSION", "SMI SUPPORTED")
 _UNKNOWN: Final = "Unknown"
@@ -37,20 +38,20 @@ class MeshRow(msgspec.Struct, frozen=True, rename="camel"):
 
 def list_meshes(given: argparse.Namespace) -> int:
     """Every mesh that has a controller's Deployment."""
-    return in_cluster(given, lambda client: _list(client, form=given.output, screen=Screen()))
+    return in_cluster(given, lambda client: _list(client, form=given.output, console=Console()))
 
 
-async def _list(client: KubernetesClient, *, form: str, screen: Screen) -> int:
-    with screen.working("asking the controllers"):
+async def _list(client: KubernetesClient, *, form: str, console: Console) -> int:
+    with console.working("asking the controllers"):
         planes = [plane for plane in await control_planes(client) if plane.deployment_of(CONTROLLER)]
         rows = await asyncio.gather(*(_row(client, plane) for plane in planes))
     if form != "table":
-        screen.document(rows, form=form)
+        console.document(rows, form=form)
     elif rows:
-        screen.say("")  # as osm has always begun this table
-        screen.table(_COLUMNS, [row.cells() for row in rows])
+        console.say("")  # as osm has always begun this table
+        console.table(_COLUMNS, [row.cells() for row in rows])
     else:
-        screen.say("No osm mesh control planes found")
+        console.say("No osm mesh control planes found")
     return 0
 
 
@@ -64,7 +65,7 @@ async def _smi(client: KubernetesClient, pods: Sequence[Pod]) -> dict[str, str] 
     """What the first controller that answers says; None if none does."""
     for pod in pods:
         with contextlib.suppress(KubernetesError):
-            return await pod_json(client, pod, "/smi/version", type=dict[str, str])
+            return await pod_json(client, pod, SMI_VERSION_PATH, type=dict[str, str])
     return None
 
 

@@ -8,17 +8,17 @@ from typing import Final
 
 import msgspec
 
-from osm_probes.admission.annotation import IGNORE, INJECTION, METRICS, MONITORED_BY
 from osm_probes.cli.cluster import in_cluster
+from osm_probes.cli.console import Console
+from osm_probes.cli.control_planes import CONTROLLER
 from osm_probes.cli.objects import Deployment, Namespace
-from osm_probes.cli.planes import CONTROLLER
-from osm_probes.cli.screen import Screen
 from osm_probes.foundation.errors import OsmError
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import ConflictError, KubernetesError
 from osm_probes.kube.kind import DEPLOYMENTS, NAMESPACES
-from osm_probes.kube.listing import listed
-from osm_probes.kube.wanted import Wanted
+from osm_probes.kube.list_options import ListOptions
+from osm_probes.kube.paging import listed
+from osm_probes.mesh.labels import IGNORE, INJECTION, METRICS, MONITORED_BY
 
 _COLUMNS: Final = ("NAMESPACE", "MESH", "SIDECAR-INJECTION")
 _ATTEMPTS: Final = 5
@@ -38,7 +38,7 @@ class NamespaceRow(msgspec.Struct, frozen=True, rename="camel"):
 
 def list_namespaces(given: argparse.Namespace) -> int:
     """The namespaces of a mesh, or of all."""
-    return in_cluster(given, lambda client: _list(client, mesh=given.mesh_name, form=given.output, screen=Screen()))
+    return in_cluster(given, lambda client: _list(client, mesh=given.mesh_name, form=given.output, console=Console()))
 
 
 def add_namespaces(given: argparse.Namespace) -> int:
@@ -134,7 +134,7 @@ async def _change(
 
 def _each(given: argparse.Namespace, do: Callable[[KubernetesClient, str], Awaitable[str]]) -> int:
     """Do it to every namespace that is named; 1 if it failed for any."""
-    return in_cluster(given, lambda client: _all_done(client, given.namespaces, do, screen=Screen()))
+    return in_cluster(given, lambda client: _all_done(client, given.namespaces, do, console=Console()))
 
 
 async def _all_done(
@@ -142,32 +142,32 @@ async def _all_done(
     names: Sequence[str],
     do: Callable[[KubernetesClient, str], Awaitable[str]],
     *,
-    screen: Screen,
+    console: Console,
 ) -> int:
     status = 0
     for name in names:
         try:
-            screen.say(await do(client, name))
+            console.say(await do(client, name))
         except OsmError as error:
-            screen.fail(error)
+            console.fail(error)
             status = 1
     return status
 
 
-async def _list(client: KubernetesClient, *, mesh: str, form: str, screen: Screen) -> int:
-    with screen.working("asking for namespaces"):
+async def _list(client: KubernetesClient, *, mesh: str, form: str, console: Console) -> int:
+    with console.working("asking for namespaces"):
         namespaces, controllers = await asyncio.gather(
-            listed(client, Wanted(NAMESPACES, labels=MONITORED_BY), type=Namespace), _controllers(client)
+            listed(client, ListOptions(NAMESPACES, labels=MONITORED_BY), type=Namespace), _controllers(client)
         )
     rows = [row for row in map(_row, namespaces) if mesh in {"", row.mesh}]
     if form != "table":
-        screen.document(rows, form=form)
+        console.document(rows, form=form)
     elif rows:
-        screen.table(_COLUMNS, [(row.namespace, row.mesh, row.sidecar_injection) for row in rows])
+        console.table(_COLUMNS, [(row.namespace, row.mesh, row.sidecar_injection) for row in rows])
     else:
-        screen.say(f"No namespaces in mesh [{mesh}]" if mesh else "No namespaces in any mesh")
+        console.say(f"No namespaces in mesh [{mesh}]" if mesh else "No namespaces in any mesh")
     for warning in _warnings(namespaces, controllers, mesh=mesh):
-        screen.warn(warning)
+        console.warn(warning)
     return 0
 
 
@@ -190,4 +190,4 @@ def _warnings(namespaces: Sequence[Namespace], controllers: Sequence[Deployment]
 
 
 async def _controllers(client: KubernetesClient) -> list[Deployment]:
-    return await listed(client, Wanted(DEPLOYMENTS, labels=f"app={CONTROLLER}"), type=Deployment)
+    return await listed(client, ListOptions(DEPLOYMENTS, labels=f"app={CONTROLLER}"), type=Deployment)

@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from osm_probes.cli.asked import PodProbes, ProbeAnswer, in_sum, probed
 from osm_probes.cli.cluster import in_cluster
-from osm_probes.cli.planes import CONTROLLER, INJECTOR, control_planes
-from osm_probes.cli.screen import Screen, Styled, judged
+from osm_probes.cli.console import Console, Styled, judged
+from osm_probes.cli.control_planes import CONTROLLER, INJECTOR, control_planes
+from osm_probes.cli.probe_client import PodProbes, ProbeAnswer, in_sum, probed
 from osm_probes.foundation.errors import OsmError
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import KubernetesError
@@ -27,29 +27,29 @@ class NoPodsError(OsmError):
 
 def probe(given: argparse.Namespace) -> int:
     """Ask once, or go on asking: 0 if all probes say yes, 1 if one does not, 2 where nobody knows."""
-    screen = Screen()
+    console = Console()
     asked = {"namespace": given.osm_namespace, "apps": _APPS[given.program]}
     if given.watch:
-        return in_cluster(given, lambda client: _watch(client, form=given.output, screen=screen, **asked))
-    return in_cluster(given, lambda client: _once(client, form=given.output, screen=screen, **asked))
+        return in_cluster(given, lambda client: _watch(client, form=given.output, console=console, **asked))
+    return in_cluster(given, lambda client: _once(client, form=given.output, console=console, **asked))
 
 
-async def _once(client: KubernetesClient, *, namespace: str, apps: Sequence[str], form: str, screen: Screen) -> int:
-    with screen.working("asking the probes"):
+async def _once(client: KubernetesClient, *, namespace: str, apps: Sequence[str], form: str, console: Console) -> int:
+    with console.working("asking the probes"):
         found = await _asked(client, namespace=namespace, apps=apps)
     if not found:
         where = f"in namespace {namespace}" if namespace else "in this cluster"
         raise NoPodsError(f"no pods of {' or '.join(apps)} {where}: see osm mesh list")
     if form != "text":
-        screen.document(found, form=form)
+        console.document(found, form=form)
     else:
         for each in found:
             for line in described(each):
-                screen.line(*line)
+                console.line(*line)
     return _STATUS[in_sum(each.healthy for each in found)]
 
 
-async def _watch(client: KubernetesClient, *, namespace: str, apps: Sequence[str], form: str, screen: Screen) -> int:
+async def _watch(client: KubernetesClient, *, namespace: str, apps: Sequence[str], form: str, console: Console) -> int:
     """Say each answer once, and again when it has changed, without an end."""
     said: Mapping[tuple[str, str], str] = {}
     trouble = ""
@@ -59,15 +59,15 @@ async def _watch(client: KubernetesClient, *, namespace: str, apps: Sequence[str
             trouble = ""
         except KubernetesError as error:
             if str(error) != trouble:
-                screen.fail(error)
+                console.fail(error)
             trouble = str(error)
         else:
             now = {(each.pod, answer.probe): answer for each in found for answer in each.probes}
             for key in sorted(said.keys() - now.keys()):
-                _tell_of_end(*key, form=form, screen=screen)
+                _tell_of_end(*key, form=form, console=console)
             for key, answer in now.items():
                 if said.get(key) != _essence(answer):
-                    _tell_of_change(key[0], answer, form=form, screen=screen)
+                    _tell_of_change(key[0], answer, form=form, console=console)
             said = {key: _essence(answer) for key, answer in now.items()}
         await asyncio.sleep(_EVERY)
 
@@ -114,19 +114,19 @@ def _essence(answer: ProbeAnswer) -> str:
     return f"{answer.healthy} {answer.verdict is None} {failing}"
 
 
-def _tell_of_change(pod: str, answer: ProbeAnswer, *, form: str, screen: Screen) -> None:
+def _tell_of_change(pod: str, answer: ProbeAnswer, *, form: str, console: Console) -> None:
     now = datetime.now().astimezone()
     if form != "text":  # a line of JSON is one of YAML
-        screen.say(msgspec.json.encode({"at": now, "pod": pod, **msgspec.to_builtins(answer)}).decode())
+        console.say(msgspec.json.encode({"at": now, "pod": pod, **msgspec.to_builtins(answer)}).decode())
         return
     reasons = [f"{c.name}: {c.reason}" for c in answer.verdict.checks if not c.healthy] if answer.verdict else []
     why = f" ({'; '.join(reasons)})" if reasons else ""
-    screen.line(f"{_local(now)}  {pod}  {answer.probe}: ", *_verdict(answer), why)
+    console.line(f"{_local(now)}  {pod}  {answer.probe}: ", *_verdict(answer), why)
 
 
-def _tell_of_end(pod: str, probe: str, *, form: str, screen: Screen) -> None:
+def _tell_of_end(pod: str, probe: str, *, form: str, console: Console) -> None:
     now = datetime.now().astimezone()
     if form != "text":  # a line of JSON is one of YAML
-        screen.say(msgspec.json.encode({"at": now, "pod": pod, "probe": probe, "gone": True}).decode())
+        console.say(msgspec.json.encode({"at": now, "pod": pod, "probe": probe, "gone": True}).decode())
     else:
-        screen.line(f"{_local(now)}  {pod}  {probe}: ", judged("the pod is gone", healthy=None))
+        console.line(f"{_local(now)}  {pod}  {probe}: ", judged("the pod is gone", healthy=None))

@@ -8,18 +8,17 @@ from typing import Final
 import msgspec
 
 from osm_probes.cli.cluster import in_cluster
+from osm_probes.cli.console import Console
+from osm_probes.cli.control_planes import CONTROLLER, control_planes
 from osm_probes.cli.objects import Pod
-from osm_probes.cli.planes import CONTROLLER, control_planes
-from osm_probes.cli.podproxy import pod_json
-from osm_probes.cli.screen import Screen
+from osm_probes.cli.pod_http import pod_json
 from osm_probes.foundation.durations import age
 from osm_probes.foundation.errors import OsmError
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import KubernetesError
-from osm_probes.kube.inside import get_inside
-from osm_probes.kube.portforward import PodPort
-from osm_probes.program.connected import PATH, Connected, ProxyFacts
-from osm_probes.xds.ports import ADMIN_PORT
+from osm_probes.kube.pod_port import PodPort, get_inside
+from osm_probes.mesh.ports import ADMIN_PORT, DEBUG_PROXIES_PATH
+from osm_probes.mesh.proxy_status import Connected, ProxyFacts
 
 _TYPES: Final = ("CDS", "EDS", "LDS", "RDS", "SDS")
 _COLUMNS: Final = ("POD", "SERVICE ACCOUNT", "CONTROLLER", "CONNECTED", *_TYPES, "LAST NACK")
@@ -49,7 +48,7 @@ class ProxyRow(msgspec.Struct, frozen=True):
 def list_proxies(given: argparse.Namespace) -> int:
     """The proxies of every controller; 1 if one of them could not be asked."""
     return in_cluster(
-        given, lambda client: _list(client, namespace=given.osm_namespace, form=given.output, screen=Screen())
+        given, lambda client: _list(client, namespace=given.osm_namespace, form=given.output, console=Console())
     )
 
 
@@ -58,12 +57,12 @@ def get_from_proxy(given: argparse.Namespace) -> int:
     namespace, _, name = given.pod.rpartition("/")
     return in_cluster(
         given,
-        lambda client: _get(client, given.what, namespace=namespace or given.namespace, pod=name, screen=Screen()),
+        lambda client: _get(client, given.what, namespace=namespace or given.namespace, pod=name, console=Console()),
     )
 
 
-async def _list(client: KubernetesClient, *, namespace: str, form: str, screen: Screen) -> int:
-    with screen.working("asking the controllers"):
+async def _list(client: KubernetesClient, *, namespace: str, form: str, console: Console) -> int:
+    with console.working("asking the controllers"):
         planes = await control_planes(client, namespace=namespace)
         controllers = [pod for plane in planes for pod in plane.pods_of(CONTROLLER)]
         answers = await asyncio.gather(*(_connected(client, pod) for pod in controllers))
@@ -73,26 +72,26 @@ async def _list(client: KubernetesClient, *, namespace: str, form: str, screen: 
     rows = [row for each in answers if not isinstance(each, ProxyError) for row in each]
     rows.sort(key=lambda row: (row.proxy.namespace, row.proxy.pod, row.proxy.uuid))
     if form != "table":
-        screen.document(rows, form=form)
+        console.document(rows, form=form)
     elif rows:
-        screen.table(_COLUMNS, [row.cells() for row in rows])
+        console.table(_COLUMNS, [row.cells() for row in rows])
     elif not errors:
-        screen.say("No proxies are connected")
+        console.say("No proxies are connected")
     for error in errors:
-        screen.fail(error)
+        console.fail(error)
     return 1 if errors else 0
 
 
 async def _connected(client: KubernetesClient, pod: Pod) -> list[ProxyRow] | ProxyError:
     name = pod.metadata.name
     try:
-        connected = await pod_json(client, pod, PATH, type=Connected)
+        connected = await pod_json(client, pod, DEBUG_PROXIES_PATH, type=Connected)
     except KubernetesError as error:
         return ProxyError(f"{name} does not tell its proxies: {error.needing('get pods/proxy')}")
     return [ProxyRow(name, proxy) for proxy in connected.proxies]
 
 
-async def _get(client: KubernetesClient, what: str, *, namespace: str, pod: str, screen: Screen) -> int:
+async def _get(client: KubernetesClient, what: str, *, namespace: str, pod: str, console: Console) -> int:
     try:
         answer = await get_inside(client, PodPort(namespace, pod, ADMIN_PORT), f"/{what}")
     except KubernetesError as error:
@@ -101,5 +100,5 @@ async def _get(client: KubernetesClient, what: str, *, namespace: str, pod: str,
     text = answer.content.decode(errors="replace").rstrip("\n")
     if answer.status != HTTPStatus.OK:
         raise ProxyError(f"proxy of pod {namespace}/{pod}: HTTP status {answer.status}: {text[:200]}")
-    screen.say(text)
+    console.say(text)
     return 0

@@ -8,11 +8,11 @@ from osm_probes.cli.private_file import write_private
 from osm_probes.foundation.errors import OsmError
 from osm_probes.mesh.identity import SIDECAR, ProxyName
 from osm_probes.mesh.mesh import Mesh, Proxy
-from osm_probes.pki.folder import load_authority
-from osm_probes.sources.file import read_mesh
+from osm_probes.mesh.ports import ADS_PORT
+from osm_probes.pki.ca_folder import load_authority
+from osm_probes.sources.folder_source import read_mesh
 from osm_probes.xds.bootstrap import AdsMode, AdsTarget, bootstrap
 from osm_probes.xds.names import controller_name
-from osm_probes.xds.ports import ADS_PORT
 from osm_probes.xds.secrets import Secrets
 
 # A bootstrap is not renewed while its Envoy runs; the ADS lets a proxy in only as long as its pod exists.

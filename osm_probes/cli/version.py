@@ -8,9 +8,9 @@ import msgspec
 
 from osm_probes import __version__
 from osm_probes.cli.cluster import in_cluster
-from osm_probes.cli.planes import control_planes
-from osm_probes.cli.podproxy import pod_version
-from osm_probes.cli.screen import Screen
+from osm_probes.cli.console import Console
+from osm_probes.cli.control_planes import control_planes
+from osm_probes.cli.pod_http import pod_version
 from osm_probes.kube.client import KubernetesClient
 
 _COLUMNS: Final = ("COMPONENT", "NAMESPACE", "MESH", "VERSION")
@@ -31,17 +31,17 @@ _OURS: Final = VersionRow("osm", "", "", __version__)
 
 def tell_versions(given: argparse.Namespace) -> int:
     """This command's version, and those of every pod of the control planes."""
-    screen = Screen()
+    console = Console()
     if given.client:
-        _show([_OURS], form=given.output, screen=screen)
+        _show([_OURS], form=given.output, console=console)
         return 0
     return in_cluster(
-        given, lambda client: _tell(client, namespace=given.osm_namespace, form=given.output, screen=screen)
+        given, lambda client: _tell(client, namespace=given.osm_namespace, form=given.output, console=console)
     )
 
 
-async def _tell(client: KubernetesClient, *, namespace: str, form: str, screen: Screen) -> int:
-    with screen.working("asking the control planes"):
+async def _tell(client: KubernetesClient, *, namespace: str, form: str, console: Console) -> int:
+    with console.working("asking the control planes"):
         planes = await control_planes(client, namespace=namespace)
         pods = [(plane, pod) for plane in planes for pod in plane.pods if not pod.leaving]
         versions = await asyncio.gather(*(pod_version(client, pod) for _, pod in pods))
@@ -49,13 +49,13 @@ async def _tell(client: KubernetesClient, *, namespace: str, form: str, screen: 
         VersionRow(pod.metadata.name, plane.namespace, plane.mesh, version)
         for (plane, pod), version in zip(pods, versions, strict=True)
     ]
-    _show([_OURS, *rows], form=form, screen=screen)
+    _show([_OURS, *rows], form=form, console=console)
     return 0
 
 
-def _show(rows: list[VersionRow], *, form: str, screen: Screen) -> None:
+def _show(rows: list[VersionRow], *, form: str, console: Console) -> None:
     if form == "table":
         cells = [(row.component, row.namespace or "-", row.mesh or "-", row.version or _UNKNOWN) for row in rows]
-        screen.table(_COLUMNS, cells)
+        console.table(_COLUMNS, cells)
     else:
-        screen.document(rows, form=form)
+        console.document(rows, form=form)

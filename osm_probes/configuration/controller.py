@@ -7,7 +7,7 @@ from typing import Final
 
 from osm_probes.configuration.flags import FlagParser, add_switch, port, whole
 from osm_probes.configuration.shared import Shared, add_accepted_flags, add_shared_flags, shared_values
-from osm_probes.xds.ports import ADS_PORT
+from osm_probes.mesh.ports import ADS_PORT
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _DESCRIPTION: Final = """\

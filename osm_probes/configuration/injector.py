@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from osm_probes.configuration.flags import FlagParser, add_switch, port, seconds
-from osm_probes.configuration.shared import WEBHOOK_PORT, Shared, add_accepted_flags, add_shared_flags, shared_values
+from osm_probes.configuration.shared import Shared, add_accepted_flags, add_shared_flags, shared_values
+from osm_probes.mesh.ports import WEBHOOK_PORT
 
 _DESCRIPTION: Final = """\
 The webhook of the mesh: adds an Envoy sidecar to pods as they are created (POST /mutate-pod-creation on port

@@ -8,9 +8,7 @@ from typing import Final
 from osm_probes import __version__
 from osm_probes.configuration.flags import FlagParser, add_switch, address, domain, folder, label, name, port, seconds
 from osm_probes.foundation.logs import LEVELS
-
-HTTP_PORT: Final = 9091
-WEBHOOK_PORT: Final = 9090
+from osm_probes.mesh.ports import PROBE_PORT
 
 _STANDALONE: Final = {
     "mesh_name": "osm",
@@ -46,6 +44,11 @@ class Shared:
     drain_delay: float
     grace: float
     pod: str
+
+    @property
+    def ca_common_name(self) -> str:
+        """The common name of a new certificate authority."""
+        return f"{self.mesh_name}-ca"
 
 
 def add_shared_flags(parser: FlagParser) -> None:
@@ -90,7 +93,11 @@ def add_shared_flags(parser: FlagParser) -> None:
     listen = parser.add_argument_group("listening (port 0: any free one, printed)")
     listen.add_argument("--bind-address", type=address, metavar="IP", help="listen on this address (all)")
     listen.add_argument(
-        "--http-port", type=port, default=HTTP_PORT, metavar="PORT", help="probes and metrics, plain HTTP (%(default)s)"
+        "--http-port",
+        type=port,
+        default=PROBE_PORT,
+        metavar="PORT",
+        help="probes and metrics, plain HTTP (%(default)s)",
     )
     listen.add_argument(
         "--grpc-health-port", type=port, metavar="PORT", help="the same verdicts by grpc.health.v1, plaintext (off)"

@@ -31,7 +31,7 @@ class StopSignals:
         self._loop = asyncio.get_running_loop()
         await self._stop.wait()
 
-    def _hear(self, number: int, _frame: FrameType | None) -> None:
+    def _hear(self, number: int, _process: FrameType | None) -> None:
         if self._loop is None:
             os._exit(0)
         if self._stop.is_set():

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @asynccontextmanager
-async def beside(**works: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None]:
+async def background_tasks(**works: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None]:
     """Run each of `works` as a task of its keyword's name while the block lasts, then cancel it and wait for its end.
 
     The first error, of a task or of the block, ends all of them and is raised.

@@ -26,7 +26,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CheckResult:
     """The answer of one check: no reason = healthy. `took` is in seconds."""
 
     name: str
@@ -39,12 +39,12 @@ class Report:
         return not self.reason
 
 
-async def examine(checks: Sequence[Check], *, within: float) -> tuple[Report, ...]:
+async def examine(checks: Sequence[Check], *, within: float) -> tuple[CheckResult, ...]:
     """Ask all checks at once; their reports in the same order. Silence for `within` seconds is a no."""
     return tuple(await asyncio.gather(*(_examine(check, within=within) for check in checks)))
 
 
-async def _examine(check: Check, *, within: float) -> Report:
+async def _examine(check: Check, *, within: float) -> CheckResult:
     started = time.monotonic()
     reason = ""
     try:
@@ -57,7 +57,7 @@ async def _examine(check: Check, *, within: float) -> Report:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         logger("health").error("a check broke", check=check.name, error=reason)
-    return Report(check.name, reason, time.monotonic() - started)
+    return CheckResult(check.name, reason, time.monotonic() - started)
 
 
 def coalesced(ask: Question, *, keep: float, clock: Callable[[], float] = time.monotonic) -> Question:

@@ -12,12 +12,12 @@ import msgspec
 from lightkube.core.exceptions import ConfigError
 
 from osm_probes.kube.errors import (
-    AbsentError,
     BusyError,
     ConflictError,
     ExpiredError,
     ForbiddenError,
     KubernetesError,
+    NotFoundError,
     UnreachableError,
     UnusableKubeconfigError,
 )
@@ -41,7 +41,7 @@ JSON_PATCH: Final = "application/json-patch+json"
 _BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 _REFUSALS: Final[Mapping[int, type[KubernetesError]]] = {
     HTTPStatus.FORBIDDEN: ForbiddenError,
-    HTTPStatus.NOT_FOUND: AbsentError,
+    HTTPStatus.NOT_FOUND: NotFoundError,
     HTTPStatus.CONFLICT: ConflictError,
     HTTPStatus.GONE: ExpiredError,
 }

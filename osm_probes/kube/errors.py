@@ -32,7 +32,7 @@ class ForbiddenError(KubernetesError):
         return f"{self}; its user must be allowed to {permission}"
 
 
-class AbsentError(KubernetesError):
+class NotFoundError(KubernetesError):
     """There is no such object, or no such kind."""
 
 

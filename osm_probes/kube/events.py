@@ -11,19 +11,19 @@ from typing import Final
 
 import msgspec
 
+from osm_probes.foundation.backoff import Backoff
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import (
-    AbsentError,
     BusyError,
     ConflictError,
     KubernetesError,
+    NotFoundError,
     UnreachableError,
 )
+from osm_probes.kube.event_object import EventSeries, EventSource, Severity, event_name, message_of
 from osm_probes.kube.kind import EVENTS, PODS
-from osm_probes.kube.pace import Pace
-from osm_probes.kube.series import Series, Severity, Speaker, event_name, message_of
 from osm_probes.kube.wire import thing_of
 
 _EVERY: Final = 5.0
@@ -38,7 +38,7 @@ _Key = tuple[str, Severity]
 class _Topic:
     """A reason's series, and when it may be written (again)."""
 
-    series: Series
+    series: EventSeries
     due: float
 
 
@@ -59,7 +59,7 @@ class EventRecorder:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._speaker = Speaker(namespace, pod, component)
+        self._speaker = EventSource(namespace, pod, component)
         self._clock = clock
         self._topics: dict[_Key, _Topic] = {}
         self._says: Latest[int] = Latest(0)
@@ -88,15 +88,15 @@ class EventRecorder:
 
     async def run(self) -> None:
         """Write what is said, without an end; while the API server is away it is kept."""
-        pace = Pace()
+        backoff = Backoff()
         while True:
             seen = self._says.version
             failure = await self._write_due()
             if failure is None:
-                pace.reset()
+                backoff.reset()
                 await self._until_due(seen)
             else:
-                await asyncio.sleep(pace.pause(at_least=failure.retry_after))
+                await asyncio.sleep(backoff.pause(at_least=failure.retry_after))
 
     def _note(self, reason: str, message: str, severity: Severity) -> _Topic | None:
         """Keep it for its Event; None if there will be none."""
@@ -107,7 +107,7 @@ class EventRecorder:
         topic = self._topics.get(key)
         if topic is None:
             name = event_name(self._speaker.pod, secrets.token_hex(8))
-            topic = self._topics[key] = _Topic(Series(name, reason, severity, text, now, now), self._clock())
+            topic = self._topics[key] = _Topic(EventSeries(name, reason, severity, text, now, now), self._clock())
         else:
             topic.series = topic.series.again(text, at=now)
         self._says.set(self._says.value + 1)
@@ -154,7 +154,7 @@ class EventRecorder:
                 return
             try:
                 await (self._patch(series, client) if series.written else self._create(series, client))
-            except AbsentError:
+            except NotFoundError:
                 if not series.written:
                     raise
                 # It expired: an Event lives for an hour.
@@ -163,7 +163,7 @@ class EventRecorder:
             topic.due = self._clock() + _EVERY
             self._refused.discard(_WRITE)
 
-    async def _create(self, series: Series, client: KubernetesClient) -> None:
+    async def _create(self, series: EventSeries, client: KubernetesClient) -> None:
         body = series.event(self._speaker, uid=await self._find_uid(client))
         try:
             await client.create(EVENTS, body, namespace=self._speaker.namespace)
@@ -171,7 +171,7 @@ class EventRecorder:
             # An earlier attempt had arrived; only its answer was lost.
             await self._patch(series, client)
 
-    async def _patch(self, series: Series, client: KubernetesClient) -> None:
+    async def _patch(self, series: EventSeries, client: KubernetesClient) -> None:
         await client.patch(EVENTS, series.name, series.news(), namespace=self._speaker.namespace)
 
     async def _find_uid(self, client: KubernetesClient) -> str:

@@ -13,12 +13,12 @@ from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
+from osm_probes.foundation.backoff import Backoff
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
 from osm_probes.kube.client import KubernetesClient
-from osm_probes.kube.errors import AbsentError, ExpiredError, KubernetesError
-from osm_probes.kube.pace import Pace
-from osm_probes.kube.wanted import Wanted
+from osm_probes.kube.errors import ExpiredError, KubernetesError, NotFoundError
+from osm_probes.kube.list_options import ListOptions
 from osm_probes.kube.wire import Meta, Page, WatchEvent, error_of, event_of, page_of, thing_of
 
 T_co = TypeVar("T_co", covariant=True)
@@ -76,7 +76,7 @@ class Informer(Generic[T]):
     def __init__(
         self,
         client: KubernetesClient,
-        wanted: Wanted,
+        wanted: ListOptions,
         *,
         decode: Decoder[T],
         notify: Callable[[], None],
@@ -93,7 +93,7 @@ class Informer(Generic[T]):
         self._observe = observe
         self._clock = clock
         self._heard_at = clock()
-        self._pace = Pace()
+        self._backoff = Backoff()
         self.kind = wanted.kind
         self._places = cycle(zip(wanted.kind.versions, wanted.paths, strict=True))
         self._asked, self._path = next(self._places)
@@ -121,12 +121,12 @@ class Informer(Generic[T]):
                 if not self._state.version:
                     await self._list()
                 await self._watch()
-                await asyncio.sleep(self._pace.pause())
+                await asyncio.sleep(self._backoff.pause())
             except (ExpiredError, msgspec.DecodeError) as error:
                 self._state.version = ""
                 logger("kubernetes").debug("a new list is needed", kind=str(self.wanted.kind), error=str(error))
-                await asyncio.sleep(self._pace.pause())
-            except AbsentError as error:
+                await asyncio.sleep(self._backoff.pause())
+            except NotFoundError as error:
                 await self._miss(error)
             except KubernetesError as error:
                 await self._fail(error)
@@ -192,7 +192,7 @@ class Informer(Generic[T]):
             self._state.version = thing.metadata.resource_version
             self._heard(changed=changed)
             # Only now: a watch that ends as soon as it has begun is no success.
-            self._pace.reset()
+            self._backoff.reset()
             index += 1
             if index % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
@@ -240,7 +240,7 @@ class Informer(Generic[T]):
             self.trouble = ""
             self._notify()
 
-    async def _miss(self, error: AbsentError) -> None:
+    async def _miss(self, error: NotFoundError) -> None:
         """The kind does not exist, now or yet."""
         if not self.wanted.kind.optional:
             await self._fail(error)
@@ -255,7 +255,7 @@ class Informer(Generic[T]):
         self._observe(self.wanted.kind.plural, "failed")
         self.trouble = f"{self.wanted.kind.plural} cannot be watched: {error.needing(self.wanted.permission)}"
         self._notify()
-        await asyncio.sleep(self._pace.pause(at_least=error.retry_after))
+        await asyncio.sleep(self._backoff.pause(at_least=error.retry_after))
 
 
 def _key(metadata: Meta) -> Key:

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 
 from osm_probes.foundation.errors import OsmError
+from osm_probes.mesh.labels import UUID
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 SIDECAR = "sidecar"
 CANARY = "canary"
 _CONTROL_PLANE = ("osm-controller", "osm-injector")
@@ -36,7 +36,7 @@ class Identity:
         does not begin with `svc` (the programs' flags see to that), only such service accounts are in the way.
         """
         first, dot, _ = self.service_account.partition(".")
-        return bool(dot) and (first in _CONTROL_PLANE or _UUID.match(first) is not None)
+        return bool(dot) and (first in _CONTROL_PLANE or UUID.match(first) is not None)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.service_account}"
@@ -62,7 +62,7 @@ class ProxyName:
         uuid, _, rest = stem.partition(".")
         kind, _, rest = rest.partition(".")
         account, _, namespace = rest.rpartition(".")
-        known = kind in (SIDECAR, CANARY) and _UUID.match(uuid) and _LABEL.match(namespace)
+        known = kind in (SIDECAR, CANARY) and UUID.match(uuid) and _LABEL.match(namespace)
         if stem == common_name or not known or not all(_LABEL.match(part) for part in account.split(".")):
             raise UnknownIdentityError(
                 f"{common_name!r} is not <uuid>.<kind>.<service account>.<namespace>.{trust_domain}"

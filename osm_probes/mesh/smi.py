@@ -6,8 +6,6 @@ from typing import Final
 
 from msgspec import json
 
-SMI_PATH: Final = "/smi/version"
-
 SMI_VERSIONS: Final[Mapping[str, str]] = {
     "HTTPRouteGroup": "specs.smi-spec.io/v1alpha4",
     "TCPRoute": "specs.smi-spec.io/v1alpha4",
@@ -17,5 +15,5 @@ SMI_VERSIONS: Final[Mapping[str, str]] = {
 
 
 def smi_body(served: Mapping[str, str] = MappingProxyType({})) -> str:
-    """What SMI_PATH answers, and `osm mesh list` shows; `served` are other versions, by kind, that a cluster has."""
+    """The JSON body of /smi/version. served: other versions, by kind, that a cluster serves."""
     return json.encode({**SMI_VERSIONS, **served}).decode()

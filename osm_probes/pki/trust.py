@@ -32,6 +32,14 @@ class Trust:
         return hashlib.sha256(self.signer.root_pem + b"\0" + self.roots_pem).hexdigest()[:16]
 
 
+@dataclass(frozen=True, slots=True)
+class CaBundle:
+    """What the API server trusts where it asks the webhook: certificates, or why there are none."""
+
+    pem: bytes = b""
+    missing: str = ""
+
+
 def roots_of(bundle_pem: bytes) -> tuple[bytes, ...]:
     """The certificates of a PEM, each alone and written alike, in their order. Raises InvalidAuthorityError."""
     if not bundle_pem.strip():

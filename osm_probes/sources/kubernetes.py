@@ -8,7 +8,7 @@ from typing import Any, Final
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.settle import settle
-from osm_probes.foundation.tasks import beside
+from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.informer import Informer, Observer, unobserved
 from osm_probes.kube.kind import (
@@ -24,9 +24,10 @@ from osm_probes.kube.kind import (
     TRAFFIC_TARGETS,
     Kind,
 )
-from osm_probes.kube.wanted import Wanted
+from osm_probes.kube.list_options import ListOptions
+from osm_probes.mesh.labels import MONITORED_BY, PROXY_UUID
 from osm_probes.mesh.mesh import Mesh
-from osm_probes.sources.news import MeshNews
+from osm_probes.sources.manifests import decoder_of
 from osm_probes.sources.objects import (
     EndpointSlice,
     MeshConfig,
@@ -37,8 +38,8 @@ from osm_probes.sources.objects import (
     ServiceObject,
 )
 from osm_probes.sources.smi import HTTPRouteGroup, TCPRoute, TrafficSplit, TrafficTarget
-from osm_probes.sources.stored import decoder_of
-from osm_probes.sources.translate import MONITORED_BY, PROXY_UUID, SERVICE_NAME, mesh_from_objects
+from osm_probes.sources.translate import SERVICE_NAME, mesh_from_objects
+from osm_probes.sources.warnings import MeshWarnings
 
 _QUIET: Final = 0.01
 _SETTLED_AT_LAST: Final = 0.1
@@ -84,19 +85,23 @@ class KubernetesSource:
         self.versions: Latest[Mapping[str, str]] = Latest({})
         self._mesh_name = mesh_name
         self._changes: Latest[int] = Latest(0)
-        self._news = MeshNews()
+        self._news = MeshWarnings()
         self._translated: list[int] = []
         self._flaw = ""
         self._fell_at: float | None = None
         wanted = {
-            NAMESPACES: Wanted(NAMESPACES, labels=f"{MONITORED_BY}={mesh_name}"),
-            ENDPOINT_SLICES: Wanted(ENDPOINT_SLICES, labels=SERVICE_NAME),
-            PODS: Wanted(PODS, labels=PROXY_UUID),
-            MESH_CONFIGS: Wanted(MESH_CONFIGS, namespace=osm_namespace, fields=f"metadata.name={config_name}"),
+            NAMESPACES: ListOptions(NAMESPACES, labels=f"{MONITORED_BY}={mesh_name}"),
+            ENDPOINT_SLICES: ListOptions(ENDPOINT_SLICES, labels=SERVICE_NAME),
+            PODS: ListOptions(PODS, labels=PROXY_UUID),
+            MESH_CONFIGS: ListOptions(MESH_CONFIGS, namespace=osm_namespace, fields=f"metadata.name={config_name}"),
         }
         self._informers: list[Informer[Any]] = [
             Informer(
-                client, wanted.get(kind, Wanted(kind)), decode=decoder_of(typed), notify=self._note, observe=observe
+                client,
+                wanted.get(kind, ListOptions(kind)),
+                decode=decoder_of(typed),
+                notify=self._note,
+                observe=observe,
             )
             for kind, typed in (kinds or WHOLE_MESH).items()
         ]
@@ -119,7 +124,7 @@ class KubernetesSource:
     async def run(self) -> None:
         """Watch the cluster without an end."""
         watches = {each.wanted.kind.plural: each.run() for each in self._informers}
-        async with beside(**watches):
+        async with background_tasks(**watches):
             seen = self._changes.version
             while True:
                 seen = await settle(self._changes, seen, quiet=_QUIET, at_most=_SETTLED_AT_LAST)

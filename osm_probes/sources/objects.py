@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, field
 
-from osm_probes.sources.parts import (
+from osm_probes.sources.schema import (
     Address,
     ClusterAddress,
     Label,

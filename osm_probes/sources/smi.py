@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, field
 
-from osm_probes.sources.parts import Label, Name, Object, Part, Pattern, PortNumber
+from osm_probes.sources.schema import Label, Name, Object, Part, Pattern, PortNumber
 
 HeaderName = Annotated[str, Meta(pattern=r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")]
 Method = Annotated[str, Meta(pattern=r"^(\*|[A-Za-z-]+)$")]

@@ -1,7 +1,6 @@
 """Kubernetes objects -> Mesh: what counts, who answers for it, where; pure, the same for every source."""
 
 import ipaddress
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Final
 
 from osm_probes.mesh import mesh
 from osm_probes.mesh.identity import Identity
+from osm_probes.mesh.labels import MONITORED_BY, PREFIX, PROXY_UUID, UUID
 from osm_probes.mesh.mesh import Endpoint, Mesh, Protocol, Proxy, Service, ServicePort
 from osm_probes.mesh.settings import Settings
 from osm_probes.sources.objects import (
@@ -26,11 +26,7 @@ from osm_probes.sources.objects import (
 )
 from osm_probes.sources.policies import policies_from_objects
 
-_PREFIX: Final = "openservicemesh.io/"
-MONITORED_BY: Final = _PREFIX + "monitored-by"
-PROXY_UUID: Final = "osm-proxy-uuid"
 SERVICE_NAME: Final = "kubernetes.io/service-name"
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _HTTP: Final = {"http", "http2", "grpc", "h2c", "ws"}
 
 
@@ -103,7 +99,7 @@ def _world(objects: list[MeshObject], *, mesh_name: str) -> _World:
 
 def _ours(entries: Mapping[str, str]) -> dict[str, str]:
     """Labels or annotations of the mesh; Kubernetes and others add theirs, which decide nothing."""
-    return {key: value for key, value in entries.items() if key.startswith(_PREFIX)}
+    return {key: value for key, value in entries.items() if key.startswith(PREFIX)}
 
 
 def _settle_in(each: MeshObject, world: _World) -> None:
@@ -148,7 +144,7 @@ def _proxies(world: _World) -> Iterator[Proxy]:
     for pod in world.pods.values():
         uuid = pod.metadata.labels.get(PROXY_UUID, "")
         # No certificate can name a proxy whose label is no uuid.
-        if _UUID.match(uuid) and (uuid, _identity(pod)) not in seen:
+        if UUID.match(uuid) and (uuid, _identity(pod)) not in seen:
             seen.add((uuid, _identity(pod)))
             address = next(iter(_addresses(pod)), "")
             yield Proxy(uuid, pod.metadata.namespace, pod.metadata.name, _identity(pod), address)

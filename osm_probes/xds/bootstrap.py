@@ -20,11 +20,11 @@ from google.protobuf.json_format import MessageToDict
 
 from osm_probes.mesh.identity import ProxyName
 from osm_probes.mesh.mesh import Endpoint
+from osm_probes.xds.app_probe_listeners import probe_clusters, probe_listeners
+from osm_probes.xds.app_probes import RewrittenProbe
 from osm_probes.xds.clusters import ADMIN, HTTP_OPTIONS, static_cluster
 from osm_probes.xds.endpoints import socket_address
 from osm_probes.xds.names import ADS_CLUSTER
-from osm_probes.xds.probe_listeners import probe_clusters, probe_listeners
-from osm_probes.xds.probes import RewrittenProbe
 from osm_probes.xds.secret_files import SecretFiles
 from osm_probes.xds.secrets import Secrets, certificate, only
 from osm_probes.xds.transport import over_ads, tls_1_3, tls_socket

@@ -13,7 +13,7 @@ from osm_probes.xds.access import Access, Call
 from osm_probes.xds.clusters import local_cluster, metrics_cluster, passthrough_cluster, remote_cluster
 from osm_probes.xds.destination import Destination
 from osm_probes.xds.endpoints import assignment_resource
-from osm_probes.xds.kept import Kept
+from osm_probes.xds.generation_cache import GenerationCache
 from osm_probes.xds.listeners import (
     inbound_chain,
     inbound_listener,
@@ -56,8 +56,8 @@ class SnapshotBuilder:
 
     def __init__(self, trust_domain: str) -> None:
         self._trust_domain = trust_domain
-        self._kept = Kept()
-        self._kept_assignments = Kept()
+        self._kept = GenerationCache()
+        self._kept_assignments = GenerationCache()
         self._mesh: Mesh | None = None
         self._outline = Outline()
         self._access = Access(self._outline)

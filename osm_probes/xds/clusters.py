@@ -11,11 +11,11 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Endpoint, Protocol
+from osm_probes.mesh.ports import ADMIN_PORT
 from osm_probes.snapshot.snapshot import Resource
 from osm_probes.xds.destination import Destination
 from osm_probes.xds.endpoints import assignment
 from osm_probes.xds.names import METRICS_CLUSTER, PASSTHROUGH_CLUSTER, cluster_name, local_name
-from osm_probes.xds.ports import ADMIN_PORT
 from osm_probes.xds.transport import caller_socket, over_ads
 from osm_probes.xds.wire import seconds, to_any, to_resource
 

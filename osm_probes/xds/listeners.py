@@ -22,6 +22,7 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Protocol
+from osm_probes.mesh.ports import INBOUND_PORT, OUTBOUND_PORT, PROXY_METRICS_PORT
 from osm_probes.snapshot.snapshot import LISTENER, Resource
 from osm_probes.xds.destination import Destination, Share, whole
 from osm_probes.xds.endpoints import socket_address
@@ -39,7 +40,6 @@ from osm_probes.xds.names import (
     outbound_routes_name,
     server_name,
 )
-from osm_probes.xds.ports import INBOUND_PORT, METRICS_PORT, OUTBOUND_PORT
 from osm_probes.xds.rbac import RBAC_FILTER
 from osm_probes.xds.transport import callee_socket, over_ads
 from osm_probes.xds.wire import to_any, to_bytes, to_resource
@@ -115,7 +115,7 @@ def inbound_listener(chains: Iterable[bytes], *, ipv6: bool) -> Resource:
 
 def prometheus_listener(*, ipv6: bool) -> Resource:
     """The sidecar's statistics, and nothing else of its admin port."""
-    listener = _listener(PROMETHEUS_LISTENER, port=METRICS_PORT, ipv6=ipv6)
+    listener = _listener(PROMETHEUS_LISTENER, port=PROXY_METRICS_PORT, ipv6=ipv6)
     route = Route(match=RouteMatch(path=STATISTICS_PATH), route=RouteAction(cluster=METRICS_CLUSTER))
     host = VirtualHost(name=PROMETHEUS_LISTENER, domains=["*"], routes=[route])
     manager = http_manager(PROMETHEUS_LISTENER)

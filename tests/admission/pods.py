@@ -5,11 +5,11 @@ from typing import Any
 import jsonpatch
 import msgspec
 
-from osm_probes.admission.annotation import INJECTION, MONITORED_BY
-from osm_probes.admission.eligible import NamespaceFacts
+from osm_probes.admission.namespaces import NamespaceFacts
 from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.patch import Injection, inject
 from osm_probes.admission.pod import decode_pod
+from osm_probes.mesh.labels import INJECTION, MONITORED_BY
 
 Json = dict[str, Any]
 

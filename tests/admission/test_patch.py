@@ -4,11 +4,12 @@ from dataclasses import replace
 import jsonpatch
 import pytest
 
-from osm_probes.admission.annotation import METRICS, BadAnnotationError
-from osm_probes.admission.eligible import NamespaceFacts
+from osm_probes.admission.annotations import BadAnnotationError
+from osm_probes.admission.namespaces import NamespaceFacts
 from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.patch import NameTakenError
 from osm_probes.mesh.identity import Identity, ProxyName
+from osm_probes.mesh.labels import METRICS
 from tests.admission.pods import ENROLLED, OPTIONS, UUID, Json, annotated, container, encoded, injection, patched, pod
 
 METERED = NamespaceFacts(ENROLLED.labels, {**ENROLLED.annotations, METRICS: "enabled"})

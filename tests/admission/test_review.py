@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from osm_probes.admission.operation import add
+from osm_probes.admission.json_patch import add
 from osm_probes.admission.review import Denial, MalformedReviewError, allow, decode_review, deny
 from tests.admission.pods import Json, encoded, pod, review
 

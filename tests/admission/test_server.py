@@ -15,18 +15,18 @@ import pytest
 
 from osm_probes.admission import handler
 from osm_probes.admission.handler import Handler
-from osm_probes.admission.sample import sample_review
+from osm_probes.admission.self_check import sample_review
 from osm_probes.admission.server import WebhookServer
 from osm_probes.admission.webhook import Webhook
+from osm_probes.foundation.listen import AddressInUseError, listen
 from osm_probes.health.checks import Question, UnhealthyError
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.http import connection
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.certificate import Certificate
-from osm_probes.probes.listen import AddressInUseError, listen
 from tests.admission.pods import ENROLLED, OPTIONS, encoded, review
 from tests.admission.test_webhook import KnownNamespaces, Shelf
-from tests.listeners import destroy_listener
+from tests.subscribers import destroy_listener
 
 AUTHORITY = Authority.create("webhook tests")
 JSON = "Content-Type: application/json\r\n"

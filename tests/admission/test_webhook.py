@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 from structlog.testing import capture_logs
 
-from osm_probes.admission.annotation import IGNORE
-from osm_probes.admission.eligible import NamespaceFacts
+from osm_probes.admission.namespaces import NamespaceFacts
 from osm_probes.admission.patch import Injection
 from osm_probes.admission.review import MalformedReviewError
-from osm_probes.admission.sample import SAMPLE_NAMESPACE, SAMPLE_UID, sample_review
+from osm_probes.admission.self_check import SAMPLE_NAMESPACE, SAMPLE_UID, sample_review
 from osm_probes.admission.webhook import Store, Webhook
 from osm_probes.foundation.errors import OsmError
+from osm_probes.mesh.labels import IGNORE
 from tests.admission.pods import ENROLLED, OPTIONS, UUID, Json, annotated, container, encoded, injection, pod, review
 
 

@@ -10,11 +10,11 @@ from datetime import timedelta
 import grpc
 import grpc.aio
 
+from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.errors import NotAdmittedError
-from osm_probes.ads.facts import Event
-from osm_probes.ads.identify import Gate
+from osm_probes.ads.events import Event
 from osm_probes.ads.limits import Limits
-from osm_probes.ads.listen import Door
+from osm_probes.ads.listen import ListenConfig
 from osm_probes.ads.server import AdsServer
 from osm_probes.foundation.latest import Latest
 from osm_probes.health.lifecycle import Lifecycle
@@ -104,8 +104,8 @@ async def ads(*, limits: Limits | None = None, port: int = 0, now: Snapshot | No
     server = AdsServer(
         lifecycle,
         cache,
-        gate=Gate(TRUST_DOMAIN, refuses_strangers),
-        door=Door(port, SHOWN, AUTHORITY.root_pem, "127.0.0.1"),
+        authenticator=Authenticator(TRUST_DOMAIN, refuses_strangers),
+        listen_config=ListenConfig(port, SHOWN, AUTHORITY.root_pem, "127.0.0.1"),
         limits=limits,
         observe=counts,
     )

@@ -15,7 +15,7 @@ from envoy.service.discovery.v3.discovery_pb2 import (
     DiscoveryResponse,
 )
 
-from osm_probes.ads.session import Response, Session
+from osm_probes.ads.session import Response, XdsSession
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Resource, Snapshot
 
 
@@ -147,6 +147,6 @@ def told(response: Response | None) -> Delta:
     return answer
 
 
-def quiet(session: Session, now: Snapshot) -> bool:
+def quiet(session: XdsSession, now: Snapshot) -> bool:
     """True if there is nothing to say."""
     return session.answer(now) is None

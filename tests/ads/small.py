@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 import grpc
 
-from osm_probes.ads.canary import PATH
 from osm_probes.ads.canary_resource import EXPECTED, REQUEST
-from osm_probes.health.briefing import AdsCanary
+from osm_probes.canary.ads import PATH
+from osm_probes.health.judge_state import AdsCanary
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.certificate import Certificate
 

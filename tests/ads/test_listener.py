@@ -10,12 +10,12 @@ import pytest
 
 from osm_probes.ads.errors import AddressInUseError
 from osm_probes.ads.limits import Limits
-from osm_probes.ads.listen import Door, bind
+from osm_probes.ads.listen import ListenConfig, bind
 from osm_probes.health.lifecycle import Phase
 from osm_probes.snapshot.snapshot import CLUSTER
 from tests.ads.dial import BOOKSTORE, Ads, ads, read, server_certificate, stream
 from tests.ads.messages import Sotw, asks, cluster, snapshot
-from tests.listeners import destroy_listener
+from tests.subscribers import destroy_listener
 
 WORLD = snapshot(cluster("a"))
 QUICK = Limits(look_every=0.02, recover=0.5)
@@ -91,10 +91,10 @@ async def test_a_certificate_renewed_meanwhile_waits_and_is_shown_afterwards() -
 async def test_a_hand_over_that_takes_long_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = asyncio.Event()
 
-    def bind_later(server: grpc.aio.Server, door: Door) -> int:
+    def bind_later(server: grpc.aio.Server, listen_config: ListenConfig) -> int:
         if not busy.is_set():
             raise AddressInUseError("taken")
-        return bind(server, door)
+        return bind(server, listen_config)
 
     async with ads(now=WORLD, limits=QUICK) as running:
         monkeypatch.setattr("osm_probes.ads.server.bind", bind_later)

@@ -8,11 +8,11 @@ import grpc.aio
 import pytest
 
 from osm_probes.ads import canary_resource
+from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.errors import AddressInUseError, CredentialsError, ListenError
-from osm_probes.ads.facts import Event
-from osm_probes.ads.identify import Gate
+from osm_probes.ads.events import Event
 from osm_probes.ads.limits import Limits
-from osm_probes.ads.listen import Door, bind
+from osm_probes.ads.listen import ListenConfig, bind
 from osm_probes.ads.server import AdsServer
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.mesh.identity import CANARY, Identity
@@ -46,8 +46,13 @@ WORLD = snapshot(cluster("a"), endpoints("a"), listener("out"))
 
 
 def server_at(port: int, certificate: Certificate = SHOWN, *, host: str = "127.0.0.1") -> AdsServer:
-    door = Door(port, certificate, AUTHORITY.root_pem, host)
-    return AdsServer(Lifecycle("ads"), SnapshotCache(), gate=Gate(TRUST_DOMAIN, refuses_strangers), door=door)
+    listen_config = ListenConfig(port, certificate, AUTHORITY.root_pem, host)
+    return AdsServer(
+        Lifecycle("ads"),
+        SnapshotCache(),
+        authenticator=Authenticator(TRUST_DOMAIN, refuses_strangers),
+        listen_config=listen_config,
+    )
 
 
 async def test_a_proxy_gets_its_configuration_and_its_changes() -> None:
@@ -334,12 +339,12 @@ async def test_a_certificate_renewed_while_the_ads_drains_opens_no_port() -> Non
 async def test_a_port_that_is_free_a_little_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = 3
 
-    def bind_later(server: grpc.aio.Server, door: Door) -> int:
+    def bind_later(server: grpc.aio.Server, listen_config: ListenConfig) -> int:
         nonlocal busy
         busy -= 1
         if busy:
             raise AddressInUseError("taken")
-        return bind(server, door)
+        return bind(server, listen_config)
 
     async with ads() as running:
         monkeypatch.setattr("osm_probes.ads.server.bind", bind_later)
@@ -352,10 +357,10 @@ async def test_a_port_that_is_not_had_back_in_a_hand_over_is_had_back_as_a_lost_
 ) -> None:
     async with ads() as running:
 
-        def bind_late(server: grpc.aio.Server, door: Door) -> int:
+        def bind_late(server: grpc.aio.Server, listen_config: ListenConfig) -> int:
             if running.lifecycle.phase is Phase.SERVING:
                 raise AddressInUseError("taken")
-            return bind(server, door)
+            return bind(server, listen_config)
 
         monkeypatch.setattr("osm_probes.ads.server.bind", bind_late)
         monkeypatch.setattr("osm_probes.ads.server._HAND_OVER_TRIES", 5)
@@ -378,7 +383,7 @@ async def test_a_process_that_was_stopped_during_a_hand_over_goes_on_with_it(mon
 
 
 async def test_a_port_that_is_not_free_again_fails_the_ads(monkeypatch: pytest.MonkeyPatch) -> None:
-    def bind_never(_server: grpc.aio.Server, _door: Door) -> int:
+    def bind_never(_server: grpc.aio.Server, _listen_config: ListenConfig) -> int:
         raise AddressInUseError("taken")
 
     async with ads(limits=Limits(recover=0.05)) as running:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from osm_probes.ads.delta import Incremental
-from osm_probes.ads.session import Session
+from osm_probes.ads.session import XdsSession
 from osm_probes.ads.sotw import StateOfTheWorld
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Resource, Snapshot
 from tests.ads.messages import Delta, Sotw, asks, changes, cluster, endpoints, listener, routes, secret
@@ -40,7 +40,7 @@ class Proxy(RuleBasedStateMachine):
         self.rejected: set[str] = set()
         self.quiet = False
 
-    def connect(self) -> Session:
+    def connect(self) -> XdsSession:
         raise NotImplementedError
 
     @property
@@ -136,7 +136,7 @@ class SotwProxy(Proxy):
         self.last: dict[str, tuple[str, str]] = {}
         self.accepted: dict[str, str] = {}
 
-    def connect(self) -> Session:
+    def connect(self) -> XdsSession:
         return StateOfTheWorld()
 
     def read(self, body: bytes, type_url: str) -> str:
@@ -180,7 +180,7 @@ class DeltaProxy(Proxy):
         super().__init__()
         self.had: dict[str, dict[str, str]] = {}
 
-    def connect(self) -> Session:
+    def connect(self) -> XdsSession:
         return Incremental()
 
     def read(self, body: bytes, type_url: str) -> str:

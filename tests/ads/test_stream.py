@@ -4,13 +4,13 @@ import time
 import grpc
 import grpc.aio
 
-from osm_probes.ads.facts import Event
-from osm_probes.ads.identify import Gate
+from osm_probes.ads.authenticator import Authenticator
+from osm_probes.ads.events import Event
 from osm_probes.ads.limits import Limits
 from osm_probes.ads.sotw import StateOfTheWorld
-from osm_probes.ads.stream import CLEAN, House, Stream
+from osm_probes.ads.stream import CLEAN, Stream, StreamContext
 from osm_probes.ads.streams import Streams
-from osm_probes.ads.turnstile import Turnstile
+from osm_probes.ads.write_limiter import WriteLimiter
 from osm_probes.foundation.latest import Latest
 from osm_probes.snapshot.cache import SnapshotCache
 from osm_probes.snapshot.snapshot import CLUSTER, Snapshot
@@ -45,14 +45,14 @@ class Line:
 
 def stream(line: Line, *, limits: Limits | None = None) -> tuple[Stream, Counts]:
     counts = Counts()
-    house = House(
-        Gate(TRUST_DOMAIN, refuses_strangers),
+    context = StreamContext(
+        Authenticator(TRUST_DOMAIN, refuses_strangers),
         limits or Limits(),
         Streams(SnapshotCache(), observe=counts),
-        Turnstile(width=1, patience=1),
+        WriteLimiter(width=1, patience=1),
     )
     now: Latest[Snapshot | None] = Latest(snapshot(cluster("a")))
-    return Stream(BOOKSTORE_PROXY, StateOfTheWorld(), line=line, snapshots=now, house=house), counts
+    return Stream(BOOKSTORE_PROXY, StateOfTheWorld(), line=line, snapshots=now, context=context), counts
 
 
 async def test_a_proxy_that_is_gone_while_it_is_written_to_ends_its_stream() -> None:

@@ -4,9 +4,9 @@ import contextlib
 import pytest
 
 from osm_probes.ads.errors import CapacityError, DrainingError
-from osm_probes.ads.facts import ConnectedProxy, Event, Rejection
+from osm_probes.ads.events import ConnectedProxy, Event, Rejection
 from osm_probes.ads.streams import Streams
-from osm_probes.foundation.tasks import beside
+from osm_probes.foundation.tasks import background_tasks
 from osm_probes.mesh.identity import CANARY, SIDECAR, ProxyName
 from osm_probes.snapshot.cache import SnapshotCache
 from osm_probes.snapshot.snapshot import CLUSTER, Snapshot
@@ -89,7 +89,7 @@ async def test_a_new_snapshot_wakes_those_behind_a_few_at_a_time() -> None:
         for member in (*members, idle):
             stack.enter_context(streams.joined(member))
         stack.enter_context(cache.listen(BOOKSTORE))
-        async with beside(broadcast=streams.broadcast()):
+        async with background_tasks(broadcast=streams.broadcast()):
             await asyncio.sleep(0)
             cache.publish(BOOKSTORE, Snapshot.of([]))
             woken = []

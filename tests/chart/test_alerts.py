@@ -8,7 +8,7 @@ from typing import Any
 import promql_parser
 import pytest
 
-from osm_probes.configuration.shared import HTTP_PORT
+from osm_probes.mesh.ports import PROBE_PORT
 from tests.chart.render import MATRIX, find, objects
 
 pytestmark = pytest.mark.helm
@@ -67,7 +67,7 @@ def test_prometheus_finds_the_metrics(name: str) -> None:
     (endpoint,) = monitor["endpoints"]
     assert endpoint["path"] == "/metrics"
     ports = {each["name"]: each["targetPort"] for each in service["spec"]["ports"]}
-    assert ports[endpoint["port"]] == HTTP_PORT
+    assert ports[endpoint["port"]] == PROBE_PORT
 
 
 def test_there_is_nothing_of_prometheus_unless_asked_for() -> None:

@@ -6,13 +6,10 @@ import pytest
 import yaml
 
 from osm_probes import __version__
-from osm_probes.admission.handler import HEALTH_PATH, REVIEW_PATH
+from osm_probes.cluster.webhook_ca_bundle import WEBHOOK
 from osm_probes.configuration.controller import parse_controller
 from osm_probes.configuration.injector import parse_injector
-from osm_probes.configuration.shared import HTTP_PORT, WEBHOOK_PORT
-from osm_probes.probes.handlers import ALIVE, READY
-from osm_probes.program.bundle import WEBHOOK
-from osm_probes.xds.ports import ADS_PORT
+from osm_probes.mesh.ports import ADS_PORT, ALIVE_PATH, HEALTHZ_PATH, PROBE_PORT, READY_PATH, REVIEW_PATH, WEBHOOK_PORT
 from tests.chart.render import CHART, NAMESPACE, find, objects, rendered
 
 pytestmark = pytest.mark.helm
@@ -38,22 +35,22 @@ def test_the_version_is_the_programs() -> None:
 
 def test_probes_of_the_controller_ask_what_it_answers() -> None:
     assert asked("osm-controller") == {
-        "startup": (ALIVE, HTTP_PORT, "HTTP"),
-        "liveness": (ALIVE, HTTP_PORT, "HTTP"),
-        "readiness": (READY, HTTP_PORT, "HTTP"),
+        "startup": (ALIVE_PATH, PROBE_PORT, "HTTP"),
+        "liveness": (ALIVE_PATH, PROBE_PORT, "HTTP"),
+        "readiness": (READY_PATH, PROBE_PORT, "HTTP"),
     }
 
 
 def test_probes_of_the_injector_ask_what_it_answers() -> None:
     assert asked("osm-injector") == {
-        "startup": (ALIVE, HTTP_PORT, "HTTP"),
-        "liveness": (ALIVE, HTTP_PORT, "HTTP"),
-        "readiness": (HEALTH_PATH, WEBHOOK_PORT, "HTTPS"),
+        "startup": (ALIVE_PATH, PROBE_PORT, "HTTP"),
+        "liveness": (ALIVE_PATH, PROBE_PORT, "HTTP"),
+        "readiness": (HEALTHZ_PATH, WEBHOOK_PORT, "HTTPS"),
     }
 
 
 @pytest.mark.parametrize(
-    ("name", "ports"), [("osm-controller", {ADS_PORT, HTTP_PORT}), ("osm-injector", {WEBHOOK_PORT, HTTP_PORT})]
+    ("name", "ports"), [("osm-controller", {ADS_PORT, PROBE_PORT}), ("osm-injector", {WEBHOOK_PORT, PROBE_PORT})]
 )
 def test_services_and_containers_have_the_ports_where_the_programs_listen(name: str, ports: set[int]) -> None:
     service = find(objects(), "Service", name)["spec"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from osm_probes.cluster.ca_secret_content import content_of
 from osm_probes.pki.authority import Authority
-from osm_probes.program.authority_content import content_of
 from tests.chart.render import MATRIX, rendered
 from tests.cli.installed import pod, slice_of
 from tests.cli.kubelet import NODE, Kubelet, running_kubelet

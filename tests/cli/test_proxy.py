@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from osm_probes.cli.main import main
-from osm_probes.pki.folder import load_or_create_authority
+from osm_probes.pki.ca_folder import load_or_create_authority
 from tests.functional.programs import BOOKSTORE, ended
 
 

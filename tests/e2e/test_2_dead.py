@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from osm_probes.xds.ports import ADS_PORT
+from osm_probes.mesh.ports import ADS_PORT
 from tests.e2e.cluster import Cluster
 from tests.e2e.helm import NAMESPACE
 from tests.e2e.mesh import CONTROLLER, Mesh, Pod

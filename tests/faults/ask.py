@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 
-from osm_probes.admission.handler import REVIEW_PATH
+from osm_probes.mesh.ports import REVIEW_PATH
 from osm_probes.snapshot.snapshot import CLUSTER
 from tests.ads.dial import STREAM, dialled
 from tests.certificates import client_context

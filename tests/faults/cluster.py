@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 
-from osm_probes.admission.handler import REVIEW_PATH
-from osm_probes.ads.canary import ask_ads
-from osm_probes.health.briefing import AdsCanary
+from osm_probes.canary.ads import ask_ads
 from osm_probes.health.checks import UnhealthyError
+from osm_probes.health.judge_state import AdsCanary
+from osm_probes.mesh.ports import REVIEW_PATH
 from osm_probes.snapshot.snapshot import CLUSTER
 from tests.ads.dial import SERVER_NAME
 from tests.faults.ask import WEBHOOK_NAME

@@ -6,8 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
+from osm_probes.pki.ca_folder import load_authority
 from osm_probes.pki.certificate import Certificate
-from osm_probes.pki.folder import load_authority
 from tests.ads.dial import TRUST_DOMAIN
 
 BOOKSTORE = ProxyName("7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))

@@ -19,9 +19,9 @@ from h2.events import ConnectionTerminated, StreamEnded, StreamReset
 from h2.settings import SettingCodes
 
 from osm_probes.ads import canary_resource
-from osm_probes.ads.canary import ask_ads as ask_canary
-from osm_probes.health.briefing import AdsCanary
+from osm_probes.canary.ads import ask_ads as ask_canary
 from osm_probes.health.checks import UnhealthyError
+from osm_probes.health.judge_state import AdsCanary
 from osm_probes.mesh.identity import CANARY, Identity, ProxyName
 from osm_probes.pki.authority import Authority
 from osm_probes.snapshot.snapshot import CLUSTER, LISTENER

@@ -18,7 +18,7 @@ from typing import IO, TypeVar
 import msgspec
 
 from demo.namespaces import Namespace, namespace, run
-from osm_probes.pki.folder import load_or_create_authority
+from osm_probes.pki.ca_folder import load_or_create_authority
 from tests.faults.identity import pods
 from tests.faults.orders import SIGNAL, SITECUSTOMIZE
 from tests.faults.row import FaultError, Mode, Program, Row
@@ -105,7 +105,7 @@ class Stage:
     def _judge(self) -> int | None:
         children = Path(f"/proc/{self.pid}/task").glob("*/children")
         pids = [int(pid) for file in children for pid in file.read_text().split()]
-        return next((pid for pid in pids if "osm_probes.judge" in _command_line(pid)), None)
+        return next((pid for pid in pids if "osm_probes.judge.main" in _command_line(pid)), None)
 
     def make_ca(self) -> None:
         """Make the CA, so that the truth's client has an identity before the program runs."""
@@ -149,7 +149,7 @@ class Stage:
         with (self.folder / f"{module}.jsonl").open("ab") as out, (self.folder / f"{module}.err").open("ab") as err:
             return self._popen(_python(module, *arguments), stdout=out.fileno(), stderr=err.fileno(), cwd=ROOT)
 
-    def beside(self, module: str, *arguments: object) -> Process:
+    def background_tasks(self, module: str, *arguments: object) -> Process:
         """A process of the matrix, started, that goes on until all is ended."""
         return self._watcher(module, *arguments)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from osm_probes.pki.folder import AuthorityFolderError
+from osm_probes.pki.ca_folder import AuthorityFolderError
 from tests.faults.ask import NotServedError, ask_ads, ask_pod, ask_webhook
 from tests.faults.identity import TRIES, Credentials, credentials, proxy
 from tests.faults.timeline import Sample

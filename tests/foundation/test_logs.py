@@ -122,7 +122,7 @@ def test_a_long_text_lengthens_its_line_to_what_a_pipe_takes_whole_beside_anothe
 
 
 def test_what_only_a_terminal_needs_is_not_loaded() -> None:
-    code = "import sys, osm_probes.judge; sys.exit('rich' in sys.modules or 'pygments' in sys.modules)"
+    code = "import sys, osm_probes.judge.main; sys.exit('rich' in sys.modules or 'pygments' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     code = "import osm_probes.foundation.logs, rich.console"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

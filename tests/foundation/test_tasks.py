@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from osm_probes.foundation.tasks import beside
+from osm_probes.foundation.tasks import background_tasks
 
 
 async def test_work_beside_a_block_ends_with_it() -> None:
@@ -14,7 +14,7 @@ async def test_work_beside_a_block_ends_with_it() -> None:
         finally:
             ended.set()
 
-    async with beside(work=work()):
+    async with background_tasks(work=work()):
         await asyncio.sleep(0)
         assert not ended.is_set()
     assert ended.is_set()
@@ -25,19 +25,19 @@ async def test_an_error_beside_a_block_ends_the_block() -> None:
         raise ConnectionError("gone")
 
     with pytest.raises(ConnectionError, match="gone"):
-        async with beside(work=work(), other=asyncio.sleep(60)):
+        async with background_tasks(work=work(), other=asyncio.sleep(60)):
             await asyncio.sleep(60)
 
 
 async def test_an_error_of_the_block_is_raised_as_it_is() -> None:
     with pytest.raises(KeyError):
-        async with beside(work=asyncio.sleep(60)):
+        async with background_tasks(work=asyncio.sleep(60)):
             raise KeyError("x")
 
 
 async def test_a_cancellation_of_the_block_stays_one() -> None:
     async def run() -> None:
-        async with beside(work=asyncio.sleep(60)):
+        async with background_tasks(work=asyncio.sleep(60)):
             await asyncio.sleep(60)
 
     task = asyncio.create_task(run())

@@ -10,8 +10,8 @@ from typing import Any
 from demo.namespaces import Namespace
 from demo.stage import BOOKSTORE_IP
 from osm_probes.pki.authority import Authority
+from osm_probes.pki.ca_folder import load_authority
 from osm_probes.pki.certificate import Certificate
-from osm_probes.pki.folder import load_authority
 
 BUYER = "bookbuyer.bookbuyer.cluster.local"
 Json = dict[str, Any]

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import grpc
 
-from osm_probes.ads.facts import Event
+from osm_probes.ads.events import Event
 from osm_probes.health.lifecycle import Phase
 from osm_probes.snapshot.snapshot import CLUSTER
 from tests.ads.deaf import deaf_proxy

@@ -23,7 +23,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     Rds,
 )
 
-from osm_probes.ads.facts import Event
+from osm_probes.ads.events import Event
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, Snapshot
 from osm_probes.xds.bootstrap import AdsMode, AdsTarget, bootstrap
 from osm_probes.xds.endpoints import socket_address
@@ -45,7 +45,7 @@ MODES = pytest.mark.parametrize("mode", list(AdsMode), ids=lambda mode: mode.nam
 OVER_ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
 
 
-def world(*, endpoints: int = 1, timeout: int = 1, route: str = "/", listener: str = "http") -> Snapshot:
+def environment(*, endpoints: int = 1, timeout: int = 1, route: str = "/", listener: str = "http") -> Snapshot:
     """One service: cluster, endpoints, listener and routes."""
     cluster = Cluster(name="books", type=Cluster.EDS)
     cluster.eds_cluster_config.eds_config.CopyFrom(OVER_ADS)
@@ -107,13 +107,13 @@ async def in_sync(running: Ads, admin: Admin, *, endpoints: int = 1) -> None:
 @MODES
 async def test_envoy_takes_all_and_one_endpoint_is_one_response(envoy: Path, tmp_path: Path, mode: AdsMode) -> None:
     async with (
-        ads(now=world()) as running,
+        ads(now=environment()) as running,
         running_envoy(envoy, made(running.server.port, mode), folder=tmp_path) as admin,
     ):
         await in_sync(running, admin)
         sent = running.counts.events.count(Event.SENT)
         assert sent == 4
-        running.cache.publish(BOOKSTORE, world(endpoints=2))
+        running.cache.publish(BOOKSTORE, environment(endpoints=2))
         await admin.until("/clusters", has_endpoints(2), within=1)
         await running.counts.until(Event.SENT, times=sent + 1)
         await asyncio.sleep(0.2)
@@ -125,16 +125,16 @@ async def test_after_a_restart_nothing_is_sent_again_and_changes_still_are(
     envoy: Path, tmp_path: Path, mode: AdsMode
 ) -> None:
     async with AsyncExitStack() as before, AsyncExitStack() as whole:
-        first = await before.enter_async_context(ads(now=world()))
+        first = await before.enter_async_context(ads(now=environment()))
         port = first.server.port
         admin = await whole.enter_async_context(running_envoy(envoy, made(port, mode), folder=tmp_path))
         await in_sync(first, admin)
         await before.aclose()
-        async with ads(now=world(), port=port) as second:
+        async with ads(now=environment(), port=port) as second:
             await second.counts.until(Event.REQUESTED, times=4)
             await asyncio.sleep(0.5)
             assert second.counts.events.count(Event.SENT) == 0
-            second.cache.publish(BOOKSTORE, world(endpoints=2))
+            second.cache.publish(BOOKSTORE, environment(endpoints=2))
             await admin.until("/clusters", has_endpoints(2), within=1)
             await second.counts.until(Event.SENT, times=1)
             await asyncio.sleep(0.2)
@@ -146,11 +146,11 @@ async def test_a_changed_cluster_with_the_same_endpoints_does_not_warm_for_long(
     envoy: Path, tmp_path: Path, mode: AdsMode
 ) -> None:
     async with (
-        ads(now=world()) as running,
+        ads(now=environment()) as running,
         running_envoy(envoy, made(running.server.port, mode), folder=tmp_path) as admin,
     ):
         await in_sync(running, admin)
-        running.cache.publish(BOOKSTORE, world(timeout=7))
+        running.cache.publish(BOOKSTORE, environment(timeout=7))
 
         def active(text: str) -> bool:
             return '"connect_timeout": "7s"' in text and "dynamic_warming_clusters" not in text
@@ -163,18 +163,18 @@ async def test_what_envoy_rejects_is_told_once_and_the_last_good_one_stays(
     envoy: Path, tmp_path: Path, mode: AdsMode
 ) -> None:
     async with (
-        ads(now=world()) as running,
+        ads(now=environment()) as running,
         running_envoy(envoy, made(running.server.port, mode), folder=tmp_path) as admin,
     ):
         await in_sync(running, admin)
-        running.cache.publish(BOOKSTORE, world(listener="bad"))
+        running.cache.publish(BOOKSTORE, environment(listener="bad"))
         await running.counts.until(Event.REJECTED, times=1)
         (proxy,) = running.server.proxies
         assert proxy.rejection is not None
         assert "filter" in proxy.rejection.detail
         # A response counts as sent once its write is over, which the proxy's answer may precede.
         await running.counts.until(Event.SENT, times=5)
-        running.cache.publish(BOOKSTORE, world(listener="bad", endpoints=2))
+        running.cache.publish(BOOKSTORE, environment(listener="bad", endpoints=2))
         await admin.until("/clusters", has_endpoints(2), within=1)
         await running.counts.until(Event.SENT, times=6)
         await asyncio.sleep(0.2)

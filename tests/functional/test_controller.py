@@ -13,7 +13,7 @@ import pytest
 
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
 from osm_probes.pki.authority import Authority
-from osm_probes.pki.folder import load_authority
+from osm_probes.pki.ca_folder import load_authority
 from osm_probes.snapshot.snapshot import CLUSTER
 from tests.ads.dial import STREAM, Call, dialled, read
 from tests.ads.messages import asks

@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
-from osm_probes.pki.folder import load_authority
+from osm_probes.pki.ca_folder import load_authority
 from osm_probes.snapshot.snapshot import CLUSTER, SECRET
 from tests.ads.dial import STREAM, Call, dialled, ended, read
 from tests.ads.messages import Sotw, asks

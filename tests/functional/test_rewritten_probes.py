@@ -19,8 +19,8 @@ import grpc
 import pytest
 
 from osm_probes.mesh.identity import SIDECAR, ProxyName
+from osm_probes.xds.app_probes import ProbeKind, ProbeScheme, RewrittenProbe
 from osm_probes.xds.bootstrap import AdsTarget, bootstrap
-from osm_probes.xds.probes import ProbeKind, ProbeScheme, RewrittenProbe
 from tests.builders import identity, secrets
 
 pytestmark = pytest.mark.envoy

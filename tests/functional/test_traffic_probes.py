@@ -12,9 +12,9 @@ from demo.sidecar import Json, sidecar
 from demo.stage import Stage
 from osm_probes.admission.redirect import redirect_rules
 from osm_probes.mesh.identity import ProxyName
+from osm_probes.xds.app_probes import ProbeKind, ProbeScheme, RewrittenProbe
 from osm_probes.xds.bootstrap import AdsTarget, bootstrap
 from osm_probes.xds.names import controller_name
-from osm_probes.xds.probes import ProbeKind, ProbeScheme, RewrittenProbe
 from osm_probes.xds.secrets import Secrets
 from tests.functional.callers import ads_name, mesh_certificate
 

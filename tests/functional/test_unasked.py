@@ -8,27 +8,28 @@ import time
 import msgspec
 import pytest
 
-from osm_probes.health.briefing import CONTROLLER
+from osm_probes.foundation.listen import listen
+from osm_probes.health.heartbeat import Heartbeat
+from osm_probes.health.judge_state import CONTROLLER
 from osm_probes.health.lifecycle import Phase
-from osm_probes.health.pulse import Pulse
 from osm_probes.health.stacks import StackFile
-from osm_probes.probes.child import Estate
-from osm_probes.probes.keeper import JudgeKeeper
-from osm_probes.probes.listen import listen
+from osm_probes.runtime.judge_process import InheritedSockets, JudgeSupervisor
 from tests.ads.small import small_ads
 from tests.functional.test_grpc_health import NOT_SERVING, SERVING, Watch
-from tests.probes.test_metrics import samples
+from tests.judge.test_metrics import samples
 
 
 async def test_a_fault_that_nobody_asks_about_is_in_watch_metrics_and_log_within_6_s(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    pulse, stacks = Pulse.create(), StackFile.create()
-    pulse.show(Phase.SERVING, has_served=True)
-    briefing = msgspec.structs.replace(CONTROLLER, ready=("ads",), heartbeat_limit=60.0)
+    heartbeat, stacks = Heartbeat.create(), StackFile.create()
+    heartbeat.show(Phase.SERVING, has_served=True)
+    judge_state = msgspec.structs.replace(CONTROLLER, ready=("ads",), heartbeat_limit=60.0)
     with contextlib.ExitStack() as opened:
         http, grpc = (opened.enter_context(listen(0)) for _ in range(2))
-        keeper = opened.enter_context(JudgeKeeper(Estate(http, pulse, stacks, grpc), briefing=briefing))
+        keeper = opened.enter_context(
+            JudgeSupervisor(InheritedSockets(http, heartbeat, stacks, grpc), judge_state=judge_state)
+        )
 
         def metrics() -> dict[str, float]:
             url = f"http://127.0.0.1:{http.getsockname()[1]}/metrics"
@@ -36,7 +37,7 @@ async def test_a_fault_that_nobody_asks_about_is_in_watch_metrics_and_log_within
             return samples(text)
 
         async with small_ads() as canary:
-            keeper.tell(msgspec.structs.replace(briefing, ads=canary))
+            keeper.tell(msgspec.structs.replace(judge_state, ads=canary))
             watch = await asyncio.to_thread(Watch, grpc.getsockname()[1], "")
             opened.callback(watch.close)
             said = b""
@@ -52,4 +53,4 @@ async def test_a_fault_that_nobody_asks_about_is_in_watch_metrics_and_log_within
     log = capfd.readouterr().err
     assert '"message":"a probe fell","probe":"ready","check":"ads"' in log
     stacks.close()
-    pulse.close()
+    heartbeat.close()

@@ -9,11 +9,11 @@ from http import HTTPStatus
 
 import pytest
 
-from osm_probes.foundation.tasks import beside
+from osm_probes.foundation.listen import listen
+from osm_probes.foundation.tasks import background_tasks
 from osm_probes.http import connection
 from osm_probes.http.message import Answer, Handler, RefusedRequestError, Request
 from osm_probes.http.server import HttpServer, Limits, Secure, nothing, plain
-from osm_probes.probes.listen import listen
 
 SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 HEAD = (
@@ -63,7 +63,7 @@ async def serving(
         port = listener.getsockname()[1]
         async with (
             HttpServer(handler, limits=limits, secure=secure, malformed=malformed) as server,
-            beside(accept=server.accept(listener)),
+            background_tasks(accept=server.accept(listener)),
         ):
             try:
                 yield dial

@@ -2,12 +2,12 @@ import pytest
 
 from osm_probes.kube.client import refusal
 from osm_probes.kube.errors import (
-    AbsentError,
     BusyError,
     ConflictError,
     ExpiredError,
     ForbiddenError,
     KubernetesError,
+    NotFoundError,
 )
 
 
@@ -16,7 +16,7 @@ from osm_probes.kube.errors import (
     [
         (401, ForbiddenError),
         (403, ForbiddenError),
-        (404, AbsentError),
+        (404, NotFoundError),
         (409, ConflictError),
         (410, ExpiredError),
         (429, BusyError),

@@ -1,5 +1,5 @@
 from osm_probes.kube.kind import ENDPOINT_SLICES, MESH_CONFIGS, NAMESPACES, PODS
-from osm_probes.kube.wanted import Wanted
+from osm_probes.kube.list_options import ListOptions
 
 
 def test_paths_are_the_apis() -> None:
@@ -10,16 +10,16 @@ def test_paths_are_the_apis() -> None:
 
 
 def test_a_permission_is_named_for_who_grants_it() -> None:
-    assert Wanted(PODS).permission == 'list and watch pods of API group ""'
-    wanted = Wanted(MESH_CONFIGS, namespace="osm-system")
+    assert ListOptions(PODS).permission == 'list and watch pods of API group ""'
+    wanted = ListOptions(MESH_CONFIGS, namespace="osm-system")
     assert wanted.permission == (
         'list and watch meshconfigs of API group "config.openservicemesh.io" in namespace osm-system'
     )
 
 
 def test_only_selectors_that_are_given_are_sent() -> None:
-    assert Wanted(PODS).query == {}
-    assert Wanted(PODS, labels="app", fields="metadata.name=a").query == {
+    assert ListOptions(PODS).query == {}
+    assert ListOptions(PODS, labels="app", fields="metadata.name=a").query == {
         "labelSelector": "app",
         "fieldSelector": "metadata.name=a",
     }

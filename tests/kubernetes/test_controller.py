@@ -14,9 +14,9 @@ import grpc
 import pytest
 
 from osm_probes.admission.pod import secret_name
+from osm_probes.cluster.ca_secret_content import content_of
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
 from osm_probes.pki.authority import Authority
-from osm_probes.program.authority_content import content_of
 from osm_probes.snapshot.snapshot import CLUSTER
 from tests.ads.dial import STREAM, Call, dialled, ended, read
 from tests.ads.messages import Sotw, asks

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from osm_probes.foundation.tasks import beside
+from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.connect import connect
+from osm_probes.kube.event_object import Severity
 from osm_probes.kube.events import EventRecorder
-from osm_probes.kube.series import Severity
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.waiting import eventually
 
@@ -60,7 +60,7 @@ async def until_count(server: ApiServer, namespace: str, count: int) -> dict[str
 async def test_an_event_is_about_the_very_pod_and_a_repetition_raises_its_count(
     api_server: ApiServer, namespace: str
 ) -> None:
-    async with recording(api_server, namespace) as recorder, beside(run=recorder.run()):
+    async with recording(api_server, namespace) as recorder, background_tasks(run=recorder.run()):
         recorder.say("Unready", "ads: refused", severity=Severity.WARNING)
         first = await until_count(api_server, namespace, 1)
         pod = api_server.request("GET", f"/api/v1/namespaces/{namespace}/pods/osm-controller-0")
@@ -76,7 +76,7 @@ async def test_an_event_is_about_the_very_pod_and_a_repetition_raises_its_count(
 
 
 async def test_a_new_reason_may_come_while_another_is_written(api_server: ApiServer, namespace: str) -> None:
-    async with recording(api_server, namespace) as recorder, beside(run=recorder.run()):
+    async with recording(api_server, namespace) as recorder, background_tasks(run=recorder.run()):
         reasons = {f"Reason{number}" for number in range(20)}
         for reason in reasons:
             recorder.say(reason, "so", severity=Severity.NORMAL)
@@ -89,7 +89,7 @@ async def test_a_new_reason_may_come_while_another_is_written(api_server: ApiSer
 
 
 async def test_a_reason_has_one_event_for_each_severity(api_server: ApiServer, namespace: str) -> None:
-    async with recording(api_server, namespace) as recorder, beside(run=recorder.run()):
+    async with recording(api_server, namespace) as recorder, background_tasks(run=recorder.run()):
         for severity in (Severity.NORMAL, Severity.WARNING, Severity.NORMAL):
             recorder.say("NotReady", severity.value, severity=severity)
 
@@ -111,7 +111,7 @@ async def test_what_happens_while_the_api_server_is_away_is_written_later_with_i
     own_api_server: ApiServer,
 ) -> None:
     own_api_server.kill()
-    async with recording(own_api_server, "default") as recorder, beside(run=recorder.run()):
+    async with recording(own_api_server, "default") as recorder, background_tasks(run=recorder.run()):
         for _ in range(3):
             recorder.say("NotReady", "mesh: cannot be watched", severity=Severity.WARNING)
         said = datetime.now(UTC)
@@ -124,7 +124,7 @@ async def test_what_happens_while_the_api_server_is_away_is_written_later_with_i
 
 async def test_a_missing_permission_is_told_once_by_its_name(api_server: ApiServer, namespace: str) -> None:
     with capture_logs() as lines:
-        async with recording(api_server, namespace, user="nobody") as recorder, beside(run=recorder.run()):
+        async with recording(api_server, namespace, user="nobody") as recorder, background_tasks(run=recorder.run()):
             for reason in ("NotReady", "Ready"):
                 recorder.say(reason, "so", severity=Severity.NORMAL)
             await asyncio.sleep(1.5)
@@ -136,7 +136,7 @@ async def test_a_missing_permission_is_told_once_by_its_name(api_server: ApiServ
 
 
 async def test_an_event_that_expired_is_made_again(api_server: ApiServer, namespace: str) -> None:
-    async with recording(api_server, namespace) as recorder, beside(run=recorder.run()):
+    async with recording(api_server, namespace) as recorder, background_tasks(run=recorder.run()):
         recorder.say("Ready", "after 3 s", severity=Severity.NORMAL)
         await until_count(api_server, namespace, 1)
         await asyncio.to_thread(api_server.request, "DELETE", f"/api/v1/namespaces/{namespace}/events")

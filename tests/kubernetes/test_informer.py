@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from osm_probes.foundation.errors import OsmError
-from osm_probes.foundation.tasks import beside
+from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.connect import connect
 from osm_probes.kube.informer import Informer
 from osm_probes.kube.kind import PODS, SERVICE_ACCOUNTS, Kind
-from osm_probes.kube.wanted import Wanted
+from osm_probes.kube.list_options import ListOptions
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
 
 pytestmark = pytest.mark.kubernetes
@@ -64,8 +64,8 @@ async def watching(server: ApiServer, kind: Kind = SERVICE_ACCOUNTS) -> AsyncGen
     """An informer about the namespace shop."""
     wake = asyncio.Event()
     async with connect(str(server.kubeconfig)) as client:
-        informer = Informer(client, Wanted(kind, namespace="shop"), decode=label, notify=wake.set)
-        async with beside(watch=informer.run()):
+        informer = Informer(client, ListOptions(kind, namespace="shop"), decode=label, notify=wake.set)
+        async with background_tasks(watch=informer.run()):
             yield Seen(informer, wake)
 
 
@@ -158,8 +158,8 @@ async def test_what_is_forbidden_names_the_missing_permission_until_it_is_grante
     wake = asyncio.Event()
     kubeconfig = str(shared.kubeconfig_for("nobody"))
     async with connect(kubeconfig) as client:
-        informer = Informer(client, Wanted(PODS, namespace="shop"), decode=label, notify=wake.set)
-        async with beside(watch=informer.run()):
+        informer = Informer(client, ListOptions(PODS, namespace="shop"), decode=label, notify=wake.set)
+        async with background_tasks(watch=informer.run()):
             seen = Seen(informer, wake)
             await seen.until(lambda: informer.trouble)
             assert 'must be allowed to list and watch pods of API group "" in namespace shop' in informer.trouble
@@ -229,10 +229,10 @@ async def test_only_metadata_is_sent_where_nothing_else_is_wanted(shared: ApiSer
 
     async with connect(str(shared.kubeconfig)) as client:
         wake = asyncio.Event()
-        wanted = Wanted(Kind("", "v1", "secrets", "Secret"), namespace="shop", metadata=True)
+        wanted = ListOptions(Kind("", "v1", "secrets", "Secret"), namespace="shop", metadata=True)
         shared.create(_secret("listed"))
         informer = Informer(client, wanted, decode=keep, notify=wake.set)
-        async with beside(watch=informer.run()):
+        async with background_tasks(watch=informer.run()):
             seen = Seen(informer, wake)
             await seen.until(lambda: informer.synced)
             await asyncio.to_thread(shared.create, _secret("watched"))

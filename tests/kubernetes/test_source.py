@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from osm_probes.foundation.tasks import beside
+from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.connect import connect
 from osm_probes.mesh.mesh import Mesh
-from osm_probes.sources.file import read_mesh
+from osm_probes.sources.folder_source import read_mesh
 from osm_probes.sources.kubernetes import KubernetesSource
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds
@@ -23,7 +23,7 @@ async def following(server: ApiServer) -> AsyncGenerator[KubernetesSource, None]
     """A running source."""
     async with connect(str(server.kubeconfig)) as client:
         source = KubernetesSource(client, mesh_name="osm", osm_namespace="osm-system", config_name="osm-mesh-config")
-        async with beside(source=source.run()):
+        async with background_tasks(source=source.run()):
             yield source
 
 
@@ -66,7 +66,7 @@ async def test_equal_manifests_make_equal_meshes_whether_from_a_folder_or_a_clus
 async def test_the_mesh_is_unknown_until_every_kind_is_listed(api_server: ApiServer) -> None:
     async with connect(str(api_server.kubeconfig_for("nobody"))) as client:
         source = KubernetesSource(client, mesh_name="osm", osm_namespace="osm-system", config_name="osm-mesh-config")
-        async with beside(source=source.run()):
+        async with background_tasks(source=source.run()):
             async with asyncio.timeout(10):
                 while "forbidden" not in source.problem.value:
                     await source.problem.after(source.problem.version)

@@ -8,7 +8,7 @@ import pytest
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Mesh
 from osm_probes.mesh.policy import Permission, Requests, Split
-from osm_probes.sources.manifest import read_objects
+from osm_probes.sources.manifests import read_objects
 from osm_probes.sources.translate import mesh_from_objects
 from tests.sources.manifests import account, namespace, route_group, rule, split, target, tcp_route
 

@@ -2,9 +2,8 @@ import json
 
 import pytest
 
-from osm_probes.sources.decode import ManifestError
+from osm_probes.sources.manifests import ManifestError, decoder_of
 from osm_probes.sources.objects import EndpointSlice, MeshConfig, Pod
-from osm_probes.sources.stored import decoder_of
 from tests.sources import manifests
 
 

@@ -7,7 +7,7 @@ import pytest
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Endpoint, Mesh, Protocol, Service, ServicePort
 from osm_probes.mesh.settings import Settings
-from osm_probes.sources.manifest import read_objects
+from osm_probes.sources.manifests import read_objects
 from osm_probes.sources.translate import mesh_from_objects
 from tests.sources.manifests import document, mesh_config, namespace, pod, service, slice_of
 

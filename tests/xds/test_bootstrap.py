@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from osm_probes.mesh.identity import SIDECAR, ProxyName
+from osm_probes.xds.app_probes import ProbeKind, ProbeScheme, RewrittenProbe
 from osm_probes.xds.bootstrap import AdsMode, AdsTarget, bootstrap
 from osm_probes.xds.names import controller_name
-from osm_probes.xds.probes import ProbeKind, ProbeScheme, RewrittenProbe
 from tests.builders import identity, secrets
 from tests.xds.envoy_checks import complaint
 

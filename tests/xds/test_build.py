@@ -227,8 +227,8 @@ def test_a_moved_endpoint_changes_only_the_assignments() -> None:
 
 def test_a_renewed_certificate_changes_only_the_secrets() -> None:
     builder = SnapshotBuilder("cluster.local")
-    world = mesh(service())
-    before, after = (versions(builder.build(world, STORE, secrets=each)) for each in (SECRETS, secrets()))
+    environment = mesh(service())
+    before, after = (versions(builder.build(environment, STORE, secrets=each)) for each in (SECRETS, secrets()))
     assert [url for url in PUSH_ORDER if before[url] != after[url]] == [SECRET]
 
 
@@ -347,9 +347,9 @@ def test_the_handshake_of_a_tcp_destination_asks_for_its_own_callers() -> None:
 
 
 def test_in_permissive_mode_a_changed_permission_builds_nothing() -> None:
-    builder, world = SnapshotBuilder("cluster.local"), mesh(service())
-    before = builder.build(world, STORE, secrets=SECRETS)
-    after = builder.build(replace(world, permissions=(permission(connections=True),)), STORE, secrets=SECRETS)
+    builder, environment = SnapshotBuilder("cluster.local"), mesh(service())
+    before = builder.build(environment, STORE, secrets=SECRETS)
+    after = builder.build(replace(environment, permissions=(permission(connections=True),)), STORE, secrets=SECRETS)
     assert all(before.sets[url] is after.sets[url] for url in (CLUSTER, LISTENER, ROUTES, SECRET))
 
 
@@ -357,11 +357,11 @@ def test_a_changed_permission_builds_what_it_is_about_and_nothing_else(monkeypat
     calls: list[str] = []
     for name in ("remote_cluster", "outbound_chains", "outbound_host", "inbound_chain", "inbound_routes"):
         monkeypatch.setattr(build, name, counting(name, calls))
-    builder, world = SnapshotBuilder("cluster.local"), many(200)
+    builder, environment = SnapshotBuilder("cluster.local"), many(200)
     some_of = tuple(
         Permission(f"a/{index}", identity(f"service-{index}"), (BUYER,), (Requests("/books"),)) for index in range(200)
     )
-    before = replace(world, settings=Settings(permissive=False), permissions=some_of)
+    before = replace(environment, settings=Settings(permissive=False), permissions=some_of)
     for whose in (BUYER, identity("service-7")):
         builder.build(before, whose, secrets=SECRETS)
     calls.clear()
@@ -435,8 +435,8 @@ def test_a_split_of_a_tcp_service_is_in_its_chain() -> None:
 
 
 def test_a_split_of_requests_changes_no_listener() -> None:
-    world = mesh(service(), V1, V2)
-    before, after = versions(built(world)), versions(built(replace(world, splits=(SPLIT,))))
+    environment = mesh(service(), V1, V2)
+    before, after = versions(built(environment)), versions(built(replace(environment, splits=(SPLIT,))))
     assert [url for url in PUSH_ORDER if before[url] != after[url]] == [ROUTES]
 
 

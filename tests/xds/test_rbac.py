@@ -15,7 +15,7 @@ from osm_probes.xds.bootstrap import AdsTarget, bootstrap
 from osm_probes.xds.build import SnapshotBuilder
 from osm_probes.xds.rbac import RBAC_FILTER, route_rules
 from tests.builders import identity, mesh, secrets, service
-from tests.sources.test_pattern import TAKEN
+from tests.sources.test_regex import TAKEN
 from tests.xds.envoy_checks import complaint, with_resources
 
 STORE, BUYER, THIEF = identity("bookstore"), identity("bookbuyer"), identity("bookthief")
@@ -103,12 +103,12 @@ def judged(envoy: Path, folder: Path, *patterns: str) -> str:
     """What Envoy says against the bookstore's configuration with such requests permitted, "" if nothing."""
     requests = tuple(Requests(each, headers=(("x", each),)) for each in patterns)
     permissions = (Permission("a/b", STORE, (BUYER,), requests),)
-    world = replace(mesh(service()), settings=Settings(permissive=False), permissions=permissions)
+    environment = replace(mesh(service()), settings=Settings(permissive=False), permissions=permissions)
     own = secrets()
     proxy = ProxyName("00000000-0000-0000-0000-000000000001", SIDECAR, STORE)
     ads = AdsTarget("127.0.0.1", 15128, "osm-controller")
     start = bootstrap(proxy, trust_domain="cluster.local", ads=ads, secrets=own)
-    snapshot = SnapshotBuilder("cluster.local").build(world, STORE, secrets=own)
+    snapshot = SnapshotBuilder("cluster.local").build(environment, STORE, secrets=own)
     return complaint(envoy, with_resources(start, snapshot), folder=folder)
 
 

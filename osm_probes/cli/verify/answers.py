@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from osm_probes.cli.asked import PodProbes, ProbeAnswer
+from osm_probes.cli.probe_client import PodProbes, ProbeAnswer
 from osm_probes.cli.verify.result import Result, Status, failure, unknown, warning
 from osm_probes.foundation.durations import age
 from osm_probes.kube.errors import KubernetesError

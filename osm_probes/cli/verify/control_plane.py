@@ -8,24 +8,24 @@ from typing import Final
 
 from osm_probes import __version__
 from osm_probes.cli.cluster import in_cluster
+from osm_probes.cli.console import Console
+from osm_probes.cli.control_planes import CONTROLLER, INJECTOR
 from osm_probes.cli.namespace import remove_namespace
-from osm_probes.cli.planes import CONTROLLER, INJECTOR
-from osm_probes.cli.screen import Screen
 from osm_probes.cli.verify.answers import judge_certificates, judge_probes, judge_versions
+from osm_probes.cli.verify.collect import ClusterState, ControlPlaneState, PodState, look
 from osm_probes.cli.verify.containers import judge_leaving, judge_sidecar, judge_state
 from osm_probes.cli.verify.events import Event, Involved, judge_events, told_by
 from osm_probes.cli.verify.loglines import judge_logs
-from osm_probes.cli.verify.look import Seen, SeenPlane, SeenPod, look
-from osm_probes.cli.verify.parts import (
+from osm_probes.cli.verify.permissions import judge_permissions
+from osm_probes.cli.verify.result import Result, Status, together, tree, unknown
+from osm_probes.cli.verify.summary import shown
+from osm_probes.cli.verify.surroundings import (
     judge_crds,
     judge_enrolment,
     judge_lease,
     judge_replicas,
     judge_services,
 )
-from osm_probes.cli.verify.permissions import judge_permissions
-from osm_probes.cli.verify.result import Result, Status, together, tree, unknown
-from osm_probes.cli.verify.told import shown
 from osm_probes.cli.verify.webhook import judge_trust, judge_webhook
 from osm_probes.foundation.errors import OsmError
 from osm_probes.kube.client import KubernetesClient
@@ -37,14 +37,14 @@ _APPS: Final = (CONTROLLER, INJECTOR)
 
 def verify_control_plane(given: argparse.Namespace) -> int:
     """0 if all control planes are healthy, 1 if one is not, 2 if that could not be told."""
-    screen = Screen()
+    console = Console()
     return in_cluster(
         given,
         lambda client: _verify(
             client,
             namespace=given.osm_namespace,
             form=given.output,
-            screen=screen,
+            console=console,
             confirm=asked_on_terminal if given.fix else None,
         ),
     )
@@ -60,35 +60,35 @@ def asked_on_terminal(question: str) -> bool:
 
 
 async def _verify(
-    client: KubernetesClient, *, namespace: str, form: str, screen: Screen, confirm: Confirm | None
+    client: KubernetesClient, *, namespace: str, form: str, console: Console, confirm: Confirm | None
 ) -> int:
-    seen = await _look(client, namespace, screen=screen)
+    seen = await _look(client, namespace, console=console)
     result = judge(seen, now=datetime.now(UTC))
     held_back = confirm is not None and form != "text"  # a program gets one document: the last
     if not held_back:
-        _show(result, form=form, screen=screen)
-    changed = confirm is not None and await _fix(client, seen, confirm=confirm, screen=screen)
+        _show(result, form=form, console=console)
+    changed = confirm is not None and await _fix(client, seen, confirm=confirm, console=console)
     if changed:
-        result = judge(await _look(client, namespace, screen=screen), now=datetime.now(UTC))
+        result = judge(await _look(client, namespace, console=console), now=datetime.now(UTC))
     if changed or held_back:
-        _show(result, form=form, screen=screen)
+        _show(result, form=form, console=console)
     return _EXIT[result.status]
 
 
-async def _look(client: KubernetesClient, namespace: str, *, screen: Screen) -> Seen:
-    with screen.working("looking at the control planes"):
+async def _look(client: KubernetesClient, namespace: str, *, console: Console) -> ClusterState:
+    with console.working("looking at the control planes"):
         return await look(client, namespace=namespace)
 
 
-def _show(result: Result, *, form: str, screen: Screen) -> None:
+def _show(result: Result, *, form: str, console: Console) -> None:
     if form != "text":
-        screen.document(result, form=form)
+        console.document(result, form=form)
         return
     for line in tree(result):
-        screen.line(*line)
+        console.line(*line)
 
 
-async def _fix(client: KubernetesClient, seen: Seen, *, confirm: Confirm, screen: Screen) -> bool:
+async def _fix(client: KubernetesClient, seen: ClusterState, *, confirm: Confirm, console: Console) -> bool:
     """End each enrolment that may not be, if the person wants it; whether anything was changed."""
     owners = {} if isinstance(seen.owners, KubernetesError) else seen.owners
     changed = False
@@ -96,14 +96,14 @@ async def _fix(client: KubernetesClient, seen: Seen, *, confirm: Confirm, screen
         if not confirm(f"Remove namespace {home} from mesh {owners[home]}?"):
             continue
         try:
-            screen.warn(await remove_namespace(client, home, mesh=owners[home]))
+            console.warn(await remove_namespace(client, home, mesh=owners[home]))
             changed = True
         except OsmError as error:
-            screen.fail(error)
+            console.fail(error)
     return changed
 
 
-def judge(seen: Seen, *, now: datetime) -> Result:
+def judge(seen: ClusterState, *, now: datetime) -> Result:
     """All that was seen, as one tree."""
     if not seen.planes:
         return unknown("Control planes", "No osm mesh control planes found", do=["install one, or see --osm-namespace"])
@@ -111,11 +111,11 @@ def judge(seen: Seen, *, now: datetime) -> Result:
     return together("Control planes", [*planes, judge_crds(seen.served)])
 
 
-def _name(seen: SeenPlane) -> str:
+def _name(seen: ControlPlaneState) -> str:
     return f"Mesh {seen.plane.mesh} in namespace {seen.plane.namespace}"
 
 
-def _judge_plane(seen: SeenPlane, all_seen: Seen, *, now: datetime) -> Iterator[Result]:
+def _judge_plane(seen: ControlPlaneState, all_seen: ClusterState, *, now: datetime) -> Iterator[Result]:
     plane = seen.plane
     yield judge_enrolment(plane, all_seen.owners)
     for app in _APPS:
@@ -133,7 +133,7 @@ def _judge_plane(seen: SeenPlane, all_seen: Seen, *, now: datetime) -> Iterator[
     yield judge_versions(_versions(seen))
 
 
-def _judge_pod(seen: SeenPod, plane: SeenPlane, all_seen: Seen, *, now: datetime) -> Iterator[Result]:
+def _judge_pod(seen: PodState, plane: ControlPlaneState, all_seen: ClusterState, *, now: datetime) -> Iterator[Result]:
     name = seen.pod.metadata.name
     yield judge_sidecar(seen.pod, owners=all_seen.owners)
     yield judge_state(seen.pod)
@@ -145,19 +145,19 @@ def _judge_pod(seen: SeenPod, plane: SeenPlane, all_seen: Seen, *, now: datetime
         yield judge_trust(seen.distrust)
 
 
-def _why_no_pods(seen: SeenPlane, app: str, *, now: datetime) -> list[str]:
+def _why_no_pods(seen: ControlPlaneState, app: str, *, now: datetime) -> list[str]:
     """What its ReplicaSets say."""
     events = _about(seen, lambda about: about.kind == "ReplicaSet" and about.name.startswith(app))
     return [] if isinstance(events, KubernetesError) else shown(told_by(events), now=now)
 
 
-def _about(seen: SeenPlane, wanted: Callable[[Involved], bool]) -> list[Event] | KubernetesError:
+def _about(seen: ControlPlaneState, wanted: Callable[[Involved], bool]) -> list[Event] | KubernetesError:
     if isinstance(seen.events, KubernetesError):
         return seen.events
     return [each for each in seen.events if wanted(each.involved_object)]
 
 
-def _versions(seen: SeenPlane) -> dict[str, str]:
+def _versions(seen: ControlPlaneState) -> dict[str, str]:
     """Whose version is which; a label that nobody set is left out."""
     installed = {f"Deployment {app}": seen.plane.version_of(app) for app in _APPS}
     return {"this command": __version__, **installed, **{each.pod.metadata.name: each.version for each in seen.pods}}

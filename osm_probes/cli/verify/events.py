@@ -8,7 +8,7 @@ import msgspec
 
 from osm_probes.cli.objects import Metadata
 from osm_probes.cli.verify.result import Result, unknown, warning
-from osm_probes.cli.verify.told import Told, shown
+from osm_probes.cli.verify.summary import Told, shown
 from osm_probes.kube.errors import KubernetesError
 
 # A kubelet tells of a restart by an Event that is no warning.

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from osm_probes.cli.verify.result import Result, unknown, warning
-from osm_probes.cli.verify.told import Told, shown
+from osm_probes.cli.verify.summary import Told, shown
 from osm_probes.kube.errors import KubernetesError
 
 # Compact, as ours is, or with a blank, as others write it.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from osm_probes.cli.planes import CONTROLLER, INJECTOR
+from osm_probes.cli.control_planes import CONTROLLER, INJECTOR
 from osm_probes.cli.verify.result import Result, failure, unknown
 from osm_probes.kube.errors import KubernetesError
 from osm_probes.kube.kind import (

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from osm_probes.cli.screen import Styled
+from osm_probes.cli.console import Styled
 
 
 class Status(enum.StrEnum):

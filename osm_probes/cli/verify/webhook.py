@@ -7,14 +7,14 @@ from typing import Final
 
 import msgspec
 
+from osm_probes.cli.control_planes import ControlPlane
 from osm_probes.cli.objects import Metadata
-from osm_probes.cli.planes import ControlPlane
-from osm_probes.cli.verify.parts import INSTALL
 from osm_probes.cli.verify.result import Result, failure, unknown, warning
+from osm_probes.cli.verify.surroundings import INSTALL
+from osm_probes.cluster.webhook_ca_bundle import WEBHOOK
 from osm_probes.foundation.durations import age
 from osm_probes.kube.errors import ForbiddenError, KubernetesError
 from osm_probes.pki.authority import ends_at
-from osm_probes.program.bundle import WEBHOOK
 
 _REPAIR: Final = "osm-injector puts the CA bundle right where it runs and may: see its permissions and its log"
 

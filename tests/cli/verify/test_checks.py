@@ -6,19 +6,19 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from osm_probes.cli.asked import PodProbes, ProbeAnswer
+from osm_probes.cli.control_planes import ControlPlane, planes_of
 from osm_probes.cli.objects import Condition, Container, Deployment, Metadata, Pod, PodSpec, PodStatus
-from osm_probes.cli.planes import ControlPlane, planes_of
+from osm_probes.cli.probe_client import PodProbes, ProbeAnswer
 from osm_probes.cli.verify.answers import judge_certificates, judge_probes, judge_versions
 from osm_probes.cli.verify.containers import is_sidecar, judge_leaving
 from osm_probes.cli.verify.loglines import errors_of
-from osm_probes.cli.verify.parts import judge_lease, judge_replicas
 from osm_probes.cli.verify.result import Result, Status, failure, together, tree, unknown, warning
-from osm_probes.cli.verify.told import Told, once, shown
+from osm_probes.cli.verify.summary import Told, once, shown
+from osm_probes.cli.verify.surroundings import judge_lease, judge_replicas
 from osm_probes.cli.verify.webhook import WebhookConfiguration, judge_webhook
-from osm_probes.kube.errors import AbsentError, KubernetesError
+from osm_probes.health.verdict import CheckVerdict, Verdict
+from osm_probes.kube.errors import KubernetesError, NotFoundError
 from osm_probes.pki.authority import Authority
-from osm_probes.probes.words import CheckVerdict, Verdict
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -220,7 +220,7 @@ def test_a_deployment_has_as_many_ready_pods_as_it_wants(
         ("osm-controller-0-6b7c", Status.SUCCESS),
         ("osm-controller-9-6b7c", Status.WARNING),
         ("", Status.WARNING),
-        (AbsentError("no"), Status.WARNING),
+        (NotFoundError("no"), Status.WARNING),
         (KubernetesError("no"), Status.UNKNOWN),
     ],
 )

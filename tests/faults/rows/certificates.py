@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from osm_probes.pki.authority import ROOT_VALIDITY, Authority
-from osm_probes.pki.folder import load_or_create_authority
+from osm_probes.pki.ca_folder import load_or_create_authority
 from tests.faults import orders
 from tests.faults.compare import Alive, Expectation, Truth
 from tests.faults.row import FaultError, Mode, Program, Row, nothing

@@ -72,7 +72,7 @@ def slow_way(stage: Stage) -> Iterator[None]:
     """The program's way to the API server goes through a forwarder, which is quick for now."""
     (stage.folder / "late").write_text("0")
     with cluster(stage):
-        stage.beside("delay", _SLOW_PORT, api(stage).port, stage.folder / "late")
+        stage.background_tasks("delay", _SLOW_PORT, api(stage).port, stage.folder / "late")
         speak_to(stage, f"https://127.0.0.1:{_SLOW_PORT}")
         yield
 
@@ -112,7 +112,7 @@ def throttled(stage: Stage) -> Iterator[None]:
     server = api(stage)
     server.kill()
     pki = server.pki.folder
-    stand_in = stage.beside("busy", server.port, pki / "apiserver.crt", pki / "apiserver.key")
+    stand_in = stage.background_tasks("busy", server.port, pki / "apiserver.crt", pki / "apiserver.key")
     yield
     change_much(stage)
     _expect_warning(stage, "too many requests")

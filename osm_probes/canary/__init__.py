@@ -1,0 +1,1 @@
+"""Engine: connects to the ADS and to the webhook as their clients do."""

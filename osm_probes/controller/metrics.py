@@ -1,0 +1,53 @@
+"""What the ADS did -> the controller's metric families."""
+
+from typing import Final
+
+from prometheus_client import Gauge, Histogram
+
+from osm_probes.runtime.metrics import ProgramMetrics
+from osm_probes.snapshot.snapshot import short_name
+
+_BUCKETS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
+
+
+class ControllerMetrics(ProgramMetrics):
+    """What the ADS did. Its events come by name, from a closed set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connected = self._gauge("osm_proxy_connect_count", "Proxies connected now")
+        self._events = {
+            "reconnected": self._gauge("osm_proxy_reconnect_count", "Proxies that came back"),
+            "capped": self._gauge("osm_proxy_max_connections_rejected", "Streams refused because all places are taken"),
+            "broadcast": self._gauge("osm_proxy_broadcast_event_count", "Changes told to proxies"),
+        }
+        self._by_type = {
+            "requested": self._gauge("osm_proxy_xds_request_count", "Requests of proxies", "type"),
+            "sent": self._gauge("osm_proxy_response_send_success_count", "Responses sent", "type"),
+            "unsent": self._gauge("osm_proxy_response_send_error_count", "Responses that could not be sent", "type"),
+            "rejected": self._gauge("osm_proxy_rejected_count", "Versions that a proxy rejected (NACK)", "type"),
+        }
+        self._took = Histogram(
+            "osm_proxy_config_update_time",
+            "Seconds until a proxy had taken a response from the wire",
+            ["resource_type", "success"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+
+    def count(self, event: str, *, type_url: str = "", seconds: float = 0.0) -> None:
+        """Count an event of the ADS; those without a family are ignored."""
+        if event in ("connected", "reconnected"):
+            self.connected.inc()
+        elif event == "disconnected":
+            self.connected.dec()
+        if event in self._events:
+            self._events[event].inc()
+        if event in self._by_type:
+            kind = short_name(type_url)
+            self._by_type[event].labels(kind).inc()
+            if event in ("sent", "unsent"):
+                self._took.labels(kind, str(event == "sent").lower()).observe(seconds)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)

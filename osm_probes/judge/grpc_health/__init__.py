@@ -1,0 +1,1 @@
+"""The probes as grpc.health.v1, over h2."""

@@ -1,0 +1,34 @@
+"""Vocabulary: the ports and HTTP paths of control plane and sidecars, as the contract has them."""
+
+from typing import Final
+
+# The control plane.
+ADS_PORT: Final = 15128
+"""Where sidecars dial the controller."""
+PROBE_PORT: Final = 9091
+"""The probes, metrics and versions of both programs, in plain HTTP."""
+WEBHOOK_PORT: Final = 9090
+"""The injector's webhook and its HEALTHZ_PATH."""
+
+ALIVE_PATH: Final = "/health/alive"
+READY_PATH: Final = "/health/ready"
+HEALTHZ_PATH: Final = "/healthz"
+METRICS_PATH: Final = "/metrics"
+VERSION_PATH: Final = "/version"
+SMI_VERSION_PATH: Final = "/smi/version"
+DEBUG_PROXIES_PATH: Final = "/debug/proxies"
+REVIEW_PATH: Final = "/mutate-pod-creation"
+
+# Sidecars.
+ADMIN_PORT: Final = 15000
+OUTBOUND_PORT: Final = 15001
+INBOUND_PORT: Final = 15003
+PROXY_METRICS_PORT: Final = 15010
+
+# Rewritten application probes.
+LIVENESS_PROBE_PORT: Final = 15901
+READINESS_PROBE_PORT: Final = 15902
+STARTUP_PROBE_PORT: Final = 15903
+TCP_PROBE_PORT: Final = 15904
+FIRST_GRPC_PROBE_PORT: Final = 15905
+"""A gRPC probe has no path: each gRPC port of a pod has a port of its own, from this one on."""

@@ -1,1 +1,0 @@
-"""Engine: what is known of health -> HTTP answers."""

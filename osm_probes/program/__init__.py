@@ -1,1 +1,0 @@
-"""What both programs share: how they start, say what they are, and stop."""

@@ -1,0 +1,1 @@
+"""What both programs share: start, judge process, Events on the own pod, stop."""

@@ -1,0 +1,16 @@
+import jsonpatch
+from hypothesis import given
+from hypothesis import strategies as some
+
+from osm_probes.admission.json_patch import add, remove
+
+
+@given(some.text())
+def test_any_name_is_reached(name: str) -> None:
+    added = jsonpatch.apply_patch({"in": {}}, [add("in", name, value=1)])
+    assert added == {"in": {name: 1}}
+    assert jsonpatch.apply_patch(added, [remove("in", name)]) == {"in": {}}
+
+
+def test_slashes_and_tildes_are_escaped_once() -> None:
+    assert add("a/b~1", value=0)["path"] == "/a~1b~01"

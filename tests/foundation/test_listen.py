@@ -1,0 +1,44 @@
+import socket
+
+import pytest
+
+from osm_probes.foundation.listen import AddressInUseError, UnusableAddressError, listen
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_all_addresses_answer_on_one_socket(address: str) -> None:
+    with listen(0) as listener, socket.create_connection((address, listener.getsockname()[1]), timeout=5):
+        pass
+
+
+def test_one_address_is_that_one_alone() -> None:
+    with listen(0, address="127.0.0.1") as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("::1", listener.getsockname()[1]), timeout=5)
+
+
+@pytest.mark.parametrize("taken", ["", "127.0.0.1", "::1"])
+def test_a_taken_port_is_said_in_one_line(taken: str) -> None:
+    with listen(0, address=taken) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(AddressInUseError, match=f"all addresses, port {port}: another process listens there$"):
+            listen(port)
+
+
+def test_an_address_of_another_machine_is_refused_by_name() -> None:
+    with pytest.raises(UnusableAddressError, match=r"cannot listen on 192\.0\.2\.1, port 0: "):
+        listen(0, address="192.0.2.1")
+
+
+def test_where_ipv6_is_off_ipv4_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.socket
+
+    def without_ipv6(family: int, kind: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(97, "Address family not supported by protocol")
+        return real(family, kind)
+
+    monkeypatch.setattr("osm_probes.foundation.listen.socket.socket", without_ipv6)
+    with listen(0) as listener:
+        assert listener.getsockname()[0] == "0.0.0.0"

@@ -1,0 +1,65 @@
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from osm_probes.health.judge_state import CONTROLLER, INJECTOR, AdsCanary, WebhookCanary
+from osm_probes.health.messages import (
+    METRICS,
+    Beat,
+    MalformedMessageError,
+    Text,
+    TextRequest,
+    ToJudge,
+    ToProgram,
+    Transition,
+    line_of,
+    message_to_judge,
+    message_to_program,
+)
+
+ADS = AdsCanary(
+    address="127.0.0.1", port=15128, server_name="ads", root_pem=b"r", chain_pem=b"c", key_pem=b"secret",
+    request=b"\0\xff", expected=b"\n",
+)  # fmt: skip
+FALL = Transition(at=datetime(2026, 1, 2, tzinfo=UTC), probe="ready", healthy=False, reason="x")
+WEBHOOK = WebhookCanary(address="::1", port=9090, server_name="w", bundle_pem=b"b", path="/p", body=b"{}")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        CONTROLLER,
+        msgspec.structs.replace(INJECTOR, webhook=WEBHOOK),
+        msgspec.structs.replace(CONTROLLER, ads=ADS, expiries={"ads": datetime(2030, 1, 2, tzinfo=UTC)}),
+        Text(METRICS, 'osm_x{a="\n"} 1\n'),
+    ],
+)
+def test_what_the_judge_is_told_arrives_as_it_was(message: ToJudge) -> None:
+    line = line_of(message)
+    assert line.count(b"\n") == 1
+    assert message_to_judge(line) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Beat(),
+        TextRequest(METRICS),
+        FALL,
+    ],
+)
+def test_what_the_program_is_told_arrives_as_it_was(message: ToProgram) -> None:
+    assert message_to_program(line_of(message)) == message
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", b"noise", b'{"type":"Other"}', b'{"type":"JudgeState"}'])
+def test_what_is_no_message_is_refused(line: bytes) -> None:
+    with pytest.raises(MalformedMessageError):
+        message_to_judge(line)
+    with pytest.raises(MalformedMessageError):
+        message_to_program(line)
+
+
+def test_a_canary_s_key_is_not_in_its_text() -> None:
+    assert "secret" not in repr(msgspec.structs.replace(CONTROLLER, ads=ADS))

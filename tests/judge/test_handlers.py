@@ -1,0 +1,156 @@
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl
+
+import msgspec
+import pytest
+
+from osm_probes.health.judge_state import CONTROLLER, INJECTOR, JudgeState
+from osm_probes.health.lifecycle import Phase
+from osm_probes.http.message import Answer, Request
+from osm_probes.judge.http import ProbeHandlers
+from osm_probes.judge.metrics import JudgeMetrics
+from osm_probes.judge.transitions import TransitionLog
+from tests.judge.test_evaluator import DIALS, WELL, evaluator, no
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+UNTOLD = msgspec.structs.replace(CONTROLLER, canary_limit=0.01)
+INJECTOR_WITH_VERSION = msgspec.structs.replace(INJECTOR, fixed_bodies={"/version": "{}"})
+
+
+def request(target: str, *, accept: str = "*/*") -> Request:
+    path, _, query = target.partition("?")
+    return Request(path, query=tuple(parse_qsl(query, keep_blank_values=True)), headers={"Accept": accept})
+
+
+async def told(topic: str) -> str | None:
+    return {"metrics": "osm_x 1\n"}.get(topic)
+
+
+async def ask(
+    path: str,
+    judge_state: JudgeState = WELL,
+    *,
+    phase: Phase = Phase.SERVING,
+    failing: str = "",
+    metrics: JudgeMetrics | None = None,
+    accept: str = "*/*",
+) -> Answer | None:
+    """The answer of a path in this phase, where the dial of `failing` says no."""
+    record = TransitionLog(lambda _: None, now=lambda: AT)
+    judged = evaluator(judge_state, phase=phase, dials={**DIALS, failing: no}, observe=record.note)
+    probes = ProbeHandlers(judged, record=record, metrics=metrics or JudgeMetrics(), program_text=told)
+    return await probes.answer(request(path, accept=accept))
+
+
+NOT_READY = "Readiness probe for {} indicates it is not ready"
+
+ANSWERS = [
+    (WELL, Phase.SERVING, "", "/health/alive", 200, "Service is alive"),
+    (WELL, Phase.SERVING, "", "/health/ready", 200, "Service is ready"),
+    (WELL, Phase.SERVING, "ads", "/health/alive", 200, "Service is alive"),
+    (WELL, Phase.SERVING, "ads", "/health/ready", 503, NOT_READY.format("ADS")),
+    (WELL, Phase.STARTING, "", "/health/ready", 503, NOT_READY.format("ADS")),
+    (WELL, Phase.FAILED, "", "/health/alive", 503, "Liveness probe for ADS indicates it is not alive"),
+    (WELL, Phase.FAILED, "", "/health/ready", 503, NOT_READY.format("ADS")),
+    (WELL, Phase.RECOVERING, "", "/health/alive", 200, "Service is alive"),
+    (WELL, Phase.RECOVERING, "", "/health/ready", 503, NOT_READY.format("ADS")),
+    (WELL, Phase.DRAINING, "", "/health/alive", 200, "Service is alive"),
+    (WELL, Phase.DRAINING, "", "/health/ready", 503, NOT_READY.format("draining")),
+    (UNTOLD, Phase.SERVING, "", "/health/ready", 503, NOT_READY.format("mesh")),
+    (INJECTOR, Phase.SERVING, "", "/health/alive", 200, "Service is alive"),
+    (INJECTOR, Phase.SERVING, "", "/health/ready", 200, "Service is ready"),
+    (INJECTOR, Phase.SERVING, "", "/healthz", 200, "Health OK"),
+    (INJECTOR, Phase.SERVING, "bundle", "/healthz", 503, NOT_READY.format("bundle")),
+    (INJECTOR, Phase.FAILED, "", "/health/alive", 503, "Liveness probe for webhook indicates it is not alive"),
+    (INJECTOR_WITH_VERSION, Phase.STARTING, "", "/version", 200, "{}"),
+    (INJECTOR_WITH_VERSION, Phase.STARTING, "", "/smi/version", 404, "404 page not found"),
+    (WELL, Phase.SERVING, "", "/healthz", 404, "404 page not found"),
+    (WELL, Phase.SERVING, "", "/health/alive/", 404, "404 no such check; there are: ads"),
+    (WELL, Phase.SERVING, "", "/health/alive/mesh", 404, "404 no such check; there are: ads"),
+    (INJECTOR, Phase.SERVING, "", "/health/ready/x", 404, "404 no such check; there are: certificate, bundle, review"),
+    (WELL, Phase.SERVING, "ads", "/health/ready/mesh", 200, "ok"),
+    (WELL, Phase.SERVING, "ads", "/health/ready/ads", 503, NOT_READY.format("ADS")),
+    (WELL, Phase.SERVING, "", "/health/alive/ads", 200, "ok"),
+    (WELL, Phase.SERVING, "", "/", 404, "404 page not found"),
+]
+
+
+@pytest.mark.parametrize(("judge_state", "phase", "failing", "path", "status", "body"), ANSWERS)
+async def test_the_contract_s_answers(
+    judge_state: JudgeState, phase: Phase, failing: str, path: str, status: int, body: str
+) -> None:
+    answer = await ask(path, judge_state, phase=phase, failing=failing)
+    assert answer is not None
+    assert (answer.status, answer.body) == (status, body)
+
+
+@pytest.mark.parametrize("judge_state", [WELL, INJECTOR])
+async def test_alive_gives_no_response_before_it_has_served(judge_state: JudgeState) -> None:
+    assert await ask("/health/alive", judge_state, phase=Phase.STARTING) is None
+
+
+async def test_metrics_are_answered_before_it_has_served() -> None:
+    answer = await ask("/metrics", phase=Phase.STARTING)
+    assert answer is not None
+    assert answer.body.startswith("osm_x 1\n# HELP osm_health_check ")
+
+
+async def test_what_only_the_program_knows_is_503_where_it_is_silent() -> None:
+    answer = await ask("/debug/proxies")
+    assert answer is not None
+    assert (answer.status, answer.body) == (503, "the program does not answer")
+    answer = await ask("/debug/proxies", judge_state=INJECTOR)
+    assert answer is not None
+    assert answer.status == 404
+
+
+async def test_requests_are_counted_by_known_paths_alone() -> None:
+    metrics = JudgeMetrics()
+    await ask("/health/alive", phase=Phase.STARTING, metrics=metrics)
+    await ask("/anything", metrics=metrics)
+    text = metrics.text("", expiries={})
+    assert 'osm_probe_requests_total{code="none",path="/health/alive"} 1.0' in text
+    assert 'osm_probe_requests_total{code="404",path="other"} 1.0' in text
+    assert "anything" not in text
+
+
+async def test_verbose_has_a_line_for_each_check() -> None:
+    answer = await ask("/health/ready?verbose&exclude=capacity&exclude=nothing", failing="ads")
+    assert answer is not None
+    assert answer.status == 503
+    assert answer.body.splitlines() == [
+        "[-]ads failed: refused",
+        "[+]mesh ok",
+        "[+]certificates ok",
+        "[+]draining ok",
+        "[+]capacity excluded",
+        "warn: no check nothing to exclude",
+        "Readiness probe for ADS indicates it is not ready",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "phase", "body"),
+    [
+        ("/health/ready?exclude=ads", Phase.SERVING, "Service is ready"),
+        ("/health/ready?exclude=draining", Phase.DRAINING, "Readiness probe for ADS indicates it is not ready"),
+        ("/health/alive?exclude=ads", Phase.FAILED, "Service is alive"),
+        ("/health/alive?exclude=nothing", Phase.FAILED, "Liveness probe for ADS indicates it is not alive"),
+        ("/health/alive?verbose", Phase.SERVING, "[+]ads ok\nService is alive"),
+    ],
+)
+async def test_an_excluded_check_is_out_of_the_verdict(target: str, phase: Phase, body: str) -> None:
+    answer = await ask(target, phase=phase, failing="ads")
+    assert answer is not None
+    assert answer.body == body
+
+
+async def test_json_says_all_that_is_known() -> None:
+    answer = await ask("/health/ready", failing="ads", accept="application/json")
+    assert answer is not None
+    assert (answer.status, answer.content_type) == (503, "application/json")
+    said = msgspec.json.decode(answer.body)
+    assert (said["probe"], said["healthy"], said["since"]) == ("ready", False, "2026-01-02T03:04:05Z")
+    assert [check["name"] for check in said["checks"]] == ["ads", "mesh", "certificates", "capacity", "draining"]
+    assert said["checks"][0]["reason"] == "refused"
+    assert said["transitions"] == []
