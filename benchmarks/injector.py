@@ -1,4 +1,4 @@
-"""50 new pods a second, created through a real API server for 10 s: `python -m benchmarks.injector` (root)."""
+"""Create 50 pods a second through a real API server for 10 s: `python -m benchmarks.injector`, as root."""
 
 import asyncio
 import ssl
@@ -12,39 +12,42 @@ from pathlib import Path
 
 import aiohttp
 
+from osm_probes.mesh.labels import INJECTION, MONITORED_BY, PROXY_UUID
+from osm_probes.mesh.names import webhook_server_name
+from osm_probes.mesh.ports import REVIEW_PATH
 from tests.functional.programs import running
 from tests.kubernetes.apiserver import ADMIN, ApiServer, running_api_server
-from tests.kubernetes.hosts import naming_this_machine
+from tests.kubernetes.hosts import resolve_to_this_machine
 from tests.kubernetes.manifests import install_crds, permissions, template
 
 _RATE = 50
 _SECONDS = 10
-_NAME = "osm-injector.osm-system.svc"
+_SERVER_NAME = webhook_server_name("osm-system")
 _PODS = "/api/v1/namespaces/shop/pods"
 
 
 def main() -> None:
-    """Print how long the webhook took to answer, and how much of that was storing the Secret."""
+    """Print how long the webhook took to answer, and the share of storing the Secret."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        private = naming_this_machine(_NAME, folder=folder)
-        with running_api_server(folder / "kubernetes", where=private) as cluster:
+        private = resolve_to_this_machine(_SERVER_NAME, folder=folder)
+        with running_api_server(folder / "kubernetes", command_prefix=private) as cluster:
             created = _measured(cluster, folder)
             secrets = cluster.request("GET", "/api/v1/namespaces/shop/secrets")["items"]
         lines = [line.split() for line in (folder / "took").read_text().splitlines()]
     answered, stored = ([float(line[part]) for line in lines] for part in (0, 1))
     print(f"{len(created)} pods at {_RATE}/s, {len(secrets)} Secrets stored")
-    print(f"the webhook's answer: {_cuts(answered)}; {sum(stored) / sum(answered):.0%} of it the Secret's creation")
-    print(f"the pod's creation:   {_cuts(created)}")
+    print(f"webhook response: {_percentiles(answered)}; {sum(stored) / sum(answered):.0%} of it the Secret's creation")
+    print(f"pod creation:     {_percentiles(created)}")
 
 
 def _measured(cluster: ApiServer, folder: Path) -> list[float]:
-    """How long each pod's creation took; what the webhook needed is in the file `took`."""
+    """Seconds that each pod's creation took. The times of the webhook are in the file `took`."""
     _enrol(cluster, "osm-system")
-    _enrol(cluster, "shop", **{"openservicemesh.io/monitored-by": "osm"})
+    _enrol(cluster, "shop", **{MONITORED_BY: "osm"})
     install_crds(cluster)
-    for each in permissions("osm-injector"):
-        cluster.create(each)
+    for rule in permissions("osm-injector"):
+        cluster.create(rule)
     user = cluster.kubeconfig_for("system:serviceaccount:osm-system:osm-injector", "system:serviceaccounts")
     source = (
         *("--kubeconfig", str(user), "--mesh-name=osm", "--osm-namespace=osm-system"),
@@ -52,9 +55,9 @@ def _measured(cluster: ApiServer, folder: Path) -> list[float]:
     )
     timed = (sys.executable, "-m", "benchmarks.timed", str(folder / "took"))
     with running("osm-injector", folder, source=source, where=timed) as timed_program:
-        program = replace(timed_program, where=())  # curl is not to be timed
+        program = replace(timed_program, where=())  # without the timing wrapper for curl
         (webhook,) = template("osm-injector-webhook")
-        url = f"https://{_NAME}:{program.served_port}/mutate-pod-creation"
+        url = f"https://{_SERVER_NAME}:{program.served_port}{REVIEW_PATH}"
         webhook["webhooks"][0]["clientConfig"] = {"url": url}
         cluster.create(webhook)
         program.until_ready()
@@ -62,7 +65,7 @@ def _measured(cluster: ApiServer, folder: Path) -> list[float]:
 
 
 def _enrol(cluster: ApiServer, name: str, **labels: str) -> None:
-    annotations = {"openservicemesh.io/sidecar-injection": "enabled"}
+    annotations = {INJECTION: "enabled"}
     metadata = {"name": name, "labels": labels, "annotations": annotations}
     cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
@@ -79,8 +82,8 @@ async def _create_pods(cluster: ApiServer) -> list[float]:
             async with session.post(cluster.url + _PODS, json=_pod(number), ssl=context) as answer:
                 pod = await answer.json()
             took.append(time.perf_counter() - started)
-            if "osm-proxy-uuid" not in pod["metadata"].get("labels", {}):
-                sys.exit(f"no sidecar: {pod}")
+            if PROXY_UUID not in pod["metadata"].get("labels", {}):
+                sys.exit(f"a pod got no sidecar: {pod}")
 
         async with asyncio.TaskGroup() as group:
             begin = time.monotonic()
@@ -94,7 +97,7 @@ def _pod(number: int) -> dict[str, object]:
     return {"metadata": {"name": f"pod-{number}"}, "spec": {"containers": [{"name": "app", "image": "app"}]}}
 
 
-def _cuts(took: Sequence[float]) -> str:
+def _percentiles(took: Sequence[float]) -> str:
     cuts = statistics.quantiles(took, n=100)
     return f"p50 {cuts[49] * 1e3:.1f} ms, p99 {cuts[98] * 1e3:.1f} ms"
 

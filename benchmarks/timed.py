@@ -1,6 +1,7 @@
-"""osm-injector that writes down how long it took: `python -m benchmarks.timed FILE osm-injector FLAGS…`.
+"""osm-injector with timing: `python -m benchmarks.timed FILE osm-injector FLAGS…`.
 
-A line for each pod that got a sidecar: seconds until its review was answered, and those that storing the Secret took.
+It writes a line for each pod that got a sidecar: the seconds until its review was answered, and the seconds that
+storing the Secret took.
 """
 
 import sys
@@ -8,37 +9,37 @@ import time
 from contextvars import ContextVar
 from pathlib import Path
 
-from osm_probes.admission.patch import Injection
+from osm_probes.admission.patch import SidecarInjection
 from osm_probes.admission.webhook import Webhook
-from osm_probes.cluster.bootstrap_secrets import BootstrapStore
+from osm_probes.cluster.bootstrap_secrets import BootstrapSecretStore
 from osm_probes.injector.main import main
 
-_stored: ContextVar[list[float]] = ContextVar("stored")
-_answer, _store = Webhook.answer, BootstrapStore.__call__
+_storing: ContextVar[list[float]] = ContextVar("storing")
+_answer, _store = Webhook.answer, BootstrapSecretStore.store
 
 
-def _time_into(file: Path) -> None:
+def _write_times_to(file: Path) -> None:
     lines = file.open("w", buffering=1)
 
     async def answer(self: Webhook, body: bytes) -> bytes:
-        stored: list[float] = []
-        _stored.set(stored)
+        storing: list[float] = []
+        _storing.set(storing)
         started = time.perf_counter()
-        answered = await _answer(self, body)
-        if stored:  # a self-check stores nothing
-            lines.write(f"{time.perf_counter() - started} {stored[0]}\n")
-        return answered
+        response = await _answer(self, body)
+        if storing:  # empty for the canary's review
+            lines.write(f"{time.perf_counter() - started} {storing[0]}\n")
+        return response
 
-    async def store(self: BootstrapStore, injection: Injection) -> None:
+    async def store(self: BootstrapSecretStore, injection: SidecarInjection) -> None:
         started = time.perf_counter()
         await _store(self, injection)
-        _stored.get().append(time.perf_counter() - started)
+        _storing.get().append(time.perf_counter() - started)
 
-    Webhook.answer = answer  # type: ignore[method-assign]  # the real program, but for these two clocks
-    BootstrapStore.__call__ = store  # type: ignore[method-assign]  # as above
+    Webhook.answer = answer  # type: ignore[method-assign]  # the real program, except for these two timers
+    BootstrapSecretStore.store = store  # type: ignore[method-assign]  # as above
 
 
 if __name__ == "__main__":
-    _time_into(Path(sys.argv[1]))
+    _write_times_to(Path(sys.argv[1]))
     del sys.argv[:2]
     main()

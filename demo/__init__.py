@@ -1,1 +1,1 @@
-"""The demo: two real Envoys that our controller configures, each in a network namespace of its own."""
+"""The demo: osm-controller and two real Envoys, each in its own network namespace."""

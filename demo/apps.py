@@ -1,11 +1,11 @@
-"""The two applications: a bookstore that answers and a bookbuyer that asks. They know nothing of the mesh.
+"""The demo's two applications: a bookstore (HTTP server) and a bookbuyer (HTTP client). Neither knows of the mesh.
 
-`python -m demo.apps bookstore` serves on 14001. `python -m demo.apps bookbuyer URL --rate 200` asks until it is told
-to stop (SIGTERM), then prints as one line of JSON what came of it.
+`python -m demo.apps bookstore` listens on port 14001. `python -m demo.apps bookbuyer URL --rate 200` sends requests
+until SIGTERM, then prints one line of JSON with the results.
 """
 
 import argparse
-import encodings.idna  # noqa: F401 - read now: the user that the program becomes may not be able to
+import encodings.idna  # noqa: F401 - imported before the user changes: the new user may not be able to read it
 import http.client
 import json
 import signal
@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 from urllib.parse import urlsplit
 
-from demo.become import become
+from demo.switch_user import switch_user
 
 PORT: Final = 14001
 USER: Final = 1000
@@ -24,13 +24,13 @@ _WORKERS: Final = 8
 
 
 class Bookstore(BaseHTTPRequestHandler):
-    """GET -> the shelf, and who asks, as the sidecar read it in the caller's certificate."""
+    """GET -> the list of books and the caller's identity, which the sidecar took from the client certificate."""
 
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body in one packet
+    wbufsize = -1  # buffered: the header and the body are sent in one packet
 
     def do_GET(self) -> None:
-        """Every path is the shelf."""
+        """Return the list of books for every path."""
         certificate = self.headers.get("x-forwarded-client-cert", "").split(";")
         caller = ", ".join(part.removeprefix("DNS=") for part in certificate if part.startswith("DNS="))
         body = json.dumps({"books": ["The Mesh", "A Tale of Two Probes"], "caller": caller}).encode()
@@ -41,23 +41,23 @@ class Bookstore(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Keep silent."""
+        """Write no log."""
 
 
 class Bookbuyer:
-    """Asks for `url` at a steady rate and counts every answer. `address`: where the host of the URL is."""
+    """Requests `url` at a steady rate and records the results. It connects to `address` instead of the URL's host."""
 
     def __init__(self, url: str, *, address: str, rate: float) -> None:
         parts = urlsplit(url)
         self._host = parts.netloc
         self._path = parts.path or "/"
         self._address = address
-        self._every = _WORKERS / rate
-        self._outcomes: list[tuple[float, float, str]] = []
+        self._interval = _WORKERS / rate
+        self._results: list[tuple[float, float, str]] = []
         self._stop = threading.Event()
 
-    def buy(self) -> None:
-        """Ask until `stop`. Half of the workers keep their connection, half make a new one each time."""
+    def run(self) -> None:
+        """Send requests until `stop`. Half of the workers keep their connection; half open one for each request."""
         workers = [threading.Thread(target=self._work, args=(number,)) for number in range(_WORKERS)]
         for worker in workers:
             worker.start()
@@ -65,59 +65,59 @@ class Bookbuyer:
             worker.join()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Send no more requests."""
         self._stop.set()
 
-    def receipt(self) -> dict[str, object]:
-        """How many requests came to what, over how long, and the slowest of them, in seconds."""
-        times = [when for when, _, _ in self._outcomes]
+    def summary(self) -> dict[str, object]:
+        """The fields of `demo.load.LoadResult`."""
+        starts = [start for start, _, _ in self._results]
         return {
-            "requests": len(self._outcomes),
-            "outcomes": Counter(outcome for _, _, outcome in self._outcomes),
-            "seconds": round(max(times) - min(times), 3) if times else 0.0,
-            "slowest": round(max((took for _, took, _ in self._outcomes), default=0.0), 3),
+            "requests": len(self._results),
+            "outcomes": Counter(outcome for _, _, outcome in self._results),
+            "seconds": round(max(starts) - min(starts), 3) if starts else 0.0,
+            "slowest": round(max((duration for _, duration, _ in self._results), default=0.0), 3),
         }
 
     def _work(self, number: int) -> None:
         connection = http.client.HTTPConnection(self._address, timeout=5)
-        due = time.monotonic() + self._every * number / _WORKERS
+        due = time.monotonic() + self._interval * number / _WORKERS
         while not self._stop.wait(max(0.0, due - time.monotonic())):
-            begun = time.monotonic()
-            outcome = self._ask(connection)
-            self._outcomes.append((begun, time.monotonic() - begun, outcome))
+            start = time.monotonic()
+            outcome = self._request(connection)
+            self._results.append((start, time.monotonic() - start, outcome))
             if number % 2:
                 connection.close()
-            due += self._every
+            due += self._interval
 
-    def _ask(self, connection: http.client.HTTPConnection) -> str:
+    def _request(self, connection: http.client.HTTPConnection) -> str:
         try:
             connection.request("GET", self._path, headers={"Host": self._host})
-            answer = connection.getresponse()
-            answer.read()
-            return str(answer.status)
+            response = connection.getresponse()
+            response.read()
+            return str(response.status)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             return type(error).__name__
 
 
-def sell() -> None:
-    """Be the bookstore."""
+def run_bookstore() -> None:
+    """Serve until the process is killed."""
     server = ThreadingHTTPServer(("", PORT), Bookstore)
     server.daemon_threads = True
-    become(USER)
+    switch_user(USER)
     server.serve_forever()
 
 
-def buy(bookbuyer: Bookbuyer) -> None:
-    """Be the bookbuyer."""
-    become(USER)
+def run_bookbuyer(bookbuyer: Bookbuyer) -> None:
+    """Send requests until SIGTERM, then print the results."""
+    switch_user(USER)
     signal.signal(signal.SIGTERM, lambda *_: bookbuyer.stop())
-    bookbuyer.buy()
-    print(json.dumps(bookbuyer.receipt()), flush=True)
+    bookbuyer.run()
+    print(json.dumps(bookbuyer.summary()), flush=True)
 
 
 def main() -> None:
-    """Be one of the two."""
+    """Run one of the two applications."""
     parser = argparse.ArgumentParser(description=__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
     kinds.add_parser("bookstore")
@@ -127,9 +127,9 @@ def main() -> None:
     buyer.add_argument("--rate", type=float, default=1.0)
     arguments = parser.parse_args()
     if arguments.kind == "bookstore":
-        sell()
+        run_bookstore()
     else:
-        buy(Bookbuyer(arguments.url, address=arguments.address, rate=arguments.rate))
+        run_bookbuyer(Bookbuyer(arguments.url, address=arguments.address, rate=arguments.rate))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The controller of the demo: started, killed and started again; and the bootstraps that point at it."""
+"""The demo's osm-controller: start it, kill it, start it again, and make bootstraps that point to it."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 class ControlPlane:
-    """osm-controller in the hub of the network, with its folders; it runs from here on."""
+    """An osm-controller in the network's hub namespace. It is started when the object is created."""
 
     def __init__(self, hub: Namespace, *, mesh: MeshFolder, folder: Path) -> None:
         self.hub = hub
@@ -28,20 +28,20 @@ class ControlPlane:
         self.process = self._launch()
 
     def start(self) -> None:
-        """Start another one in the place of one that ended, and wait until it is ready. Raises DemoError."""
+        """Start osm-controller again after it exited, and wait until it is ready. Raises DemoError."""
         self.process = self._launch()
         self.until_ready()
 
     def until_ready(self) -> None:
-        """Wait until it is ready. Raises DemoError."""
-        eventually(self.ready, what="the controller is ready", within=20, process=self.process)
+        """Wait until osm-controller is ready. Raises DemoError."""
+        eventually(self.ready, what="osm-controller is ready", within=20, process=self.process)
 
     def ready(self) -> bool:
-        """Whether /health/ready says 200. Raises OSError where nobody answers."""
+        """Whether /health/ready returns 200. Raises OSError if it does not respond."""
         return self.hub.request(f"{PROBES}/health/ready").status == 200
 
-    def silent(self) -> bool:
-        """Whether nobody listens on the probes' port."""
+    def probe_port_free(self) -> bool:
+        """Whether no process listens on the probes' port."""
         try:
             self.hub.connect("127.0.0.1", 9091).close()
         except OSError:
@@ -49,12 +49,12 @@ class ControlPlane:
         return False
 
     def kill(self) -> None:
-        """End it as a crash would, and wait until its ports are free."""
+        """Kill osm-controller without a shutdown, and wait until its ports are free."""
         self.process.kill()
-        eventually(self.silent, what="the ports of a killed controller are free", within=5)
+        eventually(self.probe_port_free, what="the ports of the killed controller are free", within=5)
 
     def bootstrap(self, pod: str, *flags: str) -> Json:
-        """What `osm proxy bootstrap` prints for a pod, as `namespace/pod`."""
+        """The output of `osm proxy bootstrap` for a pod. `pod`: `namespace/name`."""
         folders = ("--mesh-dir", str(self.mesh.path), "--ca-dir", str(self.ca_dir))
         text = run(str(_PROGRAMS / "osm"), "proxy", "bootstrap", pod, *folders, "--ads-address", ADS, *flags)
         bootstrap: Json = json.loads(text)
@@ -62,13 +62,13 @@ class ControlPlane:
 
     def _launch(self) -> Process:
         folders = ("--mesh-dir", str(self.mesh.path), "--ca-dir", str(self.ca_dir))
-        flags = ("--drain-delay", "500ms")  # nobody has to learn that it goes
+        flags = ("--drain-delay", "500ms")  # there are no Service endpoints that must propagate first
         return Process(self.hub.command(str(_PROGRAMS / "osm-controller"), *folders, *flags), log=self._log)
 
 
 @contextlib.contextmanager
 def control_plane(hub: Namespace, *, mesh: MeshFolder, folder: Path) -> Iterator[ControlPlane]:
-    """A controller that is ready, while the block lasts."""
+    """A ready osm-controller, for the duration of the block."""
     controller = ControlPlane(hub, mesh=mesh, folder=folder)
     try:
         controller.until_ready()

@@ -1,7 +1,7 @@
-"""What the demo says when it cannot go on."""
+"""The demo's error."""
 
 from osm_probes.foundation.errors import OsmError
 
 
 class DemoError(OsmError):
-    """The demo cannot go on; the message is one line for a person."""
+    """The demo cannot continue; the message is one line for a person."""

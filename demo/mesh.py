@@ -1,4 +1,4 @@
-"""examples/bookstore -> a copy that may be edited while the controller watches it."""
+"""examples/bookstore -> a copy that can be edited while osm-controller watches it."""
 
 import copy
 import shutil
@@ -16,36 +16,36 @@ Json = dict[str, Any]
 
 
 class MeshFolder:
-    """A folder of manifests. An edited file is replaced whole, so that no half of it is ever read."""
+    """A folder of manifests. Files are replaced atomically, so osm-controller never reads a partial file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         shutil.copytree(EXAMPLE, path)
 
     def add_endpoint(self, service: str, *, address: str) -> None:
-        """Let one more address answer for a service."""
+        """Add an address to the endpoints of a service."""
         self._edit(lambda document: _add_address(document, service=service, address=address))
 
     def set_certificate_validity(self, validity: str) -> None:
-        """Set how long the certificates of proxies are valid, as in MeshConfig: "20s"."""
+        """Set how long the proxies' certificates are valid, in MeshConfig's format: "20s"."""
         self._edit(lambda document: _set_validity(document, validity=validity))
 
     def set_permissive(self, *, on: bool) -> None:
-        """Let everybody call everything, or only what policies permit."""
+        """Switch permissive mode: on permits all calls, off permits only the calls that SMI policies allow."""
         self._edit(lambda document: _set_permissive(document, on=on))
 
     def put(self, file: str, *documents: Json) -> None:
-        """Write a file of manifests, in the place of what it had."""
+        """Write a file of manifests, replacing its contents."""
         _replace(self.path / file, list(documents))
 
     def remove(self, file: str) -> None:
-        """Take a file of manifests away, if it is there."""
+        """Delete a file of manifests if it exists."""
         (self.path / file).unlink(missing_ok=True)
 
     def add_service(self, name: str, *, like: str, address: str, protocol: str) -> None:
-        """Let the pods of a service answer for one more, which speaks `protocol` and has this cluster IP."""
-        known = [each for file in self._files() for each in _documents(file)]
-        service, endpoints = (copy.deepcopy(each) for each in known if _belongs_to(each, service=like))
+        """Add a service with the pods of the service `like`, the cluster IP `address` and the application protocol."""
+        documents = [document for file in self._files() for document in _documents(file)]
+        service, endpoints = (copy.deepcopy(document) for document in documents if _belongs_to(document, service=like))
         service["metadata"]["name"], endpoints["metadata"]["name"] = name, f"{name}-1"
         endpoints["metadata"]["labels"][_SERVICE_NAME] = name
         service["spec"]["clusterIP"] = address
@@ -57,19 +57,19 @@ class MeshFolder:
         return sorted(self.path.rglob("*.yaml"))
 
     def _edit(self, change: Callable[[Json], bool]) -> None:
-        """Apply `change` to every manifest; it says whether it changed one. Raises DemoError if none."""
+        """Apply `change` to every manifest; it returns whether it changed one. Raises DemoError if none was changed."""
         changed = False
         for file in self._files():
             documents = _documents(file)
-            if sum(change(each) for each in documents):
+            if sum(change(document) for document in documents):
                 _replace(file, documents)
                 changed = True
         if not changed:
-            raise DemoError(f"{self.path}: there is no manifest to edit")
+            raise DemoError(f"{self.path}: found no manifest to edit")
 
 
 def _documents(file: Path) -> list[Json]:
-    return [each for each in yaml.safe_load_all(file.read_text()) if each]
+    return [document for document in yaml.safe_load_all(file.read_text()) if document]
 
 
 def _replace(file: Path, documents: list[Json]) -> None:
@@ -79,7 +79,7 @@ def _replace(file: Path, documents: list[Json]) -> None:
 
 
 def _belongs_to(document: Json, *, service: str) -> bool:
-    """Whether it is this service, or endpoints of it."""
+    """Whether the document is this Service or an EndpointSlice of it."""
     match document:
         case {"kind": "Service", "metadata": {"name": name}}:
             return bool(name == service)

@@ -1,6 +1,6 @@
-"""Network namespaces joined by a bridge: where the pods of the demo live.
+"""Network namespaces connected by a bridge: the network of the demo's pods.
 
-The machine's own addresses and iptables are never touched: the bridge has a namespace of its own too.
+The bridge has its own namespace too, so the machine's addresses and iptables rules are not changed.
 """
 
 import contextlib
@@ -24,31 +24,31 @@ from demo.errors import DemoError
 GATEWAY: Final = "10.42.0.1"
 _PREFIX: Final = 16
 _CLONE_NEWNET: Final = 0x40000000
-_BECOME: Final = str(Path(__file__).with_name("become.py"))
+_SWITCH_USER: Final = str(Path(__file__).with_name("switch_user.py"))
 T = TypeVar("T")
 
 
 def run(*command: str, text: str = "") -> str:
-    """What a command of the system prints. Raises DemoError with its words."""
-    # A session of its own: Ctrl-C must not stop it half way.
-    done = subprocess.run(
+    """Run a system command and return its output. Raises DemoError with the command's error output."""
+    # A new session: Ctrl-C must not interrupt the command.
+    process = subprocess.run(
         command, input=text, capture_output=True, text=True, timeout=20, check=False, start_new_session=True
     )
-    if done.returncode:
-        raise DemoError(f"{' '.join(command)}: {' '.join(done.stderr.split()) or 'failed'}")
-    return done.stdout
+    if process.returncode:
+        raise DemoError(f"{' '.join(command)}: {' '.join(process.stderr.split()) or 'failed'}")
+    return process.stdout
 
 
-def why_no_namespaces() -> str:
-    """Why namespaces with iptables cannot be made here; empty if they can."""
+def network_namespace_problem() -> str:
+    """The reason why this process cannot create network namespaces with iptables rules; empty if it can."""
     if os.geteuid() != 0:
         return "not root"
     if missing := [name for name in ("ip", "iptables", "curl") if not shutil.which(name)]:
         return f"{' and '.join(missing)} not found"
     try:
-        # Root in a container often may not.
-        with namespace(f"osm-try-{secrets.token_hex(3)}") as tried:
-            run(*tried.command("iptables", "-t", "nat", "-n", "-L"))
+        # Root in a container often lacks the capability.
+        with namespace(f"osm-try-{secrets.token_hex(3)}") as trial:
+            run(*trial.command("iptables", "-t", "nat", "-n", "-L"))
     except DemoError as error:
         return str(error)
     return ""
@@ -61,15 +61,15 @@ class Namespace:
     name: str
 
     def command(self, *command: str) -> list[str]:
-        """The command that does the same in here."""
+        """The command line that runs `command` in this namespace."""
         return ["ip", "netns", "exec", self.name, *command]
 
     def command_as(self, uid: int, *command: str) -> list[str]:
-        """The same, as another user."""
-        return self.command(sys.executable, _BECOME, str(uid), *command)
+        """The command line that runs `command` in this namespace as another user."""
+        return self.command(sys.executable, _SWITCH_USER, str(uid), *command)
 
     def inside(self, work: Callable[[], T]) -> T:
-        """Do `work` on a thread that is in here. A socket that it makes stays in here for good."""
+        """Run `work` on a thread in this namespace. A socket that it creates stays in this namespace."""
 
         def entered() -> T:
             with Path("/run/netns", self.name).open("rb") as file:
@@ -77,16 +77,16 @@ class Namespace:
                     raise OSError(ctypes.get_errno(), "setns")
             return work()
 
-        # The thread ends with the executor: no other work is ever in here by mistake.
+        # A new thread for each call: no other work can run in this namespace by mistake.
         with ThreadPoolExecutor(1) as executor:
             return executor.submit(entered).result()
 
     def connect(self, host: str, port: int, *, within: float = 2.0) -> socket.socket:
-        """A TCP connection made from in here. Raises OSError."""
+        """Open a TCP connection from this namespace. Raises OSError."""
         return self.inside(lambda: socket.create_connection((host, port), within))
 
     def request(self, url: str, *, method: str = "GET", host: str | None = None) -> "Answer":
-        """An HTTP request made from in here, on a connection of its own. Raises OSError."""
+        """Send an HTTP request from this namespace on a new connection. Raises OSError."""
         address, _, path = url.removeprefix("http://").partition("/")
         name, _, port = address.partition(":")
         connection = http.client.HTTPConnection(name, int(port or 80))
@@ -103,7 +103,7 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer; header names in lower case."""
+    """An HTTP response; header names are in lower case."""
 
     status: int
     text: str
@@ -112,19 +112,19 @@ class Answer:
 
 @contextlib.contextmanager
 def namespace(name: str) -> Iterator[Namespace]:
-    """An empty namespace, gone after the block with all that is in it, processes too."""
+    """A new network namespace. After the block its processes are killed and it is deleted."""
     try:
         run("ip", "netns", "add", name)
         run("ip", "-netns", name, "link", "set", "lo", "up")
         yield Namespace(name)
     finally:
         with contextlib.suppress(DemoError):
-            _end_all_in(name)
+            _kill_processes(name)
             run("ip", "netns", "delete", name)
 
 
-def _end_all_in(name: str) -> None:
-    # Each has been stopped by whoever started it, unless Ctrl-C came between its start and the block that ends it.
+def _kill_processes(name: str) -> None:
+    # Normally all processes have stopped. One may be left if Ctrl-C came between its start and its `with` block.
     for pid in run("ip", "netns", "pids", name).split():
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
@@ -139,7 +139,7 @@ class Network:
 
     @contextlib.contextmanager
     def pod(self, name: str, *, address: str) -> Iterator[Namespace]:
-        """A namespace joined to the bridge, with this address and a default route to the gateway."""
+        """A new namespace, connected to the bridge, with this address and a default route to the gateway."""
         port = f"v{address.replace('.', '')}"
         with namespace(f"{self.name}-{name}") as pod:
             try:
@@ -153,14 +153,14 @@ class Network:
                     run("ip", *line.split())
                 yield pod
             finally:
-                # It would go with the namespace, but some time later: the next pod of this address may come sooner.
+                # The kernel deletes it with the namespace, but only later, and the next pod may need the same name.
                 with contextlib.suppress(DemoError):
                     run("ip", "-netns", self.hub.name, "link", "delete", port)
 
 
 @contextlib.contextmanager
 def network() -> Iterator[Network]:
-    """A bridge of its own name, so that several runs live side by side."""
+    """A bridge in a new namespace with a unique name, so that several runs can exist at the same time."""
     name = f"osm-{secrets.token_hex(3)}"
     with namespace(f"{name}-cp") as hub:
         for line in (
@@ -173,7 +173,7 @@ def network() -> Iterator[Network]:
 
 
 def redirect(pod: Namespace, *, rules: str) -> None:
-    """Send the pod's traffic through its sidecar, as the init container does."""
+    """Redirect the pod's traffic through its sidecar, as the init container does."""
     run(*pod.command("iptables-restore", "--noflush"), text=rules)
 
 

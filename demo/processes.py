@@ -1,4 +1,4 @@
-"""A program that the demo started: its log, and its end."""
+"""Child processes of the demo and of tests: start, signal, wait, stop, and read their logs."""
 
 import contextlib
 import os
@@ -16,32 +16,32 @@ T = TypeVar("T")
 
 
 class Process:
-    """A running program. Its output is in the file `log`."""
+    """A child process, started when the object is created. Its output is appended to the file `log`."""
 
     def __init__(self, command: Sequence[str], *, log: Path) -> None:
         self.log = log
         with log.open("ab") as output:
-            # A session of its own: Ctrl-C reaches the demo alone, which then stops each part in order.
+            # A new session: Ctrl-C reaches only the demo, which then stops its processes in order.
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the process has not exited."""
         return self._process.poll() is None
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal, if it still runs."""
+        """Send a signal if the process is running."""
         if self.running:
             os.kill(self._process.pid, number)
 
     def wait(self, *, within: float) -> int:
-        """Its exit status. Raises subprocess.TimeoutExpired."""
+        """Wait for the exit status. Raises subprocess.TimeoutExpired."""
         return self._process.wait(within)
 
     def stop(self, *, grace: float = 5.0) -> None:
-        """Ask it to end; after `grace` seconds end it."""
+        """Send SIGTERM, and SIGKILL if the process has not exited after `grace` seconds."""
         self.send(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.wait(within=grace)
@@ -49,19 +49,19 @@ class Process:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Send SIGKILL and wait for the exit."""
         self.send(signal.SIGKILL)
         self.wait(within=5)
 
     def last_line(self) -> str:
-        """The end of its log, to say why it failed."""
+        """The last line of the log, for error messages."""
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it wrote nothing"
+        return lines[-1] if lines else "its log is empty"
 
 
 @contextlib.contextmanager
 def running(command: Sequence[str], *, log: Path) -> Iterator[Process]:
-    """The program, while the block lasts."""
+    """A child process for the duration of the block."""
     process = Process(command, log=log)
     try:
         yield process
@@ -69,22 +69,22 @@ def running(command: Sequence[str], *, log: Path) -> Iterator[Process]:
         process.stop()
 
 
-def eventually(question: Callable[[], T | None], *, what: str, within: float, process: Process | None = None) -> T:
-    """The first true answer of `question`, asked every 20 ms. Raises DemoError: `what` did not come in time.
+def eventually(condition: Callable[[], T | None], *, what: str, within: float, process: Process | None = None) -> T:
+    """Evaluate `condition` every 20 ms and return its first true result; an OSError counts as false.
 
-    A `process` that ends meanwhile ends the wait with the last line of its log.
+    Raises DemoError, which names `what`, after `within` seconds or as soon as `process` exits.
     """
     end = time.monotonic() + within
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
-            if answer := question():
-                return answer
+            if result := condition():
+                return result
         if process and not process.running:
-            raise DemoError(f"{what}: the program ended: {process.last_line()}")
+            raise DemoError(f"{what}: the program exited: {process.last_line()}")
         time.sleep(0.02)
     raise DemoError(f"{what}: not within {within:g} s" + (f": {process.last_line()}" if process else ""))
 
 
 def python(module: str, *arguments: object) -> list[str]:
-    """The command that runs a module of this project's environment."""
+    """The command line that runs a module with this Python interpreter."""
     return [sys.executable, "-m", module, *map(str, arguments)]

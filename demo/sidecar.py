@@ -1,4 +1,4 @@
-"""A bootstrap -> a running Envoy, and what its admin interface says of it."""
+"""A bootstrap -> a running Envoy, and queries to its admin interface."""
 
 import contextlib
 import json
@@ -19,46 +19,50 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """A running Envoy."""
+    """A running Envoy and the network namespace of its pod."""
 
     pod: Namespace
     process: Process
 
     def admin(self, path: str, *, method: str = "GET") -> str:
-        """The text of an admin page. Raises OSError while Envoy does not listen yet."""
+        """The text of an admin page. Raises OSError while Envoy is not listening."""
         return self.pod.request(f"{_ADMIN}/{path}", method=method).text
 
     def stats(self, pattern: str) -> dict[str, int]:
-        """Counters and gauges whose names match the regular expression."""
+        """The counters and gauges whose names match the regular expression."""
         page = json.loads(self.admin(f"stats?format=json&filter={pattern}"))
-        return {each["name"]: each["value"] for each in page["stats"] if "value" in each}
+        return {stat["name"]: stat["value"] for stat in page["stats"] if "value" in stat}
 
     def stat(self, name: str) -> int:
-        """One counter or gauge; 0 if it does not exist yet."""
+        """The value of a counter or gauge; 0 if it does not exist."""
         return self.stats(f"^{re.escape(name)}$").get(name, 0)
 
     def configuration(self) -> Json:
-        """The configuration dump, by the last word of each part's type: ListenersConfigDump, and so on."""
+        """The configuration dump by the last word of each section's type, such as ListenersConfigDump."""
         page = json.loads(self.admin("config_dump?include_eds"))
         return {part["@type"].rpartition(".")[2]: part for part in page["configs"]}
 
     def endpoints(self, cluster: str) -> set[str]:
-        """The addresses that Envoy may send a cluster's requests to."""
+        """The endpoints of a cluster, as `address:port`."""
         page = json.loads(self.admin("clusters?format=json"))
-        named = [each for each in page["cluster_statuses"] if each["name"] == cluster]
-        hosts = [host["address"]["socket_address"] for each in named for host in each.get("host_statuses", ())]
+        statuses = [status for status in page["cluster_statuses"] if status["name"] == cluster]
+        hosts = [host["address"]["socket_address"] for status in statuses for host in status.get("host_statuses", ())]
         return {f"{host['address']}:{host['port_value']}" for host in hosts}
 
     def serials(self) -> set[str]:
-        """The serial numbers of the certificates in use, the CA's left out."""
+        """The serial numbers of the certificates in use, without the CA certificates."""
         page = json.loads(self.admin("certs"))
-        return {each["serial_number"] for one in page["certificates"] for each in one.get("cert_chain", ())}
+        return {
+            certificate["serial_number"]
+            for entry in page["certificates"]
+            for certificate in entry.get("cert_chain", ())
+        }
 
     def until_live(self, *, within: float = 15.0) -> None:
-        """Wait until all that it was told to get is there. Raises DemoError."""
+        """Wait until Envoy has its initial configuration. Raises DemoError."""
         eventually(
             lambda: self.admin("server_info") and json.loads(self.admin("server_info")).get("state") == "LIVE",
-            what=f"{self.pod.name}: Envoy takes up its configuration",
+            what=f"{self.pod.name}: Envoy has its initial configuration",
             within=within,
             process=self.process,
         )
@@ -66,7 +70,7 @@ class Sidecar:
 
 @contextlib.contextmanager
 def sidecar(pod: Namespace, *, envoy: Path, bootstrap: Json, folder: Path) -> Iterator[Sidecar]:
-    """Envoy in a pod, as its own user: its own connections are not redirected."""
+    """An Envoy in a pod. It runs as its own user, whose connections the iptables rules do not redirect."""
     path = folder / f"{pod.name}.json"
     _write_for(USER, path, json.dumps(bootstrap))
     flags = ("--config-path", str(path), "--disable-hot-restart", "--concurrency", "1", "--log-level", "info")
@@ -76,7 +80,7 @@ def sidecar(pod: Namespace, *, envoy: Path, bootstrap: Json, folder: Path) -> It
 
 
 def _write_for(uid: int, path: Path, text: str) -> None:
-    # It holds a private key.
+    # Only its user may read it: it contains a private key.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o400)
     os.fchown(descriptor, uid, uid)
     with os.fdopen(descriptor, "w") as file:

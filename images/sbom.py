@@ -1,6 +1,6 @@
-"""What is installed where this runs -> a list of parts (SBOM) in CycloneDX's form: `python images/sbom.py NAME >FILE`.
+"""Installed packages -> a software bill of materials (SBOM) in CycloneDX format: `python images/sbom.py NAME >FILE`.
 
-The Dockerfiles run it while an image is built: it uses nothing but Python's own library.
+The Dockerfile runs it during the build, so it uses only Python's standard library.
 """
 
 import json
@@ -15,25 +15,25 @@ Json = dict[str, Any]
 
 
 def sbom(name: str) -> Json:
-    """The list of parts of the image `name`: Python packages of this interpreter, and the system's of Debian."""
-    parts = sorted([*_python_packages(), *_debian_packages()], key=lambda part: part["purl"])
-    own = [part for part in parts if part["name"] == name]
+    """The SBOM of the image `name`: this interpreter's Python packages and the system's Debian packages."""
+    components = sorted([*_python_packages(), *_debian_packages()], key=lambda component: component["purl"])
+    own = [component for component in components if component["name"] == name]
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
         "metadata": {"component": {"type": "container", "name": name, "version": own[0]["version"] if own else ""}},
-        "components": parts,
+        "components": components,
     }
 
 
 def _python_packages() -> Iterator[Json]:
-    for each in distributions():
-        name, version = each.metadata["Name"].lower().replace("_", "-"), each.version
-        part: Json = {"type": "library", "name": name, "version": version, "purl": f"pkg:pypi/{name}@{version}"}
-        if "License-Expression" in each.metadata:
-            part["licenses"] = [{"expression": each.metadata["License-Expression"]}]
-        yield part
+    for package in distributions():
+        name, version = package.metadata["Name"].lower().replace("_", "-"), package.version
+        component: Json = {"type": "library", "name": name, "version": version, "purl": f"pkg:pypi/{name}@{version}"}
+        if "License-Expression" in package.metadata:
+            component["licenses"] = [{"expression": package.metadata["License-Expression"]}]
+        yield component
 
 
 def _debian_packages() -> Iterator[Json]:

@@ -1,11 +1,11 @@
-"""Mesh, listeners or certificates changed -> settle -> build -> cache."""
+"""Mesh, subscriptions or certificates changed -> wait until changes settle -> build snapshots -> cache."""
 
 import asyncio
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from osm_probes.foundation.latest import Latest
-from osm_probes.foundation.logs import logger
+from osm_probes.foundation.problem_log import ProblemLog, Repeat
 from osm_probes.foundation.settle import settle
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.mesh.identity import Identity
@@ -17,26 +17,27 @@ from osm_probes.snapshot.snapshot import Snapshot
 from osm_probes.xds.secrets import Secrets
 
 _QUIET: Final = 0.03
-_SETTLED_AT_LAST: Final = 0.5
-_TRIED_AT_MOST: Final = 100
+_SETTLE_WITHIN: Final = 0.5
+_MAX_TRIED: Final = 100
 
 
 class Builder(Protocol):
     """Mesh + identity -> snapshot. Called from a thread, one call at a time."""
 
     def build(self, mesh: Mesh, identity: Identity, *, secrets: Secrets) -> Snapshot:
-        """What the proxies of `identity` are told."""
+        """The configuration of the proxies of `identity`."""
 
 
 class Publisher:
-    """Keeps the cache true: for each identity that somebody listens to, the newest snapshot that can be built.
+    """Keeps the newest snapshot of every subscribed identity in the cache.
 
-    `failing` has the identities whose newest snapshot cannot be built, with the reasons. `problem` says why nobody can
-    be served: none can be built; "" as long as one can. With no listeners one of the mesh's identities is tried, so
-    that it is known before the first proxy comes.
+    `failing`: the identities whose newest snapshot cannot be built, with the reasons. They keep their last snapshot,
+    and the other identities are not affected. `problem`: why no identity's snapshot can be built; "" as long as one
+    can. Without subscriptions one identity of the mesh is built as a sample, so that a problem is known before the
+    first proxy connects.
 
-    An identity whose snapshot cannot be built keeps its last one; the others go on. `certificates` must hold only
-    the certificates of identities, by principal: those of identities that are gone are forgotten.
+    `certificates` must contain only certificates of identities, named by principal: the certificates of identities
+    that are no longer in the mesh are dropped.
     """
 
     def __init__(
@@ -57,37 +58,44 @@ class Publisher:
         self._trust = trust
         self.failing: Latest[Mapping[Hashable, str]] = Latest({})
         self.problem: Latest[str] = Latest("")
-        self._outcomes: dict[Hashable, str] = {}
-        self._one_at_a_time = asyncio.Lock()
+        # The result of each identity's last build: "" or the error.
+        self._results: dict[Hashable, str] = {}
+        self._logs: dict[Hashable, ProblemLog] = {}
+        self._build_lock = asyncio.Lock()
 
-    async def run(self) -> None:
-        """Publish, without an end."""
+    async def run(self, *, quiet: float = _QUIET, settle_within: float = _SETTLE_WITHIN) -> None:
+        """Publish until cancelled.
+
+        quiet, settle_within: a change of the mesh is built after so many seconds without a further change, but at
+        most `settle_within` seconds after the first one.
+        """
         async with background_tasks(
-            wanted=self._follow_listeners(),
+            subscribed=self._follow_subscriptions(),
             renewed=self._rebuild_after(self._certificates.renewed),
             trusted=self._rebuild_after(self._trust),
         ):
-            await self._follow_mesh()
+            await self._follow_mesh(quiet=quiet, settle_within=settle_within)
 
-    async def _follow_mesh(self) -> None:
+    async def _follow_mesh(self, *, quiet: float, settle_within: float) -> None:
         seen = self._mesh.version
         while True:
-            seen = await settle(self._mesh, seen, quiet=_QUIET, at_most=_SETTLED_AT_LAST)
-            await self._build(self._cache.wanted.value or self._sample())
+            seen = await settle(self._mesh, seen, quiet=quiet, at_most=settle_within)
+            await self._build(self._cache.subscribed.value or self._sample())
 
     async def _rebuild_after(self, latest: Latest[Any]) -> None:
         seen = latest.version
         while True:
             seen = await latest.after(seen)
-            await self._build(self._cache.wanted.value)
+            await self._build(self._cache.subscribed.value)
 
-    async def _follow_listeners(self) -> None:
-        async for wanted in self._cache.wanted.values():
-            for gone in self._outcomes.keys() - wanted:
-                del self._outcomes[gone]
-            # What failed is not tried again before something else changes.
-            await self._build((self._cache.missing - self._failures().keys()) if wanted else self._sample())
-            self._forget_certificates()
+    async def _follow_subscriptions(self) -> None:
+        async for subscribed in self._cache.subscribed.values():
+            for key in self._results.keys() - subscribed:
+                del self._results[key]
+                self._logs.pop(key, None)
+            # A failed build is not retried before something else changes.
+            await self._build((self._cache.missing - self._failures().keys()) if subscribed else self._sample())
+            self._drop_certificates()
 
     def _sample(self) -> frozenset[Identity]:
         mesh = self._mesh.value
@@ -95,57 +103,62 @@ class Publisher:
 
     async def _build(self, keys: Iterable[Hashable]) -> None:
         for key in keys:
-            # Not one lock for all: who comes new waits for one build at most.
-            async with self._one_at_a_time:
+            # The lock is held for one build only, so that a new subscriber waits for at most one build.
+            async with self._build_lock:
                 if isinstance(key, Identity) and self._mesh.value is not None:
                     await self._build_one(self._mesh.value, key)
         await self._try_others()
         self._report()
 
     def _failures(self) -> dict[Hashable, str]:
-        return {key: reason for key, reason in self._outcomes.items() if reason}
+        return {key: error for key, error in self._results.items() if error}
 
     def _report(self) -> None:
         failing = self._failures()
         self.failing.set(failing)
-        nobody = 0 < len(failing) == len(self._outcomes)
-        self.problem.set(f"no configuration can be built: {next(iter(failing.values()))}" if nobody else "")
+        all_fail = 0 < len(failing) == len(self._results)
+        self.problem.set(f"no configuration can be built: {next(iter(failing.values()))}" if all_fail else "")
 
     async def _try_others(self) -> None:
-        """Where all that were tried fail, look for one that can be built: only if there is none is nobody served."""
+        """If all builds failed, try other identities: there is a problem only if none of them can be built."""
         mesh = self._mesh.value
         if mesh is None:
             return
-        for identity in sorted(mesh.identities)[:_TRIED_AT_MOST]:
-            if not all(self._outcomes.values()):
+        for identity in sorted(mesh.identities)[:_MAX_TRIED]:
+            if not all(self._results.values()):
                 return
-            if identity not in self._outcomes:
-                async with self._one_at_a_time:
+            if identity not in self._results:
+                async with self._build_lock:
                     await self._build_one(mesh, identity)
 
     async def _build_one(self, mesh: Mesh, identity: Identity) -> None:
         try:
             certificate = self._certificates.certificate(identity.principal(self._trust_domain))
             secrets = Secrets(certificate.chain_pem, certificate.key_pem, self._trust.value.roots_pem)
-            # In a thread: a large build must not stall the streams.
+            # In a thread, because a large build would block the event loop.
             snapshot = await asyncio.to_thread(self._builder.build, mesh, identity, secrets=secrets)
         except Exception as error:
-            self._fail(identity, f"{type(error).__name__}: {error}")
+            self._record(identity, f"{type(error).__name__}: {error}")
             return
-        if self._outcomes.get(identity):
-            logger("publisher").info("a snapshot can be built again", identity=str(identity))
-        self._outcomes[identity] = ""
+        self._record(identity, "")
         self._cache.publish(identity, snapshot)
 
-    def _fail(self, identity: Identity, reason: str) -> None:
-        if self._outcomes.get(identity) != reason:
-            logger("publisher").error("a snapshot cannot be built", identity=str(identity), error=reason)
-        self._outcomes[identity] = reason
+    def _record(self, identity: Identity, error: str) -> None:
+        self._results[identity] = error
+        if identity not in self._logs:
+            self._logs[identity] = ProblemLog(
+                "publisher",
+                began="a snapshot cannot be built",
+                ended="a snapshot can be built again",
+                level="error",
+                repeat=Repeat.WHEN_CHANGED,
+            )
+        self._logs[identity].update(error, identity=str(identity))
 
-    def _forget_certificates(self) -> None:
-        mesh, wanted = self._mesh.value, self._cache.wanted.value
+    def _drop_certificates(self) -> None:
+        mesh, subscribed = self._mesh.value, self._cache.subscribed.value
         if mesh is None:
             return
-        # Not only those of listeners: a proxy that comes back must find the certificate that it has.
-        identities = mesh.identities.union(key for key in wanted if isinstance(key, Identity))
+        # Identities without a subscription keep theirs: a proxy that reconnects must find the certificate that it has.
+        identities = mesh.identities.union(key for key in subscribed if isinstance(key, Identity))
         self._certificates.keep_only(identity.principal(self._trust_domain) for identity in identities)

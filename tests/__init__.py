@@ -1,1 +1,1 @@
-"""The tests: a mirror of the package."""
+"""The tests: their folders mirror the package's."""

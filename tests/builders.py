@@ -1,4 +1,4 @@
-"""Builders of data for tests: a mesh in one line."""
+"""Builders of test data: identities, services, meshes and certificates."""
 
 from datetime import timedelta
 from functools import cache
@@ -15,7 +15,7 @@ def identity(name: str = "bookstore") -> Identity:
 
 
 def service(name: str = "bookstore", *, pods: int = 1, number: int = 80, protocol: Protocol = Protocol.HTTP) -> Service:
-    """A service in a namespace of its own name, with that many pods on port 14001."""
+    """A service in a namespace of the same name. pods: the number of its pods, on port 14001."""
     endpoints = tuple(Endpoint(f"10.42.0.{index + 11}", 14001) for index in range(pods))
     port = ServicePort(number=number, target=14001, protocol=protocol, endpoints=endpoints)
     return Service(name, name, (port,), addresses=("10.96.0.11",), identities=(identity(name),))
@@ -23,10 +23,10 @@ def service(name: str = "bookstore", *, pods: int = 1, number: int = 80, protoco
 
 def mesh(*services: Service) -> Mesh:
     """A mesh of these services, with one proxy for each identity."""
-    identities = sorted({each for one in services for each in one.identities})
+    identities = sorted({owner for one in services for owner in one.identities})
     proxies = (
-        Proxy(f"00000000-0000-0000-0000-{index:012d}", each.namespace, f"{each.service_account}-0", each)
-        for index, each in enumerate(identities)
+        Proxy(f"00000000-0000-0000-0000-{index:012d}", owner.namespace, f"{owner.service_account}-0", owner)
+        for index, owner in enumerate(identities)
     )
     return Mesh(
         services=tuple(sorted(services, key=lambda one: (one.namespace, one.name))),
@@ -37,11 +37,11 @@ def mesh(*services: Service) -> Mesh:
 
 @cache
 def authority() -> Authority:
-    """A certificate authority, one for all tests."""
+    """The certificate authority of all tests."""
     return Authority.create("test")
 
 
 def secrets(name: str = "bookstore") -> Secrets:
-    """What a sidecar of that identity needs for TLS; another one at each call."""
+    """The TLS material of a sidecar with that identity, with a new certificate at each call."""
     certificate = authority().issue(identity(name).principal("cluster.local"), validity=timedelta(hours=1))
     return Secrets(certificate.chain_pem, certificate.key_pem, authority().root_pem)

@@ -1,4 +1,4 @@
-"""TLS contexts of tests: a server's and a client's, from certificates that never touch a disk."""
+"""TLS contexts for tests, from certificates that are never written to a disk."""
 
 import os
 import ssl
@@ -7,7 +7,7 @@ from osm_probes.pki.certificate import Certificate
 
 
 def server_context(certificate: Certificate, *, client_root_pem: bytes = b"") -> ssl.SSLContext:
-    """A server that presents this certificate, and asks for one of that root if there is one."""
+    """A server with this certificate. If there is a client root, it requires a client certificate of that root."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "wb") as file:

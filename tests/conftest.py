@@ -1,4 +1,4 @@
-"""What tests need of the machine: without it they are skipped in one line, but in CI they fail."""
+"""Requirements of tests on the machine: a test without them is skipped with one line; in CI it fails."""
 
 import os
 import resource
@@ -8,25 +8,25 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from demo.namespaces import why_no_namespaces
-from tests.e2e.available import why_no_cluster
+from demo.namespaces import network_namespace_problem
+from tests.e2e.available import cluster_problem
 from tools.envoy_binary import NoEnvoyError, envoy_binary
 from tools.go_programs import NoProgramError
 from tools.helm3 import helm3
 from tools.kubernetes_binaries import kubernetes_binaries
 
-# Tests with thousands of connections need more descriptors than the 1,024 that a shell has.
+# Tests with thousands of connections need more file descriptors than a shell's default of 1,024.
 _, _HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (_HARD, _HARD))
 
-# A slow machine is no counterexample; a test's own timeout bounds it. CI asks the same questions each time: what a new
-# draw would find there is found by the next person who runs the tests, and not by somebody else's change.
+# No deadline: each test has its own timeout, and a slow machine is not a counterexample. In CI each run has the same
+# examples, so that a change does not fail because of an example that was drawn for the first time.
 settings.register_profile("ours", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("ours")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build now what a test will need: it takes minutes, and no test's time limit counts them here."""
+    """Build the programs that the collected tests need now, because it takes minutes and tests have a time limit."""
     if not session.config.option.collectonly:
         for marker, why_not in {"kubernetes": no_kubernetes, "helm3": no_helm3, "e2e": no_cluster}.items():
             if any(item.get_closest_marker(marker) for item in session.items):
@@ -34,7 +34,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave a test out here, and pytest tells one line for all that lack the same."""
+    """Skip a test whose requirements are missing; pytest prints one line for all tests with the same reason."""
     reason = no_namespaces() if item.get_closest_marker("netns") else ""
     if not reason and item.get_closest_marker("envoy"):
         reason = no_envoy()
@@ -52,13 +52,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def envoy() -> Path:
-    """A real Envoy's path, for tests marked envoy."""
+    """The path of a real Envoy, for tests marked envoy."""
     return envoy_binary()
 
 
 @cache
 def no_envoy() -> str:
-    """Why there is no Envoy; empty if there is."""
+    """The reason why there is no Envoy; empty if there is one."""
     try:
         envoy_binary()
     except NoEnvoyError as error:
@@ -68,7 +68,7 @@ def no_envoy() -> str:
 
 @cache
 def no_kubernetes() -> str:
-    """Why there is no API server; empty if there is."""
+    """The reason why there is no API server; empty if there is one."""
     try:
         kubernetes_binaries()
     except NoProgramError as error:
@@ -78,7 +78,7 @@ def no_kubernetes() -> str:
 
 @cache
 def no_helm3() -> str:
-    """Why there is no Helm 3; empty if there is."""
+    """The reason why there is no Helm 3; empty if there is one."""
     try:
         helm3()
     except NoProgramError as error:
@@ -88,12 +88,12 @@ def no_helm3() -> str:
 
 @cache
 def no_cluster() -> str:
-    """Why there is no one-node cluster; empty if there is."""
-    return why_no_cluster()
+    """The reason why there is no one-node cluster; empty if there can be one."""
+    return cluster_problem()
 
 
 @cache
 def no_namespaces() -> str:
-    """Why this process cannot make a network namespace with iptables; empty if it can."""
-    reason = why_no_namespaces()
+    """The reason why this process cannot create network namespaces with iptables rules; empty if it can."""
+    reason = network_namespace_problem()
     return f"tests in network namespaces need root, iproute2, iptables and curl: {reason}" if reason else ""

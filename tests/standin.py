@@ -1,6 +1,6 @@
 """A program that stands in for a controller: it keeps a judge and does what its standard input says.
 
-Run as a program: `python -m tests.standin HEARTBEAT_LIMIT`. Lines: `phase NAME`, `told CHECK REASON…`, `exhaust`,
+Run as a program: `python -m tests.standin HEARTBEAT_LIMIT`. Lines: `phase NAME`, `problem CHECK REASON…`, `exhaust`,
 `hold` (the GIL until the next line), `deafen` (to requests for its stacks).
 """
 
@@ -24,11 +24,12 @@ import msgspec
 from osm_probes.foundation.listen import listen
 from osm_probes.foundation.logs import configure_logs
 from osm_probes.health.heartbeat import Heartbeat
-from osm_probes.health.judge_state import CONTROLLER
+from osm_probes.health.inherited_sockets import InheritedSockets
 from osm_probes.health.lifecycle import Phase
 from osm_probes.health.messages import METRICS
 from osm_probes.health.stacks import REQUEST, StackFile
-from osm_probes.runtime.judge_process import InheritedSockets, JudgeSupervisor
+from osm_probes.runtime.initial_judge_state import CONTROLLER
+from osm_probes.runtime.judge_process import JudgeSupervisor
 
 T = TypeVar("T")
 
@@ -78,7 +79,7 @@ class StandIn:
 
     def serve(self) -> None:
         """Let it be SERVING and ready."""
-        for line in ("phase SERVING", "told mesh", "told capacity"):
+        for line in ("phase SERVING", "problem mesh", "problem capacity"):
             self.say(line)
         until(lambda: self.ask("/health/alive")[0] == self.ask("/health/ready")[0] == 200, within=5)
 
@@ -137,7 +138,7 @@ def _stat(path: Path) -> tuple[str | int, ...]:
 
 def main() -> None:
     """Be the program."""
-    configure_logs("info", component="standin")
+    configure_logs("info")
     judge_state = msgspec.structs.replace(
         CONTROLLER,
         ready=("mesh", "capacity", "draining"),
@@ -148,24 +149,24 @@ def main() -> None:
     threading.Thread(target=_beat, args=(heartbeat,), daemon=True).start()
     with (
         listen(0) as listener,
-        JudgeSupervisor(InheritedSockets(listener, heartbeat, StackFile.create()), judge_state=judge_state) as keeper,
+        JudgeSupervisor(InheritedSockets(listener, heartbeat, StackFile.create()), judge_state=judge_state) as judge,
     ):
-        keeper.texts = {METRICS: lambda: "osm_standin 1\n", "proxies": lambda: "{}"}
+        judge.pages = {METRICS: lambda: "osm_standin 1\n", "proxies": lambda: "{}"}
         print(listener.getsockname()[1], flush=True)
-        _obey(sys.stdin, keeper=keeper, heartbeat=heartbeat, judge_state=judge_state)
+        _obey(sys.stdin, judge=judge, heartbeat=heartbeat, judge_state=judge_state)
 
 
-def _obey(lines: IO[str], *, keeper: JudgeSupervisor, heartbeat: Heartbeat, judge_state: Any) -> None:
+def _obey(lines: IO[str], *, judge: JudgeSupervisor, heartbeat: Heartbeat, judge_state: Any) -> None:
     held = []
     for line in lines:
         word, *rest = line.split()
         if word == "phase":
             phase = Phase[rest[0]]
             heartbeat.show(phase, has_served=phase is not Phase.STARTING)
-        elif word == "told":
-            told = {**judge_state.told, rest[0]: " ".join(rest[1:])}
-            judge_state = msgspec.structs.replace(judge_state, told=told)
-            keeper.tell(judge_state)
+        elif word == "problem":
+            problems = {**judge_state.problems, rest[0]: " ".join(rest[1:])}
+            judge_state = msgspec.structs.replace(judge_state, problems=problems)
+            judge.update(judge_state)
         elif word == "exhaust":
             with contextlib.suppress(OSError):
                 while True:

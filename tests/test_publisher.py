@@ -2,10 +2,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
-import pytest
-
-from osm_probes import publisher
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.mesh.identity import Identity
@@ -19,13 +17,14 @@ from osm_probes.snapshot.cache import SnapshotCache
 from osm_probes.snapshot.snapshot import CLUSTER, Resource, Snapshot
 from osm_probes.xds.secrets import Secrets
 from tests.builders import identity, mesh, service
+from tests.log_capture import capture_logs
 
 AUTHORITY = Authority.create("test-ca")
 STORE, BUYER = identity("bookstore"), identity("bookbuyer")
 
 
-class ProbeEvaluator:
-    """A publisher at work; its builder says the number of services and the certificate, or breaks."""
+class PublisherFixture:
+    """A publisher whose builder fails, or puts the number of services and the certificate into the snapshot."""
 
     def __init__(self, now: Mesh | None) -> None:
         self.mesh: Latest[Mesh | None] = Latest(now)
@@ -46,7 +45,7 @@ class ProbeEvaluator:
     def build(self, mesh: Mesh, identity: Identity, *, secrets: Secrets) -> Snapshot:
         self.built.append((identity, len(mesh.services)))
         if identity in self.broken:
-            raise ValueError("two of one name")
+            raise ValueError("duplicate name")
         return Snapshot.of([Resource.of(str(len(mesh.services)), CLUSTER, secrets.chain_pem)])
 
 
@@ -55,143 +54,162 @@ def _issue(name: str, validity: timedelta) -> Certificate:
 
 
 @asynccontextmanager
-async def at_work(now: Mesh | None = None) -> AsyncGenerator[ProbeEvaluator, None]:
-    evaluator = ProbeEvaluator(now)
-    async with background_tasks(publisher=evaluator.publisher.run()), asyncio.timeout(10):
-        yield evaluator
+async def publishing(
+    now: Mesh | None = None, *, quiet: float = 0.03, settle_within: float = 0.5
+) -> AsyncGenerator[PublisherFixture, None]:
+    """A running publisher of this mesh."""
+    fixture = PublisherFixture(now)
+    work = fixture.publisher.run(quiet=quiet, settle_within=settle_within)
+    async with background_tasks(publisher=work, renew=fixture.certificates.renew()), asyncio.timeout(10):
+        yield fixture
 
 
-async def services(snapshot: Latest[Snapshot | None], number: int) -> Snapshot:
-    """Wait until the snapshot is that of so many services."""
+async def wait_for_services(snapshot: Latest[Snapshot | None], number: int) -> Snapshot:
+    """Wait for the snapshot with so many services."""
     async for now in snapshot.values():
         if now is not None and str(number) in now.sets[CLUSTER].by_name:
             return now
     raise AssertionError
 
 
-async def until(true: Callable[[], bool]) -> None:
-    """Let the others run until it is true."""
-    while not true():  # noqa: ASYNC110 - what it waits for has no event
+async def until(condition: Callable[[], bool]) -> None:
+    """Let other tasks run until the condition is true."""
+    while not condition():  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0)
 
 
-async def test_a_new_listener_gets_its_snapshot_without_waiting_for_the_mesh_to_settle(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for bound in ("_QUIET", "_SETTLED_AT_LAST"):
-        monkeypatch.setattr(publisher, bound, 60.0)
-    async with at_work(mesh(service())) as evaluator, asyncio.timeout(5):
-        evaluator.mesh.set(mesh(service(), service("bookbuyer")))
-        with evaluator.cache.listen(STORE) as snapshot:
-            await services(snapshot, 2)
+async def test_a_new_subscriber_gets_its_snapshot_without_waiting_for_the_mesh_to_settle() -> None:
+    async with publishing(mesh(service()), quiet=60, settle_within=60) as fixture, asyncio.timeout(5):
+        fixture.mesh.set(mesh(service(), service("bookbuyer")))
+        with fixture.cache.subscribe(STORE) as snapshot:
+            await wait_for_services(snapshot, 2)
 
 
-async def test_only_wanted_identities_are_built() -> None:
-    async with at_work(mesh(service(), service("bookbuyer"))) as evaluator:
-        with evaluator.cache.listen(STORE) as snapshot:
-            await services(snapshot, 2)
-        assert evaluator.built == [(STORE, 2)]
+async def test_only_subscribed_identities_are_built() -> None:
+    async with publishing(mesh(service(), service("bookbuyer"))) as fixture:
+        with fixture.cache.subscribe(STORE) as snapshot:
+            await wait_for_services(snapshot, 2)
+        assert fixture.built == [(STORE, 2)]
 
 
 async def test_before_the_mesh_is_known_nothing_is_built() -> None:
-    async with at_work() as evaluator:
-        with evaluator.cache.listen(STORE) as snapshot:
+    async with publishing() as fixture:
+        with fixture.cache.subscribe(STORE) as snapshot:
             await asyncio.sleep(0)
             assert snapshot.value is None
-            evaluator.mesh.set(mesh(service()))
-            await services(snapshot, 1)
-        assert evaluator.built == [(STORE, 1)]
+            fixture.mesh.set(mesh(service()))
+            await wait_for_services(snapshot, 1)
+        assert fixture.built == [(STORE, 1)]
 
 
-async def test_a_burst_of_changes_is_one_build() -> None:
-    async with at_work(mesh(service())) as evaluator:
-        with evaluator.cache.listen(STORE) as snapshot:
-            await services(snapshot, 1)
+async def test_a_burst_of_changes_causes_one_build() -> None:
+    async with publishing(mesh(service())) as fixture:
+        with fixture.cache.subscribe(STORE) as snapshot:
+            await wait_for_services(snapshot, 1)
             for number in range(2, 6):
-                evaluator.mesh.set(mesh(*(service(f"s{index}") for index in range(number))))
+                fixture.mesh.set(mesh(*(service(f"s{index}") for index in range(number))))
                 await asyncio.sleep(0)
-            await services(snapshot, 5)
-        assert evaluator.built == [(STORE, 1), (STORE, 5)]
+            await wait_for_services(snapshot, 5)
+        assert fixture.built == [(STORE, 1), (STORE, 5)]
 
 
-async def test_a_listener_that_came_back_at_once_is_served_again() -> None:
-    async with at_work(mesh(service())) as evaluator:
-        with evaluator.cache.listen(STORE) as snapshot:
-            await services(snapshot, 1)
-        with evaluator.cache.listen(STORE) as snapshot:
-            await services(snapshot, 1)
+async def test_an_identity_that_is_subscribed_again_at_once_is_built_again() -> None:
+    async with publishing(mesh(service())) as fixture:
+        with fixture.cache.subscribe(STORE) as snapshot:
+            await wait_for_services(snapshot, 1)
+        with fixture.cache.subscribe(STORE) as snapshot:
+            await wait_for_services(snapshot, 1)
 
 
-async def test_one_identity_that_cannot_be_built_keeps_its_last_snapshot_and_the_others_go_on() -> None:
-    async with at_work(mesh(service())) as evaluator:
-        with evaluator.cache.listen(STORE) as store, evaluator.cache.listen(BUYER) as buyer:
-            await services(store, 1)
-            evaluator.broken = {STORE}
-            evaluator.mesh.set(mesh(service(), service("bookbuyer")))
-            await services(buyer, 2)
-            evaluator.mesh.set(mesh(service()))
-            await services(buyer, 1)
-            await until(lambda: evaluator.publisher.failing.value == {STORE: "ValueError: two of one name"})
+async def test_an_identity_whose_build_fails_keeps_its_last_snapshot_and_others_are_not_affected() -> None:
+    async with publishing(mesh(service())) as fixture:
+        with fixture.cache.subscribe(STORE) as store, fixture.cache.subscribe(BUYER) as buyer:
+            await wait_for_services(store, 1)
+            fixture.broken = {STORE}
+            fixture.mesh.set(mesh(service(), service("bookbuyer")))
+            await wait_for_services(buyer, 2)
+            fixture.mesh.set(mesh(service()))
+            await wait_for_services(buyer, 1)
+            await until(lambda: fixture.publisher.failing.value == {STORE: "ValueError: duplicate name"})
             assert "1" in (store.value or Snapshot()).sets[CLUSTER].by_name
-            evaluator.broken = set()
-            evaluator.mesh.set(mesh(service(), service("bookbuyer")))
-            await services(store, 2)
-            await until(lambda: not evaluator.publisher.failing.value)
+            fixture.broken = set()
+            fixture.mesh.set(mesh(service(), service("bookbuyer")))
+            await wait_for_services(store, 2)
+            await until(lambda: not fixture.publisher.failing.value)
 
 
-async def test_what_cannot_be_built_is_not_tried_again_before_something_changes() -> None:
-    async with at_work(mesh(service())) as evaluator:
-        evaluator.broken = {STORE}
-        with evaluator.cache.listen(STORE):
-            await until(lambda: bool(evaluator.publisher.failing.value))
-            with evaluator.cache.listen(BUYER) as buyer:
-                await services(buyer, 1)
-        assert evaluator.built == [(STORE, 1), (BUYER, 1)]
+async def test_a_failed_build_is_not_retried_before_something_changes() -> None:
+    async with publishing(mesh(service())) as fixture:
+        fixture.broken = {STORE}
+        with fixture.cache.subscribe(STORE):
+            await until(lambda: bool(fixture.publisher.failing.value))
+            with fixture.cache.subscribe(BUYER) as buyer:
+                await wait_for_services(buyer, 1)
+        assert fixture.built == [(STORE, 1), (BUYER, 1)]
 
 
-async def test_a_failure_goes_with_its_last_listener() -> None:
-    async with at_work(mesh(service())) as evaluator:
-        evaluator.broken = {BUYER}
-        with evaluator.cache.listen(BUYER):
-            await until(lambda: bool(evaluator.publisher.failing.value))
-        await until(lambda: not evaluator.publisher.failing.value)
+async def test_a_failure_is_dropped_with_its_last_subscriber() -> None:
+    async with publishing(mesh(service())) as fixture:
+        fixture.broken = {BUYER}
+        with fixture.cache.subscribe(BUYER):
+            await until(lambda: bool(fixture.publisher.failing.value))
+        await until(lambda: not fixture.publisher.failing.value)
 
 
-async def test_that_nobody_can_be_built_is_known_without_a_listener() -> None:
-    async with at_work() as evaluator:
-        evaluator.broken = {STORE}
-        evaluator.mesh.set(mesh(service()))
-        await until(lambda: evaluator.publisher.problem.value != "")
-        assert evaluator.publisher.problem.value == "no configuration can be built: ValueError: two of one name"
-        evaluator.broken = set()
-        evaluator.mesh.set(mesh(service(), service("bookbuyer")))
-        await until(lambda: evaluator.publisher.problem.value == "")
+async def test_without_subscribers_it_is_a_problem_if_no_identity_can_be_built() -> None:
+    async with publishing() as fixture:
+        fixture.broken = {STORE}
+        fixture.mesh.set(mesh(service()))
+        await until(lambda: fixture.publisher.problem.value != "")
+        assert fixture.publisher.problem.value == "no configuration can be built: ValueError: duplicate name"
+        fixture.broken = set()
+        fixture.mesh.set(mesh(service(), service("bookbuyer")))
+        await until(lambda: fixture.publisher.problem.value == "")
 
 
-async def test_as_long_as_one_identity_can_be_built_there_is_no_problem() -> None:
-    async with at_work(mesh(service(), service("bookbuyer"))) as evaluator:
-        evaluator.broken = {STORE}
-        with evaluator.cache.listen(STORE), evaluator.cache.listen(BUYER) as buyer:
-            await services(buyer, 2)
-            await until(lambda: bool(evaluator.publisher.failing.value))
-            assert evaluator.publisher.problem.value == ""
+async def test_there_is_no_problem_while_one_identity_can_be_built() -> None:
+    async with publishing(mesh(service(), service("bookbuyer"))) as fixture:
+        fixture.broken = {STORE}
+        with fixture.cache.subscribe(STORE), fixture.cache.subscribe(BUYER) as buyer:
+            await wait_for_services(buyer, 2)
+            await until(lambda: bool(fixture.publisher.failing.value))
+            assert fixture.publisher.problem.value == ""
 
 
 async def test_a_renewed_certificate_is_published() -> None:
-    async with at_work(mesh(service())) as evaluator:
-        with evaluator.cache.listen(STORE) as snapshot:
-            first = await services(snapshot, 1)
-            evaluator.certificates._held.clear()
-            evaluator.certificates.renewed.set(1)
+    async with publishing(mesh(service())) as fixture:
+        with fixture.cache.subscribe(STORE) as snapshot:
+            first = await wait_for_services(snapshot, 1)
+            fixture.certificates.replace_all()
             await snapshot.after(snapshot.version)
             assert snapshot.value != first
 
 
-async def test_a_proxy_that_comes_back_finds_its_certificate_and_one_that_left_the_mesh_does_not() -> None:
-    async with at_work(mesh(service())) as evaluator:
-        with evaluator.cache.listen(STORE) as snapshot, evaluator.cache.listen(BUYER) as other:
-            first = await services(snapshot, 1)
-            await services(other, 1)
-        await until(lambda: BUYER.principal("cluster.local") not in evaluator.certificates.held)
-        with evaluator.cache.listen(STORE) as snapshot:
-            assert await services(snapshot, 1) == first
+async def test_a_failed_build_is_logged_when_it_begins_changes_and_ends() -> None:
+    async with publishing(mesh(service())) as fixture:
+        with fixture.cache.subscribe(STORE) as snapshot, capture_logs() as logs:
+            await wait_for_services(snapshot, 1)
+            fixture.broken = {STORE}
+            for number in (2, 3):
+                fixture.mesh.set(mesh(*(service(f"s{index}") for index in range(number))))
+                await until(partial(fixture.built.__contains__, (STORE, number)))
+            await until(lambda: bool(fixture.publisher.failing.value))
+            fixture.broken = set()
+            fixture.mesh.set(mesh(service()))
+            await until(lambda: not fixture.publisher.failing.value)
+    assert [(entry["event"], entry["identity"]) for entry in logs] == [
+        ("a snapshot cannot be built", str(STORE)),
+        ("a snapshot can be built again", str(STORE)),
+    ]
+
+
+async def test_a_reconnecting_proxy_gets_the_same_certificate_unless_its_identity_left_the_mesh() -> None:
+    async with publishing(mesh(service())) as fixture:
+        with fixture.cache.subscribe(STORE) as snapshot, fixture.cache.subscribe(BUYER) as other:
+            first = await wait_for_services(snapshot, 1)
+            await wait_for_services(other, 1)
+        name = BUYER.principal("cluster.local")
+        dropped = fixture.certificates.certificate(name)
+        await until(lambda: fixture.certificates.certificate(name) is not dropped)
+        with fixture.cache.subscribe(STORE) as snapshot:
+            assert await wait_for_services(snapshot, 1) == first

@@ -1,7 +1,7 @@
 """requirements/envoy.lock -> the path of a real Envoy, for tests and the demo: `python tools/envoy_binary.py`.
 
-Envoy's wheel and xds-protos both own `envoy/__init__.py`, so it is never installed into .venv: it has a
-folder of its own in the user's cache. OSM_ENVOY names another Envoy to use instead.
+Envoy's wheel and xds-protos both contain `envoy/__init__.py`, so Envoy is not installed into .venv but into
+its own folder in the user's cache. Set OSM_ENVOY to use another Envoy.
 """
 
 import os
@@ -15,15 +15,18 @@ LOCK = Path(__file__).parent.parent / "requirements" / "envoy.lock"
 
 
 class NoEnvoyError(Exception):
-    """There is no Envoy here; the message says why, in one line."""
+    """Envoy is not available on this machine; the message gives the reason in one line."""
 
 
 def envoy_binary() -> Path:
-    """Where Envoy is; it is installed if need be, which takes seconds to minutes."""
-    if given := os.environ.get("OSM_ENVOY"):
-        if not os.access(given, os.X_OK):
-            raise NoEnvoyError(f"OSM_ENVOY={given} is not a program")
-        return Path(given)
+    """The path of the Envoy binary. It is installed if it is missing, which takes seconds to minutes.
+
+    Raises NoEnvoyError.
+    """
+    if override := os.environ.get("OSM_ENVOY"):
+        if not os.access(override, os.X_OK):
+            raise NoEnvoyError(f"OSM_ENVOY={override} is not an executable file")
+        return Path(override)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "osm-probes"
     folder = cache / f"envoy-{sha256(LOCK.read_bytes()).hexdigest()[:16]}"
     if not folder.exists():
@@ -34,17 +37,17 @@ def envoy_binary() -> Path:
 def _install(folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        made = Path(scratch) / "envoy"
+        target = Path(scratch) / "envoy"
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
         locked = ["--require-hashes", "--only-binary=:all:", "--no-deps", "--requirement", str(LOCK)]
-        done = subprocess.run([*pip, *locked, "--target", str(made)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = (done.stderr.strip() or "pip failed").splitlines()[-1]
+        process = subprocess.run([*pip, *locked, "--target", str(target)], capture_output=True, text=True, check=False)
+        if process.returncode:
+            reason = (process.stderr.strip() or "pip failed").splitlines()[-1]
             raise NoEnvoyError(f"Envoy cannot be installed: {reason}")
         try:
-            made.rename(folder)  # whole or not at all
+            target.rename(folder)  # atomic: the folder is never incomplete
         except OSError:
-            if not folder.exists():  # else somebody was quicker
+            if not folder.exists():  # if it exists, another process installed it first
                 raise
 
 

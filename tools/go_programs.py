@@ -1,4 +1,4 @@
-"""Pinned Go modules -> programs in the user's cache, built once: what tools that bring such programs share."""
+"""Pinned Go modules -> programs in the user's cache, built once."""
 
 import contextlib
 import fcntl
@@ -16,15 +16,15 @@ _BUILD_WITHIN: Final = 3600.0
 
 
 class NoProgramError(Exception):
-    """A program cannot be had here; the message says why, in one line."""
+    """A program is missing and cannot be built on this machine; the message gives the reason in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoPrograms:
-    """Programs, by their packages, of the modules that a folder pins with go.mod and go.sum.
+    """Go programs that are built from the modules pinned by go.mod and go.sum in the folder `pins`.
 
-    module is the one whose version they say, in the package variables that `stamps` names. lacking: what a person is
-    told who has no Go; takes: how long they are built.
+    packages: program name -> Go package. stamps: the version of `module` -> linker variables to set and their values.
+    lacking: the error text for a machine without Go. takes: how long the build takes, for the progress message.
     """
 
     name: str
@@ -36,7 +36,7 @@ class GoPrograms:
     takes: str
 
     def built(self) -> Path:
-        """The folder with all of them; those that are missing are built. Raises NoProgramError."""
+        """The folder that contains all programs. Missing ones are built. Raises NoProgramError."""
         pinned = b"".join((self.pins / name).read_bytes() for name in ("go.mod", "go.sum"))
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "osm-probes"
         folder = cache / f"{self.name}-{sha256(pinned).hexdigest()[:16]}"
@@ -51,28 +51,28 @@ class GoPrograms:
 
     def _build(self, name: str, folder: Path) -> None:
         target = folder / name
-        if target.exists():  # somebody was quicker
+        if target.exists():  # another process built it while this one waited for the lock
             return
         print(f"building {name} from Go modules (once; {self.takes})", file=sys.stderr, flush=True)
         scratch = folder / f".{name}.new"
-        # Without its version a program says that it is of none.
+        # Without the linker flags the program would report an empty version.
         version = self._go("list", "-m", "-f", "{{.Version}}", self.module, within=600.0).strip()
         flags = " ".join(["-s", "-w", *(f"-X {key}={value}" for key, value in self.stamps(version).items())])
         self._go("build", "-ldflags", flags, "-o", str(scratch), self.packages[name], within=_BUILD_WITHIN)
-        scratch.rename(target)  # whole or not at all
+        scratch.rename(target)  # atomic: the program is never incomplete
 
     def _go(self, verb: str, *arguments: str, within: float) -> str:
         environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -mod=readonly -trimpath"}
         command = ["go", verb, *arguments]
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 command, cwd=self.pins, env=environment, capture_output=True, text=True, timeout=within, check=False
             )
         except subprocess.TimeoutExpired:
             raise NoProgramError(f"go {verb} took more than {within:g} s") from None
-        if done.returncode:
-            raise NoProgramError(f"go {verb}: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
-        return done.stdout
+        if process.returncode:
+            raise NoProgramError(f"go {verb}: {(process.stderr.strip() or 'failed').splitlines()[-1]}")
+        return process.stdout
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
-"""tests/chart/build -> Helm 3 for tests: `python -m tools.helm3` says where. (Helm 4 comes as a wheel.)
+"""tests/chart/build -> the path of Helm 3, for tests: `python -m tools.helm3`. (Helm 4 is installed as a wheel.)
 
-Built once from the pinned Go modules into the user's cache; OSM_HELM3 names another one to use instead.
+Helm 3 is built once from pinned Go modules into the user's cache. Set OSM_HELM3 to use another binary.
 """
 
 import os
@@ -16,17 +16,20 @@ _HELM: Final = GoPrograms(
     {"helm": "helm.sh/helm/v3/cmd/helm"},
     module="helm.sh/helm/v3",
     stamps=lambda version: {"helm.sh/helm/v3/internal/version.version": version},
-    lacking="no Go to build Helm 3 with: install it, or set OSM_HELM3",
+    lacking="building Helm 3 needs Go: install Go, or set OSM_HELM3",
     takes="2 to 6 minutes",
 )
 
 
 def helm3() -> Path:
-    """Where Helm 3 is; it is built if need be, which takes 2 to 6 minutes on two cores. Raises NoProgramError."""
-    if given := os.environ.get("OSM_HELM3"):
-        if not os.access(given, os.X_OK):
-            raise NoProgramError(f"OSM_HELM3={given} is not a program")
-        return Path(given)
+    """The path of Helm 3. It is built if it is missing, which takes 2 to 6 minutes on two cores.
+
+    Raises NoProgramError.
+    """
+    if override := os.environ.get("OSM_HELM3"):
+        if not os.access(override, os.X_OK):
+            raise NoProgramError(f"OSM_HELM3={override} is not an executable file")
+        return Path(override)
     return _HELM.built() / "helm"
 
 

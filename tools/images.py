@@ -1,7 +1,8 @@
-"""Dockerfile, images/ -> the container images, by buildah, podman or docker: `python tools/images.py` (make image).
+"""Dockerfile, images/ -> the container images, built with buildah, podman or docker: `make image`.
 
-Where no registry can be reached, the base images are made of Debian packages (root, mmdebstrap). Settings of pip and
-certificates that this machine needs reach the build as secrets. Lists of parts (SBOM) go to dist/.
+Without a reachable registry, substitutes for the base images are built from Debian packages (needs root and
+mmdebstrap). This machine's pip configuration and CA certificates are passed to the build as secrets. A software bill of
+materials (SBOM) for each image is written to dist/.
 """
 
 import contextlib
@@ -17,22 +18,22 @@ from pathlib import Path
 from typing import Final
 
 from osm_probes import __version__
-from tools.debian_base import NoDebianError, make_root, recipe
+from tools.debian_base import NoDebianError, fingerprint, make_root
 
 ROOT: Final = Path(__file__).parent.parent
 _BUILD_WITHIN: Final = 1800.0
 _PULL_WITHIN: Final = 90.0
-# Where it could not be had before, it may be now, but a build must not wait long for that each time.
+# A substitute exists, so the registry was unreachable before: try it again, but do not delay every build.
 _TRY_WITHIN: Final = 15.0
 
 
 class NoImageError(Exception):
-    """An image cannot be built here; the message says why, in one line."""
+    """An image cannot be built on this machine; the message gives the reason in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image of this project. packages: what its base is made of where no registry can be reached."""
+    """An image of this project. packages: the Debian packages of a substitute for `base` without a registry."""
 
     name: str
     file: str
@@ -41,7 +42,7 @@ class Image:
 
     @property
     def tag(self) -> str:
-        """Its full name on this machine."""
+        """The full name of the image on this machine."""
         return f"localhost/{self.name}:{__version__}"
 
 
@@ -51,13 +52,13 @@ IMAGES: Final = (PROGRAMS, INIT)
 
 
 class Builder:
-    """buildah, podman or docker."""
+    """Builds images with one program: buildah, podman or docker."""
 
     def __init__(self, program: str) -> None:
         self.program = program
 
     def build(self, image: Image) -> None:
-        """Build an image, and put its list of parts into dist/. Raises NoImageError."""
+        """Build an image, and write its SBOM to dist/. Raises NoImageError."""
         labels = {"VERSION": __version__, "REVISION": _revision(), "CREATED": _now()}
         arguments = {"BASE_IMAGE": self._base(image), **labels}
         flags = [f"--build-arg={name}={value}" for name, value in arguments.items()]
@@ -66,15 +67,15 @@ class Builder:
         self._build("--target=sbom", f"--output=type=local,dest={ROOT / 'dist'}", *command)
 
     def assemble(self, tag: str, text: str, *files: Path) -> None:
-        """Build an image from the text of a Dockerfile and the files that it names. Raises NoImageError."""
+        """Build an image from the text of a Dockerfile and the files that it copies. Raises NoImageError."""
         with tempfile.TemporaryDirectory() as folder:
-            for each in files:
-                shutil.copy2(each, folder)
+            for file in files:
+                shutil.copy2(file, folder)
             Path(folder, "Dockerfile").write_text(text)
             self._build(f"--tag={tag}", f"--file={folder}/Dockerfile", folder)
 
     def size(self, image: Image) -> int:
-        """The bytes of an image's files."""
+        """The size of an image's archive, in bytes."""
         file = _scratch_file()
         try:
             self.save(image.tag, file)
@@ -96,16 +97,16 @@ class Builder:
         return _succeeds([self.program, "inspect", "--type=image", tag], within=60.0)
 
     def _base(self, image: Image) -> str:
-        """The name of the image's base, which is here then."""
-        made = f"localhost/{image.name}-base:{recipe(image.packages)}"
-        has_made = self.has(made)
-        within = _TRY_WITHIN if has_made else _PULL_WITHIN
+        """The name of an image's base, which is on this machine when this returns. Raises NoImageError."""
+        substitute = f"localhost/{image.name}-base:{fingerprint(image.packages)}"
+        has_substitute = self.has(substitute)
+        within = _TRY_WITHIN if has_substitute else _PULL_WITHIN
         if self.has(image.base) or _succeeds([self.program, "pull", image.base], within=within):
             return image.base
-        if not has_made:
-            print(f"{image.base} cannot be had: its like is made of Debian packages", file=sys.stderr, flush=True)
-            self._make_base(image, made)
-        return made
+        if not has_substitute:
+            print(f"cannot pull {image.base}: building a substitute from Debian packages", file=sys.stderr, flush=True)
+            self._make_base(image, substitute)
+        return substitute
 
     def _make_base(self, image: Image, tag: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -113,7 +114,7 @@ class Builder:
             try:
                 make_root(image.packages, file=root)
             except NoDebianError as error:
-                raise NoImageError(f"no registry to get {image.base} from, and {error}") from error
+                raise NoImageError(f"cannot pull {image.base}, and {error}") from error
             self.assemble(tag, 'FROM scratch\nADD root.tar /\nENV LANG=C.UTF-8\nCMD ["/bin/sh"]\n', root)
 
     def _build(self, *arguments: str) -> None:
@@ -121,7 +122,7 @@ class Builder:
             case "docker":
                 self._run("build", "--quiet", *arguments)
             case _:
-                # chroot wants no runtime, which would want more of this machine; the other format has no health check.
+                # chroot needs no container runtime. The OCI format has no health check, so docker's is used.
                 self._run("build", "--quiet", "--layers", "--isolation=chroot", "--format=docker", *arguments)
 
     def _run(self, *arguments: str) -> str:
@@ -129,15 +130,15 @@ class Builder:
 
 
 def builder() -> Builder:
-    """What builds images here. Raises NoImageError."""
+    """The first of buildah, podman and docker that works on this machine. Raises NoImageError."""
     for program in ("buildah", "podman", "docker"):
         if shutil.which(program) and _succeeds([program, "info"], within=20.0):
             return Builder(program)
-    raise NoImageError("no buildah, podman or docker that works here")
+    raise NoImageError("found no working buildah, podman or docker")
 
 
 def _secrets() -> Iterator[str]:
-    """What this machine needs to reach its package index, if it needs anything."""
+    """The build secrets for this machine's package index: pip's configuration and CA certificates, if there are any."""
     settings = [os.environ.get("PIP_CONFIG_FILE"), "~/.config/pip/pip.conf", "/etc/pip.conf"]
     bundles = [os.environ.get(name) for name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")]
     for name, paths in (("pip_conf", settings), ("ca_bundle", bundles)):
@@ -148,9 +149,9 @@ def _secrets() -> Iterator[str]:
 
 
 def _revision() -> str:
-    """The commit that is checked out; empty outside of a checkout."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    """The current commit; empty if this is not a Git working tree."""
+    process = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return process.stdout.strip()
 
 
 def _now() -> str:
@@ -173,16 +174,16 @@ def _succeeds(command: Sequence[str], *, within: float) -> bool:
 def _run(command: Sequence[str], *, within: float) -> str:
     what = " ".join(command[:2])
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=within, check=False)
+        process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=within, check=False)
     except subprocess.TimeoutExpired:
         raise NoImageError(f"{what} took more than {within:g} s") from None
-    if done.returncode:
-        raise NoImageError(f"{what}: {' | '.join(done.stderr.strip().splitlines()[-5:]) or 'failed'}")
-    return done.stdout
+    if process.returncode:
+        raise NoImageError(f"{what}: {' | '.join(process.stderr.strip().splitlines()[-5:]) or 'failed'}")
+    return process.stdout
 
 
 def main() -> None:
-    """Build all, and say what there is."""
+    """Build all images and print their names and sizes."""
     try:
         by = builder()
         for image in IMAGES:

@@ -1,6 +1,6 @@
-"""tests/kubernetes/build -> etcd and kube-apiserver for tests: `python -m tools.kubernetes_binaries` says where.
+"""tests/kubernetes/build -> the folder with etcd and kube-apiserver, for tests: `python -m tools.kubernetes_binaries`.
 
-Built once from the pinned Go modules into the user's cache; KUBEBUILDER_ASSETS names a folder that has them already.
+They are built once from pinned Go modules into the user's cache. Set KUBEBUILDER_ASSETS to use another folder.
 """
 
 import os
@@ -15,10 +15,10 @@ _STAMPED: Final = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/versio
 
 
 def stamps(version: str) -> Mapping[str, str]:
-    """Where programs of Kubernetes keep their version, and what is to be said there."""
+    """The linker variables in which Kubernetes programs keep their version, with their values."""
     major, minor, _ = version.removeprefix("v").split(".", 2)
-    said = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-    return {f"{package}.{key}": value for package in _STAMPED for key, value in said.items()}
+    values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return {f"{package}.{key}": value for package in _STAMPED for key, value in values.items()}
 
 
 _KUBERNETES: Final = GoPrograms(
@@ -27,18 +27,18 @@ _KUBERNETES: Final = GoPrograms(
     {"etcd": "go.etcd.io/etcd/server/v3", "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver"},
     module="k8s.io/kubernetes",
     stamps=stamps,
-    lacking="no Go to build an API server with: install it, or set KUBEBUILDER_ASSETS",
+    lacking="building an API server needs Go: install Go, or set KUBEBUILDER_ASSETS",
     takes="4 to 10 minutes for all",
 )
 
 
 def kubernetes_binaries() -> Path:
-    """The folder with etcd and kube-apiserver; they are built if need be, which takes 4 to 10 minutes on two cores.
+    """The folder with etcd and kube-apiserver. They are built if missing, which takes 4 to 10 minutes on two cores.
 
     Raises NoProgramError.
     """
-    if given := os.environ.get("KUBEBUILDER_ASSETS"):
-        return _complete(Path(given))
+    if override := os.environ.get("KUBEBUILDER_ASSETS"):
+        return _complete(Path(override))
     return _KUBERNETES.built()
 
 

@@ -1,6 +1,6 @@
-"""Pinned Go modules -> what a node and its cluster are made of: `python -m tools.node_binaries` says where.
+"""Pinned Go modules -> the programs of a Kubernetes node and of its system pods: `python -m tools.node_binaries`.
 
-Beside etcd and kube-apiserver, into the same folder of the user's cache.
+The node's programs are built into the same cache folder as etcd and kube-apiserver.
 """
 
 import sys
@@ -11,7 +11,7 @@ from tools.go_programs import GoPrograms, NoProgramError
 from tools.kubernetes_binaries import stamps
 
 _TESTS: Final = Path(__file__).parents[1] / "tests"
-_LACKING: Final = "no Go to build Kubernetes with"
+_LACKING: Final = "building Kubernetes needs Go: install Go"
 
 _NODE: Final = GoPrograms(
     "kubernetes",
@@ -42,7 +42,7 @@ def node_binaries() -> Path:
 
 
 def pod_binaries() -> Path:
-    """The folder with what runs in pods of every cluster: pause and coredns. Raises NoProgramError."""
+    """The folder with the programs that the cluster's system pods run: pause and coredns. Raises NoProgramError."""
     return _PODS.built()
 
 

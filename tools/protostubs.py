@@ -1,7 +1,7 @@
-"""Envoy's API as installed -> type stubs: `python tools/protostubs.py FOLDER`.
+"""The installed xds-protos -> type stubs for Envoy's API: `python tools/protostubs.py FOLDER`.
 
-The wheel xds-protos carries no types. Its modules carry their descriptors, and these are all that
-protoc-gen-mypy needs: it is run without protoc.
+The wheel xds-protos has no type stubs. Its modules contain their protobuf descriptors, which are all that
+protoc-gen-mypy needs, so this runs it without protoc.
 """
 
 import importlib
@@ -20,14 +20,14 @@ TYPED_ALREADY = "google/protobuf/"  # by types-protobuf
 
 
 def described_files() -> Iterator[FileDescriptor]:
-    """Every file of the wheel's Envoy API v3."""
+    """The descriptor of every module of Envoy's API in xds-protos."""
     for path in files("xds-protos") or ():
         if path.parts[0] == "envoy" and path.name.endswith("_pb2.py"):
             yield importlib.import_module(".".join(path.with_suffix("").parts)).DESCRIPTOR
 
 
 def request_for(roots: Iterator[FileDescriptor]) -> CodeGeneratorRequest:
-    """What protoc would ask of its plugin: each file once, after the files it imports."""
+    """The request that protoc would send to its plugin: each file once, after the files that it imports."""
     request = CodeGeneratorRequest()
     seen: set[str] = set()
 
@@ -47,7 +47,7 @@ def request_for(roots: Iterator[FileDescriptor]) -> CodeGeneratorRequest:
 
 
 def generated(request: CodeGeneratorRequest) -> CodeGeneratorResponse:
-    """The plugin's answer; its progress lines are kept unless it fails."""
+    """The plugin's response. If the plugin fails, its error output ends this program."""
     plugin = subprocess.run([PLUGIN], input=request.SerializeToString(), capture_output=True, check=False)
     response = CodeGeneratorResponse.FromString(plugin.stdout)
     if plugin.returncode or response.error:
@@ -56,7 +56,7 @@ def generated(request: CodeGeneratorRequest) -> CodeGeneratorResponse:
 
 
 def write(response: CodeGeneratorResponse, folder: Path) -> None:
-    """Replace the folder's contents."""
+    """Replace the folder's contents with the generated files."""
     shutil.rmtree(folder, ignore_errors=True)
     for file in response.file:
         path = folder / file.name

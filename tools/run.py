@@ -1,4 +1,4 @@
-"""`make run`: controller and injector on the example mesh, until Ctrl-C."""
+"""`make run`: osm-controller and osm-injector serve the example mesh until Ctrl-C."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ _START_LIMIT: Final = 30.0
 _STOP_LIMIT: Final = 30.0
 
 _TOUR: Final = """
-Both are up. In another terminal:
+Both programs are ready. In another terminal:
 
   curl -i localhost:9091/health/alive              # osm-controller: its ADS is running
   curl -i localhost:9091/health/ready              # a proxy that dials the ADS now is served
@@ -31,12 +31,12 @@ Both are up. In another terminal:
   .venv/bin/osm proxy bootstrap bookstore/bookstore-0 --mesh-dir examples/bookstore \\
     --ca-dir .run/ca --output .run/bootstrap.json
 
-Edit examples/bookstore and watch {log}. Ctrl-C stops both.
+Edit the files in examples/bookstore and watch {log}. Ctrl-C stops both programs.
 """
 
 
 def main() -> int:
-    """Start both, say how to ask them, wait for Ctrl-C; the exit status."""
+    """Start both programs, print commands to try, wait for Ctrl-C. Returns the exit status."""
     _STATE.mkdir(exist_ok=True)
     signal.signal(signal.SIGTERM, _interrupt)
     running: dict[str, subprocess.Popen[bytes]] = {}
@@ -52,7 +52,7 @@ def main() -> int:
         print(_TOUR.format(log=_log("osm-controller").relative_to(_TOP)), flush=True)
         return _watch(running)
     except KeyboardInterrupt:
-        print("\nStopping both (they drain for 5 s; Ctrl-C again ends them at once)", flush=True)
+        print("\nStopping both programs (they drain for 5 s; press Ctrl-C again to kill them)", flush=True)
         return 0
     finally:
         _stop(running)
@@ -67,7 +67,7 @@ def _log(name: str) -> Path:
 
 
 def _start(name: str, flags: list[str]) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C reaches this program alone, which then stops them in order.
+    # A new session: Ctrl-C reaches only this process, which then stops the programs in order.
     with _log(name).open("wb") as log:
         command = [str(Path(sys.executable).with_name(name)), *flags]
         return subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -77,7 +77,7 @@ def _until_ready(name: str, program: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + _START_LIMIT
     while time.monotonic() < deadline:
         if program.poll() is not None:
-            _explain(name, f"ended with status {program.returncode}")
+            _explain(name, f"exited with status {program.returncode}")
             return False
         if _ready(_HTTP_PORTS[name]):
             return True
@@ -97,8 +97,8 @@ def _ready(port: int) -> bool:
         connection.close()
 
 
-def _explain(name: str, what: str) -> None:
-    print(f"{name} {what}. The end of {_log(name).relative_to(_TOP)}:", file=sys.stderr)
+def _explain(name: str, failure: str) -> None:
+    print(f"{name} {failure}. The last lines of {_log(name).relative_to(_TOP)}:", file=sys.stderr)
     for line in _log(name).read_text(errors="replace").splitlines()[-5:]:
         try:
             record = json.loads(line)
@@ -111,7 +111,7 @@ def _watch(running: dict[str, subprocess.Popen[bytes]]) -> int:
     while True:
         for name, program in running.items():
             if program.poll() is not None:
-                _explain(name, f"ended with status {program.returncode}")
+                _explain(name, f"exited with status {program.returncode}")
                 return 1
         time.sleep(0.5)
 
@@ -121,7 +121,7 @@ def _stop(running: dict[str, subprocess.Popen[bytes]]) -> None:
         for program in running.values():
             program.kill()
 
-    # From here on an impatient Ctrl-C ends them, and never this program before them.
+    # A second Ctrl-C must kill the programs and not this process, which would leave them running.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, kill)
     for program in running.values():

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What a shell and iptables need, and nothing else, from Debian's packages into the folder $1; their list into /sbom.json.
+# Copies a shell, iptables and the libraries that they need to the folder $1, and writes the SBOM to /sbom.json.
 set -eu
 image=$1
 libraries=$(dirname "$(ldd /usr/sbin/xtables-nft-multi | sed -n 's/.*=> \(.*libxtables[^ ]*\).*/\1/p')")
@@ -23,7 +23,7 @@ while read -r file; do
   cp -L "$file" "$image$file"
 done </needed
 
-# Debian's index has some files by their path before /lib and /bin became links.
+# dpkg knows some files by the path that they had before /lib and /bin became links.
 owner() { dpkg-query -S "$1" 2>/dev/null || dpkg-query -S "/usr$1" 2>/dev/null || dpkg-query -S "${1#/usr}"; }
 {
   echo '{"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,'

@@ -1,1 +1,1 @@
-"""Engine: pods under creation -> JSON patches with a sidecar."""
+"""Admission: the webhook that adds sidecars to new pods."""

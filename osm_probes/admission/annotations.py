@@ -1,39 +1,42 @@
-"""Labels and annotations -> what they ask of injection; a value that nobody can read is an error with words."""
+"""Annotations of namespaces and pods -> values. An invalid value is an error that names the annotation."""
 
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 from typing import Final
 
-from osm_probes.admission.pod import UnfitPodError
+from osm_probes.admission.pod import InjectionError
 
-_SWITCH: Final = {"enabled": True, "yes": True, "true": True, "disabled": False, "no": False, "false": False}
-
-
-class BadAnnotationError(UnfitPodError):
-    """An annotation has a value that means nothing; the text names both."""
+_ENABLED: Final = {"enabled": True, "yes": True, "true": True, "disabled": False, "no": False, "false": False}
 
 
-def switch(annotations: Mapping[str, str], key: str, *, of: str) -> bool | None:
-    """What an on-off annotation says; None where it says nothing. Raises BadAnnotationError."""
+class BadAnnotationError(InjectionError):
+    """An annotation has an invalid value; the text names both."""
+
+
+def parse_enabled(annotations: Mapping[str, str], key: str, *, of: str) -> bool | None:
+    """An annotation that enables or disables something; None if it is not set or empty. Raises BadAnnotationError.
+
+    of: the annotated object, for the error's text.
+    """
     value = annotations.get(key, "")
     if not value:
         return None
     try:
-        return _SWITCH[value.lower()]
+        return _ENABLED[value.lower()]
     except KeyError:
         raise BadAnnotationError(
-            f"annotation {key} of {of} is {value!r}: say enabled, yes or true, or disabled, no or false"
+            f"annotation {key} of {of} is {value!r}: use enabled, yes or true, or disabled, no or false"
         ) from None
 
 
-def ports(annotations: Mapping[str, str], key: str) -> list[int]:
-    """The ports of a list separated by commas. Raises BadAnnotationError."""
-    return [_port(item, key) for item in _items(annotations, key)]
+def parse_ports(annotations: Mapping[str, str], key: str) -> list[int]:
+    """A comma-separated list of ports. Raises BadAnnotationError."""
+    return [_parse_port(item, key) for item in _items(annotations, key)]
 
 
-def ranges(annotations: Mapping[str, str], key: str) -> list[str]:
-    """The IPv4 ranges of a list separated by commas. Raises BadAnnotationError."""
-    return [_range(item, key) for item in _items(annotations, key)]
+def parse_ip_ranges(annotations: Mapping[str, str], key: str) -> list[str]:
+    """A comma-separated list of IPv4 ranges (CIDR). Raises BadAnnotationError."""
+    return [_parse_ip_range(item, key) for item in _items(annotations, key)]
 
 
 def _items(annotations: Mapping[str, str], key: str) -> list[str]:
@@ -41,16 +44,18 @@ def _items(annotations: Mapping[str, str], key: str) -> list[str]:
     return [] if value is None else [item.strip() for item in value.split(",")]
 
 
-def _port(item: str, key: str) -> int:
-    # isdecimal: int() would also take signs, blanks and underscores.
+def _parse_port(item: str, key: str) -> int:
+    # isdecimal, because int() also accepts signs, spaces and underscores.
     if not (item.isascii() and item.isdecimal() and len(item) <= 5 and 0 < int(item) < 65536):
-        raise BadAnnotationError(f"annotation {key} has {item!r}, which is no port from 1 to 65535")
+        raise BadAnnotationError(f"annotation {key} has {item!r}, which is not a port from 1 to 65535")
     return int(item)
 
 
-def _range(item: str, key: str) -> str:
-    # The text goes into a script that runs as root: only what was parsed may come out.
+def _parse_ip_range(item: str, key: str) -> str:
+    # The result becomes part of a script that runs as root: it must be formatted here, never copied from the text.
     try:
         return str(IPv4Network(item, strict=False))
     except ValueError as error:
-        raise BadAnnotationError(f"annotation {key} has {item!r}, which is no IPv4 range like 10.0.0.0/8") from error
+        raise BadAnnotationError(
+            f"annotation {key} has {item!r}, which is not an IPv4 range such as 10.0.0.0/8"
+        ) from error

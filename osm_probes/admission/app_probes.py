@@ -1,8 +1,8 @@
-"""Pod -> its probes, asked of the sidecar instead: the kubelet has no mesh identity, so inbound would refuse it.
+"""Pod -> its probes, sent to the sidecar instead. The kubelet has no certificate of the mesh for the inbound listener.
 
-httpGet, tcpSocket and gRPC are moved to the sidecar's probe ports; exec probes run in the container and stay.
-A probe stays too where it names a `host` (it does not ask this pod) or a port that the container does not have: the
-kubelet's own words about that are the best ones. Headers, timings and thresholds stay as they are.
+httpGet, tcpSocket and gRPC probes are moved to the sidecar's probe ports. exec probes run in the container and stay. A
+probe also stays if it names a `host`, because it does not go to this pod, or a port that the container does not have,
+because the kubelet's own error message is the best one. Headers, timings and thresholds are not changed.
 """
 
 from collections.abc import Iterator
@@ -14,29 +14,30 @@ from osm_probes.admission.pod import Container, Pod, Probe
 from osm_probes.xds.app_probes import ProbeKind, ProbeScheme, RewrittenProbe
 
 
-def rewrite_probes(pod: Pod) -> tuple[tuple[RewrittenProbe, ...], list[Operation]]:
-    """The probes that the sidecar serves from now on, and the operations that point the kubelet to it.
+def rewrite_app_probes(pod: Pod) -> tuple[tuple[RewrittenProbe, ...], list[Operation]]:
+    """The probes that the sidecar serves, and the patch operations that make the kubelet send them there.
 
-    The operations name containers by their place in the original pod: apply them before any container is added.
+    The operations use the indices of containers in the original pod: apply them before a container is added.
     """
-    probes: list[RewrittenProbe] = []
+    rewritten: list[RewrittenProbe] = []
     operations: list[Operation] = []
-    grpc_ports: dict[int, int] = {}
+    grpc_indices: dict[int, int] = {}
     for path, container, kind, probe in _probes(pod):
-        rewritten = _rewritten(probe, container, kind)
-        if rewritten is None:
+        new = _rewrite(probe, container, kind)
+        if new is None:
             continue
-        place = grpc_ports.setdefault(rewritten.port, len(grpc_ports)) if rewritten.scheme is ProbeScheme.GRPC else 0
-        rewritten = replace(rewritten, place=place)
-        probes.append(rewritten)
-        operations.extend(_operations(path, rewritten))
-    return tuple(probes), operations
+        if new.scheme is ProbeScheme.GRPC:
+            new = replace(new, grpc_index=grpc_indices.setdefault(new.port, len(grpc_indices)))
+        rewritten.append(new)
+        operations.extend(_operations(path, new))
+    return tuple(rewritten), operations
 
 
 def _probes(pod: Pod) -> Iterator[tuple[tuple[str | int, ...], Container, ProbeKind, Probe]]:
+    """Each probe with its path in the pod, its container and its kind."""
     containers = chain(
-        ((("spec", "containers", index), each) for index, each in enumerate(pod.spec.containers)),
-        ((("spec", "initContainers", index), each) for index, each in enumerate(pod.init_containers)),
+        ((("spec", "containers", index), container) for index, container in enumerate(pod.spec.containers)),
+        ((("spec", "initContainers", index), container) for index, container in enumerate(pod.init_containers)),
     )
     for path, container in containers:
         for kind in ProbeKind:
@@ -45,24 +46,24 @@ def _probes(pod: Pod) -> Iterator[tuple[tuple[str | int, ...], Container, ProbeK
                 yield (*path, f"{kind.value}Probe"), container, kind, probe
 
 
-def _rewritten(probe: Probe, container: Container, kind: ProbeKind) -> RewrittenProbe | None:
+def _rewrite(probe: Probe, container: Container, kind: ProbeKind) -> RewrittenProbe | None:
     if probe.http_get is not None and not probe.http_get.host:
         scheme = ProbeScheme.HTTPS if probe.http_get.scheme == "HTTPS" else ProbeScheme.HTTP
-        stated, path = probe.http_get.port, probe.http_get.path or "/"
+        port, path = probe.http_get.port, probe.http_get.path or "/"
     elif probe.tcp_socket is not None and not probe.tcp_socket.host:
-        scheme, stated, path = ProbeScheme.TCP, probe.tcp_socket.port, "/"
+        scheme, port, path = ProbeScheme.TCP, probe.tcp_socket.port, "/"
     elif probe.grpc is not None:
-        scheme, stated, path = ProbeScheme.GRPC, probe.grpc.port, "/"
+        scheme, port, path = ProbeScheme.GRPC, probe.grpc.port, "/"
     else:
         return None
-    port = _number(stated, container)
-    return None if port is None else RewrittenProbe(kind, container.name, scheme, port, path)
+    number = _port_number(port, container)
+    return None if number is None else RewrittenProbe(kind, container.name, scheme, number, path)
 
 
-def _number(port: int | str, container: Container) -> int | None:
-    """As the kubelet looks it up: a name among the container's own ports, else a number. None: no such port."""
+def _port_number(port: int | str, container: Container) -> int | None:
+    """Resolve a port as the kubelet does: a name of the container's own ports, else a number. None: no such port."""
     if isinstance(port, str):
-        named = [each.container_port for each in container.ports or () if each.name == port]
+        named = [found.container_port for found in container.ports or () if found.name == port]
         port = named[0] if named else int(port) if port.isascii() and port.isdecimal() and len(port) <= 5 else 0
     return port if 0 < port < 65536 else None
 
@@ -70,13 +71,13 @@ def _number(port: int | str, container: Container) -> int | None:
 def _operations(path: tuple[str | int, ...], probe: RewrittenProbe) -> list[Operation]:
     match probe.scheme:
         case ProbeScheme.GRPC:
-            return [add(*path, "grpc", "port", value=probe.listening_port)]
+            return [add(*path, "grpc", "port", value=probe.sidecar_port)]
         case ProbeScheme.TCP:
-            action = {"path": probe.listening_path, "port": probe.listening_port, "scheme": "HTTP"}
+            action = {"path": probe.sidecar_path, "port": probe.sidecar_port, "scheme": "HTTP"}
             return [remove(*path, "tcpSocket"), add(*path, "httpGet", value=action)]
         case _:
             return [
-                add(*path, "httpGet", "path", value=probe.listening_path),
-                add(*path, "httpGet", "port", value=probe.listening_port),
+                add(*path, "httpGet", "path", value=probe.sidecar_path),
+                add(*path, "httpGet", "port", value=probe.sidecar_port),
                 add(*path, "httpGet", "scheme", value="HTTP"),
             ]

@@ -1,57 +1,58 @@
-"""Pod and namespace -> does it get a sidecar, and if not, why."""
+"""Pod and namespace -> whether the pod gets a sidecar, and if not, why."""
 
 from typing import Final
 
-from osm_probes.admission import annotations as annotation
-from osm_probes.admission.namespaces import NamespaceFacts
+from osm_probes.admission.annotations import parse_enabled
 from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.pod import Pod
 from osm_probes.mesh import labels
+from osm_probes.mesh.mesh import NamespaceMetadata
 
-_NEVER: Final = ("kube-system", "kube-public")
-_OS_LABEL: Final = "kubernetes.io/os"
-
+_SYSTEM_NAMESPACES: Final = ("kube-system", "kube-public")
 
 _UNKNOWN: Final = "an unknown namespace"
 _OUTSIDE: Final = "a namespace outside the mesh"
 _IGNORED: Final = "an ignored namespace"
-_UNASKED: Final = "neither pod nor namespace asks for a sidecar"
+_NOT_ENABLED: Final = "neither pod nor namespace asks for a sidecar"
 
-BY_NAMESPACE: Final = frozenset({_UNKNOWN, _OUTSIDE, _IGNORED, _UNASKED})
-"""Exemptions that another word of the namespace would end: they are true only of its newest facts."""
+NAMESPACE_REASONS: Final = frozenset({_UNKNOWN, _OUTSIDE, _IGNORED, _NOT_ENABLED})
+"""The reasons that depend on the namespace's metadata, so that outdated metadata may give a wrong one."""
 
 
-def exemption(pod: Pod, *, namespace: str, facts: NamespaceFacts | None, options: InjectionOptions) -> str:
+def ineligibility_reason(
+    pod: Pod, *, namespace: str, metadata: NamespaceMetadata | None, options: InjectionOptions
+) -> str:
     """Why this pod gets no sidecar; "" if it gets one. Raises BadAnnotationError.
 
-    A namespace that nobody knows is not enrolled: its pods are left alone.
+    metadata: of the namespace; None means that it is not known, so it is not part of the mesh.
     """
-    return _namespace_exemption(namespace, facts, options) or _pod_exemption(pod, namespace, facts)
+    return _namespace_reason(namespace, metadata, options) or _pod_reason(pod, namespace, metadata)
 
 
-def _namespace_exemption(namespace: str, facts: NamespaceFacts | None, options: InjectionOptions) -> str:
-    if namespace in (*_NEVER, options.osm_namespace):
+def _namespace_reason(namespace: str, metadata: NamespaceMetadata | None, options: InjectionOptions) -> str:
+    if namespace in (*_SYSTEM_NAMESPACES, options.osm_namespace):
         return "a system namespace"
-    if facts is None:
+    if metadata is None:
         return _UNKNOWN
-    if facts.labels.get(labels.MONITORED_BY) != options.mesh_name:
+    if metadata.labels.get(labels.MONITORED_BY) != options.mesh_name:
         return _OUTSIDE
-    if labels.IGNORE in facts.labels:
+    if labels.IGNORE in metadata.labels:
         return _IGNORED
     return ""
 
 
-def _pod_exemption(pod: Pod, namespace: str, facts: NamespaceFacts | None) -> str:
-    # Host network: the redirect would be the node's.
+def _pod_reason(pod: Pod, namespace: str, metadata: NamespaceMetadata | None) -> str:
+    # The redirect would change the network of the node.
     if pod.spec.host_network:
-        return "a pod on the host's network"
+        return "a pod on the host network"
     # Windows has no iptables.
-    if "windows" in ((pod.spec.node_selector or {}).get(_OS_LABEL), pod.spec.os and pod.spec.os.name):
+    if "windows" in ((pod.spec.node_selector or {}).get(labels.OS), pod.spec.os and pod.spec.os.name):
         return "a Windows pod"
-    asked = annotation.switch(pod.annotations, labels.INJECTION, of="the pod")
-    default = annotation.switch(facts.annotations if facts else {}, labels.INJECTION, of=f"namespace {namespace}")
-    if asked is False:
+    pod_enables = parse_enabled(pod.annotations, labels.INJECTION, of="the pod")
+    namespace_annotations = metadata.annotations if metadata else {}
+    namespace_enables = parse_enabled(namespace_annotations, labels.INJECTION, of=f"namespace {namespace}")
+    if pod_enables is False:
         return "a pod that opted out"
-    if not (asked or default):
-        return _UNASKED
+    if not (pod_enables or namespace_enables):
+        return _NOT_ENABLED
     return "a pod that has its sidecar" if pod.has_sidecar else ""

@@ -3,16 +3,16 @@
 from typing import Any
 
 Operation = dict[str, Any]
-"""`op`, `path` and, but for remove, `value`."""
+"""`op`, `path` and, except for remove, `value`."""
 
 
 def add(*path: str | int, value: object) -> Operation:
-    """Set a member of an object, whether it is there or not; or insert into a list: before an index, `-` at the end."""
+    """Set a member of an object, or insert into a list: before an index, or at the end with `-`."""
     return {"op": "add", "path": _pointer(path), "value": value}
 
 
 def remove(*path: str | int) -> Operation:
-    """Take a member away; it must be there."""
+    """Remove a member, which must exist."""
     return {"op": "remove", "path": _pointer(path)}
 
 

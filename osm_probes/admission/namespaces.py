@@ -1,49 +1,39 @@
-"""A namespace's name -> what it says about injection."""
+"""A namespace's name -> the labels and annotations that decide about injection."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from osm_probes.foundation.errors import OsmError
+from osm_probes.mesh.mesh import NamespaceMetadata
 from osm_probes.mesh.source import MeshSource
 
 
-@dataclass(frozen=True, slots=True)
-class NamespaceFacts:
-    """What a namespace says about injection."""
+class NamespaceLookup(Protocol):
+    """Looks up namespaces. None = there is no such namespace. Raises OsmError if it cannot be known."""
 
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    async def get_cached(self, name: str) -> NamespaceMetadata | None:
+        """The namespace as last seen, at once; it may be slightly outdated."""
 
-
-class Namespaces(Protocol):
-    """Where namespaces are looked up: None = there is none of this name. Raises OsmError where that cannot be known."""
-
-    async def known(self, name: str) -> NamespaceFacts | None:
-        """The namespace as it was heard of last, at once."""
-
-    async def newest(self, name: str) -> NamespaceFacts | None:
-        """The namespace as it is at this moment; somebody may be asked."""
+    async def get_current(self, name: str) -> NamespaceMetadata | None:
+        """The namespace as it is now; this may take a request."""
 
 
-class MeshUnknownError(OsmError):
-    """Whether a namespace is enrolled cannot be told now: the mesh was not read yet, or nobody can be asked."""
+class NamespaceLookupError(OsmError):
+    """It is unknown whether a namespace belongs to the mesh, because the mesh or the namespace cannot be read."""
 
 
-class KnownNamespaces:
-    """The namespaces of the mesh as it was read; those outside of it are unknown."""
+class MeshNamespaces:
+    """Looks up the namespaces of the mesh as the source has it; all others are unknown."""
 
     def __init__(self, source: MeshSource) -> None:
         self._source = source
 
-    async def known(self, name: str) -> NamespaceFacts | None:
-        """The namespace; None if it is not enrolled. Raises MeshUnknownError."""
+    async def get_cached(self, name: str) -> NamespaceMetadata | None:
+        """The namespace; None if it does not belong to the mesh. Raises NamespaceLookupError."""
         mesh = self._source.mesh.value
         if mesh is None:
-            raise MeshUnknownError(self._source.problem.value or "the mesh has not been read yet")
-        found = mesh.namespaces.get(name)
-        return NamespaceFacts(found.labels, found.annotations) if found is not None else None
+            raise NamespaceLookupError(self._source.problem.value or "the mesh has not been read yet")
+        return mesh.namespaces.get(name)
 
-    async def newest(self, name: str) -> NamespaceFacts | None:
-        """The same: nobody can be asked."""
-        return await self.known(name)
+    async def get_current(self, name: str) -> NamespaceMetadata | None:
+        """The same as `get_cached`: there is no API server to ask."""
+        return await self.get_cached(name)

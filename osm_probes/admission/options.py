@@ -1,4 +1,4 @@
-"""Configuration -> injection: what every sidecar of this mesh has in common."""
+"""The options that all sidecars of a mesh have in common."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class InjectionOptions:
-    """The mesh that injects, and how its sidecars run.
+    """The mesh, and how its sidecars run.
 
-    pull_policy: "" leaves it to Kubernetes. resources: `limits` and `requests`, for both added containers.
-    native_sidecar: run Envoy as an init container that keeps running (Kubernetes 1.29 and later): it starts before
-    the other init containers and lets jobs end.
+    pull_policy: "" leaves it to Kubernetes. resources: `limits` and `requests` of both added containers.
+    native_sidecar: run Envoy as an init container that keeps running (Kubernetes 1.29 and later). It starts before the
+    other init containers, and does not keep a Job from completing.
     """
 
     mesh_name: str

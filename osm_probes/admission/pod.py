@@ -1,4 +1,4 @@
-"""AdmissionReview's object -> the part of a pod that decides about its sidecar, typed; the rest stays unread."""
+"""The object of an AdmissionReview -> a pod with only the fields that its sidecar depends on."""
 
 from typing import Final
 
@@ -11,21 +11,21 @@ from osm_probes.mesh.labels import PROXY_UUID
 SIDECAR_NAME: Final = "envoy"
 
 
-def secret_name(uuid: str) -> str:
-    """The Secret with a proxy's bootstrap."""
+def bootstrap_secret_name(uuid: str) -> str:
+    """The name of the Secret with a proxy's bootstrap."""
     return f"envoy-bootstrap-config-{uuid}"
 
 
-class UnfitPodError(OsmError):
-    """This pod cannot be given a sidecar; the text says why, to the person who made it."""
+class InjectionError(OsmError):
+    """The pod cannot get a sidecar; the text says why to the pod's author."""
 
 
-class MalformedPodError(UnfitPodError):
-    """The object is no pod; the text names the field."""
+class MalformedPodError(InjectionError):
+    """The object is not a valid pod; the text names the field."""
 
 
 class HttpGet(msgspec.Struct, frozen=True):
-    """An httpGet probe. `port` is a number or the name of a port of its container."""
+    """An httpGet probe. port: a number, or the name of a port of its container."""
 
     port: int | str
     path: str | None = None
@@ -47,7 +47,7 @@ class Grpc(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True, rename="camel"):
-    """A probe; with none of these three it is an exec probe."""
+    """A probe. Without any of these three it is an exec probe."""
 
     http_get: HttpGet | None = None
     tcp_socket: TcpSocket | None = None
@@ -62,7 +62,7 @@ class Port(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Mount(msgspec.Struct, frozen=True):
-    """A container's mount of the volume of that name."""
+    """A container's mount of the volume with that name."""
 
     name: str
 
@@ -98,13 +98,13 @@ class Volume(msgspec.Struct, frozen=True):
 
 
 class Os(msgspec.Struct, frozen=True):
-    """The operating system that a pod asks for."""
+    """The operating system that a pod requires."""
 
     name: str | None = None
 
 
 class Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    """A pod's names, labels and annotations. None and absent are the same."""
+    """A pod's names, labels and annotations. None and absent mean the same."""
 
     name: str | None = None
     generate_name: str | None = None
@@ -113,7 +113,7 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Spec(msgspec.Struct, frozen=True, rename="camel"):
-    """What runs in the pod."""
+    """A pod's containers, volumes, network, node requirements and service account."""
 
     containers: list[Container]
     init_containers: list[Container] | None = None
@@ -125,38 +125,43 @@ class Spec(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Pod(msgspec.Struct, frozen=True):
-    """A pod as far as it matters here."""
+    """A pod."""
 
     metadata: Metadata
     spec: Spec
 
     @property
     def annotations(self) -> dict[str, str]:
-        """Its annotations."""
+        """The pod's annotations."""
         return self.metadata.annotations or {}
 
     @property
     def init_containers(self) -> list[Container]:
-        """Its init containers, in the order they start."""
+        """The pod's init containers, in the order in which they start."""
         return self.spec.init_containers or []
 
     @property
     def has_sidecar(self) -> bool:
-        """True if it was patched before: its sidecar mounts the bootstrap of the proxy that its label names."""
-        secret = secret_name((self.metadata.labels or {}).get(PROXY_UUID, ""))
-        volumes = {each.name for each in self.spec.volumes or () if each.secret and each.secret.secret_name == secret}
-        containers = (*self.spec.containers, *self.init_containers)
-        mounts = (mount for each in containers if each.name == SIDECAR_NAME for mount in each.volume_mounts or ())
-        return any(mount.name in volumes for mount in mounts)
+        """True if the pod was patched before: its sidecar mounts the bootstrap of the proxy in the pod's label."""
+        secret = bootstrap_secret_name((self.metadata.labels or {}).get(PROXY_UUID, ""))
+        volumes = {
+            volume.name for volume in self.spec.volumes or () if volume.secret and volume.secret.secret_name == secret
+        }
+        return any(
+            mount.name in volumes
+            for container in (*self.spec.containers, *self.init_containers)
+            if container.name == SIDECAR_NAME
+            for mount in container.volume_mounts or ()
+        )
 
     def identity(self, namespace: str) -> Identity:
-        """Who it is to the mesh. Its namespace comes from the request: the object need not have one yet."""
+        """The pod's identity. The namespace comes from the request, because a new pod may not have one yet."""
         return Identity(namespace, self.spec.service_account_name or "default")
 
 
 def decode_pod(body: bytes | msgspec.Raw) -> Pod:
-    """Read a pod's JSON. Raises MalformedPodError."""
+    """Decode a pod's JSON. Raises MalformedPodError."""
     try:
         return msgspec.json.decode(body, type=Pod)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise MalformedPodError(f"the object is no pod: {error}") from error
+        raise MalformedPodError(f"the object is not a pod: {error}") from error

@@ -1,4 +1,7 @@
-"""AdmissionReview v1: bytes -> the question, the answer -> bytes. https://kubernetes.io/docs/reference/config-api/apiserver-admission.v1/"""
+"""AdmissionReview v1: bytes -> request, and response -> bytes.
+
+https://kubernetes.io/docs/reference/config-api/apiserver-admission.v1/
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,19 +16,19 @@ KIND: Final = "AdmissionReview"
 
 
 class MalformedReviewError(OsmError):
-    """The body is no AdmissionReview v1; the text names the field."""
+    """The body is not a valid AdmissionReview v1; the text names the field."""
 
 
 class GroupVersionKind(msgspec.Struct, frozen=True):
-    """What kind of object is reviewed."""
+    """The kind of the reviewed object."""
 
     kind: str
     version: str
     group: str = ""
 
 
-class Request(msgspec.Struct, frozen=True, rename="camel"):
-    """What the API server asks. `object` is the pod's JSON, read only if it is a pod's creation."""
+class AdmissionRequest(msgspec.Struct, frozen=True, rename="camel"):
+    """The request of the API server. object: JSON that is decoded only if the request creates a pod."""
 
     uid: str
     kind: GroupVersionKind
@@ -37,7 +40,7 @@ class Request(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def creates_pod(self) -> bool:
-        """True if it asks about a new pod."""
+        """True if the request is about a new pod."""
         kind = (self.kind.group, self.kind.version, self.kind.kind)
         return kind == ("", "v1", "Pod") and self.operation == "CREATE" and not self.sub_resource
 
@@ -45,45 +48,45 @@ class Request(msgspec.Struct, frozen=True, rename="camel"):
 class _Review(msgspec.Struct, frozen=True, rename="camel"):
     api_version: str
     kind: str
-    request: Request
+    request: AdmissionRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """Why a pod is refused: a sentence, and an HTTP status (4xx: the pod's fault, 5xx: ours)."""
+    """Why a pod is denied: a text, and an HTTP status (4xx: the pod is invalid, 5xx: the webhook failed)."""
 
     message: str
     code: int
 
 
-def decode_review(body: bytes) -> Request:
-    """Read a review. Raises MalformedReviewError."""
+def decode_review(body: bytes) -> AdmissionRequest:
+    """Decode a review. Raises MalformedReviewError."""
     try:
         review = msgspec.json.decode(body, type=_Review)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise MalformedReviewError(f"no AdmissionReview: {error}") from error
+        raise MalformedReviewError(f"not an AdmissionReview: {error}") from error
     if (review.api_version, review.kind) != (API_VERSION, KIND):
         raise MalformedReviewError(
-            f"apiVersion {review.api_version!r}, kind {review.kind!r}: only {API_VERSION} {KIND} is understood"
+            f"apiVersion {review.api_version!r}, kind {review.kind!r}: only {API_VERSION} {KIND} is supported"
         )
     if not review.request.uid:
-        raise MalformedReviewError("no AdmissionReview: the uid is empty - at `$.request.uid`")
+        raise MalformedReviewError("not an AdmissionReview: the uid is empty - at `$.request.uid`")
     return review.request
 
 
 def allow(uid: str, *, patch: tuple[Operation, ...] = ()) -> bytes:
-    """The answer: let it in, with this patch."""
-    answer: dict[str, object] = {"uid": uid, "allowed": True}
+    """The response that admits the pod, with this patch."""
+    response: dict[str, object] = {"uid": uid, "allowed": True}
     if patch:
-        # msgspec writes bytes as base64, which is what the field wants.
-        answer |= {"patchType": "JSONPatch", "patch": msgspec.json.encode(patch)}
-    return _encode(answer)
+        # msgspec encodes bytes as base64, as the field requires.
+        response |= {"patchType": "JSONPatch", "patch": msgspec.json.encode(patch)}
+    return _encode(response)
 
 
 def deny(uid: str, denial: Denial) -> bytes:
-    """The answer: refuse it. The message is what the person who made the pod reads."""
+    """The response that denies the pod. Its author reads the message."""
     return _encode({"uid": uid, "allowed": False, "status": {"message": denial.message, "code": denial.code}})
 
 
-def _encode(answer: dict[str, object]) -> bytes:
-    return msgspec.json.encode({"apiVersion": API_VERSION, "kind": KIND, "response": answer})
+def _encode(response: dict[str, object]) -> bytes:
+    return msgspec.json.encode({"apiVersion": API_VERSION, "kind": KIND, "response": response})

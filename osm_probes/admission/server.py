@@ -1,4 +1,4 @@
-"""Port -> the webhook: TLS or plain by a connection's first byte; a listening socket that is lost is replaced."""
+"""The webhook's server: TLS or plain HTTP, by the first byte of a connection. A lost listening socket is replaced."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-from osm_probes.admission.handler import Handler
+from osm_probes.admission.handler import WebhookHandler
 from osm_probes.admission.tls import server_context
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.lifecycle import Lifecycle, Phase
@@ -17,22 +17,21 @@ from osm_probes.health.supervise import supervised
 from osm_probes.http.server import HttpServer, Limits
 from osm_probes.pki.certificate import Certificate
 
-CONNECTIONS: Final = 512
-# Longer than the 90 s after which Go's HTTP client, so the API server, drops an idle connection itself: were we first,
-# a review could cross our close and be lost.
-_IDLE: Final = 120.0
+# An idle connection is kept longer than the 90 s of the API server's (Go's) HTTP client. If the server closed it first,
+# a review could be sent at the same moment and be lost.
+LIMITS: Final = Limits(connections=512, idle=120.0)
 
 _TLS_HANDSHAKE: Final = b"\x16"
 
 Listen = Callable[[int], socket.socket]
-"""Listens on this very port, 0 = on the one that was asked for. Raises OsmError."""
+"""Opens the listening socket on this port; 0 = on the configured one. Raises OsmError."""
 
 
 class WebhookServer:
-    """Listens from the start, and serves the webhook as long as it is entered.
+    """Listens from its creation, and serves the webhook while it is entered.
 
-    A new certificate counts from the next handshake on; connections that are open stay, also if the listening socket is
-    lost and replaced. Leaving it finishes requests in flight within `grace` seconds.
+    A new certificate is used from the next TLS handshake on. Open connections stay open, also if the listening socket
+    is lost and replaced. On exit, in-flight requests get `grace` seconds to finish.
     """
 
     def __init__(
@@ -40,26 +39,26 @@ class WebhookServer:
         listen: Listen,
         *,
         certificate: Certificate,
-        handler: Handler,
+        handler: WebhookHandler,
         lifecycle: Lifecycle,
         grace: float = 5.0,
-        connections: int = CONNECTIONS,
+        limits: Limits = LIMITS,
     ) -> None:
         self._listen = listen
-        self._listener = listen(0)
-        self.port: int = self._listener.getsockname()[1]
+        self._listening_socket = listen(0)
+        self.port: int = self._listening_socket.getsockname()[1]
         self._lifecycle = lifecycle
         self._grace = grace
         self._tls = server_context(certificate)
         self._stack = contextlib.AsyncExitStack()
-        self._http = HttpServer(handler, limits=Limits(connections, idle=_IDLE), secure=self._secure)
+        self._http = HttpServer(handler, limits=limits, secure=self._secure)
 
-    def use(self, certificate: Certificate) -> None:
-        """Present this certificate from the next handshake on."""
+    def update_certificate(self, certificate: Certificate) -> None:
+        """Use this certificate from the next TLS handshake on."""
         self._tls = server_context(certificate)
 
     async def __aenter__(self) -> Self:
-        """Serve from now on."""
+        """Start to accept connections."""
         stack, lifecycle = self._stack, self._lifecycle
         stack.callback(lifecycle.move, Phase.STOPPED, reason="asked to stop")
         await stack.enter_async_context(self._http)
@@ -72,19 +71,19 @@ class WebhookServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop accepting, finish what is in flight, close all."""
+        """Stop accepting connections, finish in-flight requests, then close all connections."""
         if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
             self._lifecycle.move(Phase.DRAINING, reason="asked to stop")
         await self._stack.aclose()
 
     async def _accept(self) -> None:
-        await supervised(self._lifecycle, self._stay())
+        await supervised(self._lifecycle, self._accept_and_recover())
 
-    async def _stay(self) -> None:
+    async def _accept_and_recover(self) -> None:
         reason = ""
         while True:
             try:
-                await self._http.accept(self._listener)
+                await self._http.accept(self._listening_socket)
             except OSError as error:
                 reason = f"port {self.port}: {error.strerror or error}"
             self._close()
@@ -93,17 +92,17 @@ class WebhookServer:
             await recover(self._lifecycle, self._listen_again, reason=reason)
 
     async def _listen_again(self) -> None:
-        self._listener = self._listen(self.port)
+        self._listening_socket = self._listen(self.port)
 
     def _close(self) -> None:
-        self._listener.close()
+        self._listening_socket.close()
 
     async def _secure(self, accepted: socket.socket) -> ssl.SSLContext | None:
         return self._tls if await _first_byte(accepted) == _TLS_HANDSHAKE else None
 
 
 async def _first_byte(accepted: socket.socket) -> bytes:
-    """The first byte, left where it is for whoever reads the connection. Raises EOFError at its end."""
+    """The first byte, which stays in the socket's buffer. Raises EOFError if the connection is closed before it."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(accepted, readable.set)

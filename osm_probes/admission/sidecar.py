@@ -1,4 +1,4 @@
-"""Options and rules -> what a pod gets: Envoy, the container that sets the redirect, and the bootstrap's volume."""
+"""Options and rules -> what a pod gets: the Envoy container, the init container, and the volume of the bootstrap."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -8,16 +8,16 @@ from osm_probes.admission.pod import SIDECAR_NAME
 from osm_probes.admission.redirect import PROXY_UID
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.ports import ADMIN_PORT, INBOUND_PORT, PROXY_METRICS_PORT
-from osm_probes.xds.app_probes import HTTP_PORTS, ProbeKind, ProbeScheme, RewrittenProbe
+from osm_probes.xds.app_probes import HTTP_PROBE_PORTS, ProbeKind, ProbeScheme, RewrittenProbe
 
 INIT_NAME: Final = "osm-init"
 VOLUME_NAME: Final = "envoy-bootstrap-config-volume"
 BOOTSTRAP_FILE: Final = "bootstrap.yaml"
 BOOTSTRAP_FOLDER: Final = "/etc/envoy"
 
-# Envoy starts one worker for each core of the node unless told, whatever the container's limit is.
+# By default Envoy starts one worker for each core of the node, whatever the container's CPU limit is.
 _WORKERS: Final = 2
-_FIELDS: Final = {
+_ENVIRONMENT_FIELDS: Final = {
     "POD_UID": "metadata.uid",
     "POD_NAME": "metadata.name",
     "POD_NAMESPACE": "metadata.namespace",
@@ -33,8 +33,8 @@ _PORT_NAMES: Final = {
 Json = dict[str, Any]
 
 
-def envoy_container(options: InjectionOptions, *, identity: Identity, probes: tuple[RewrittenProbe, ...]) -> Json:
-    """Envoy, run by a user of its own: the redirect knows Envoy's traffic by that."""
+def envoy_container(options: InjectionOptions, *, identity: Identity, app_probes: tuple[RewrittenProbe, ...]) -> Json:
+    """Envoy. It runs as a separate user, by which the redirect rules recognise its connections."""
     arguments = {
         "--log-level": options.log_level,
         "--config-path": f"{BOOTSTRAP_FOLDER}/{BOOTSTRAP_FILE}",
@@ -46,12 +46,14 @@ def envoy_container(options: InjectionOptions, *, identity: Identity, probes: tu
         "image": options.sidecar_image,
         **_common(options),
         "command": ["envoy"],
-        # Hot restart wants shared memory that a read-only, unprivileged container does not have.
+        # Hot restart needs shared memory, which a read-only, unprivileged container does not have.
         "args": [*(word for pair in arguments.items() for word in pair), "--disable-hot-restart"],
-        "env": [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in _FIELDS.items()],
-        "ports": [{"name": name, "containerPort": port} for name, port in _ports(probes)],
+        "env": [
+            {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in _ENVIRONMENT_FIELDS.items()
+        ],
+        "ports": [{"name": name, "containerPort": port} for name, port in _ports(app_probes)],
         "volumeMounts": [{"name": VOLUME_NAME, "mountPath": BOOTSTRAP_FOLDER, "readOnly": True}],
-        # Envoy has this listener from its first configuration on: until then the pod cannot be called and is not ready.
+        # Envoy opens this port with its first configuration. Before, the pod cannot be called and must not be ready.
         "startupProbe": {"tcpSocket": {"port": PROXY_METRICS_PORT}, "periodSeconds": 1, "failureThreshold": 600},
         "securityContext": {
             "runAsUser": PROXY_UID,
@@ -64,7 +66,7 @@ def envoy_container(options: InjectionOptions, *, identity: Identity, probes: tu
 
 
 def init_container(options: InjectionOptions, *, rules: str) -> Json:
-    """The container that redirects the pod's traffic to Envoy, then ends."""
+    """The container that installs the redirect rules, then exits."""
     return {
         "name": INIT_NAME,
         "image": options.init_image,
@@ -75,14 +77,14 @@ def init_container(options: InjectionOptions, *, rules: str) -> Json:
             "runAsUser": 0,
             "runAsNonRoot": False,
             "allowPrivilegeEscalation": False,
-            # NET_RAW: iptables-legacy opens a raw socket ("unable to initialize table 'nat'" without).
+            # NET_RAW: iptables-legacy opens a raw socket, or fails with "unable to initialize table 'nat'".
             "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
         },
     }
 
 
 def bootstrap_volume(secret: str) -> Json:
-    """The volume with Envoy's bootstrap."""
+    """The volume of the bootstrap Secret."""
     return {"name": VOLUME_NAME, "secret": {"secretName": secret}}
 
 
@@ -91,7 +93,7 @@ def _common(options: InjectionOptions) -> Json:
     return {name: value for name, value in parts.items() if value}
 
 
-def _ports(probes: tuple[RewrittenProbe, ...]) -> Iterator[tuple[str, int]]:
+def _ports(app_probes: tuple[RewrittenProbe, ...]) -> Iterator[tuple[str, int]]:
     yield from (("proxy-admin", ADMIN_PORT), ("proxy-inbound", INBOUND_PORT), ("proxy-metrics", PROXY_METRICS_PORT))
-    kinds = {probe.kind for probe in probes if probe.scheme in (ProbeScheme.HTTP, ProbeScheme.HTTPS)}
-    yield from ((name, HTTP_PORTS[kind]) for kind, name in _PORT_NAMES.items() if kind in kinds)
+    kinds = {probe.kind for probe in app_probes if probe.scheme in (ProbeScheme.HTTP, ProbeScheme.HTTPS)}
+    yield from ((name, HTTP_PROBE_PORTS[kind]) for kind, name in _PORT_NAMES.items() if kind in kinds)

@@ -1,1 +1,1 @@
-"""Engine: the aggregated discovery service that proxies connect to."""
+"""The aggregated discovery service (ADS), which proxies connect to."""

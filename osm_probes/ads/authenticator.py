@@ -1,24 +1,24 @@
-"""Peer -> proxy: who dials is what its certificate says, never what its requests say."""
+"""Client certificate -> proxy: a peer's identity comes from its certificate, never from its requests."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from osm_probes.ads.errors import NotAdmittedError
 from osm_probes.mesh.identity import CANARY, ProxyName, UnknownIdentityError
-from osm_probes.pki.authority import common_names
+from osm_probes.pki.authority import certificate_names
 
 Admit = Callable[[ProxyName], None]
-"""Returns if this proxy is one of the mesh; raises NotAdmittedError with the reason if not."""
+"""Returns if this proxy belongs to the mesh; otherwise raises NotAdmittedError with the reason."""
 
 _CERTIFICATE = "x509_pem_cert"
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """Who may speak with the ADS: proxies of this trust domain that `known` admits, and the canary."""
+    """Admits the proxies of this trust domain that `admit_proxy` accepts, and the canary."""
 
     trust_domain: str
-    known: Admit
+    admit_proxy: Admit
 
     def identify(self, auth_context: Mapping[str, Iterable[bytes]]) -> ProxyName:
         """The proxy that the peer's certificate names. Raises NotAdmittedError."""
@@ -26,7 +26,7 @@ class Authenticator:
         if not certificates:
             raise NotAdmittedError("a client certificate is required")
         try:
-            names = common_names(certificates[0])
+            names = certificate_names(certificates[0])
         except ValueError as error:
             raise NotAdmittedError("the client certificate cannot be read") from error
         for name in names:
@@ -36,16 +36,16 @@ class Authenticator:
                 continue
         raise NotAdmittedError(f"the certificate names no proxy of {self.trust_domain}")
 
-    def check_node(self, node: str, *, proxy: ProxyName) -> None:
-        """Refuse a node id that is another proxy's name; one that names none decides nothing."""
+    def check_node_id(self, node_id: str, *, proxy: ProxyName) -> None:
+        """Raises NotAdmittedError if the node id is the name of another proxy. Any other text is allowed."""
         try:
-            claimed = ProxyName.parse(node, trust_domain=self.trust_domain)
+            claimed = ProxyName.parse(node_id, trust_domain=self.trust_domain)
         except UnknownIdentityError:
             return
         if claimed != proxy:
             raise NotAdmittedError("the node id names another proxy than the certificate")
 
     def admit(self, proxy: ProxyName) -> None:
-        """Raises NotAdmittedError where the mesh does not know this proxy."""
+        """Raises NotAdmittedError if this proxy does not belong to the mesh."""
         if proxy.kind != CANARY:
-            self.known(proxy)
+            self.admit_proxy(proxy)

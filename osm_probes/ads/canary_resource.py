@@ -1,6 +1,6 @@
-"""The canary's one resource: what the judge asks the ADS for, and what must be in the answer.
+"""The canary's one resource: the request that the judge sends to the ADS, and what the response must contain.
 
-Neither grpc nor protobuf is imported: the judge is a small process.
+This module imports neither grpc nor protobuf, because the judge must stay a small process.
 """
 
 from typing import Final
@@ -9,17 +9,17 @@ from osm_probes.ads.wire import field
 from osm_probes.snapshot.snapshot import CLUSTER, Resource, Snapshot
 
 NAME: Final = "osm-canary"
-"""The name of the cluster that only the canary gets. No proxy ever has it."""
+"""The name of a cluster that only the canary gets. No proxy ever has it."""
 
 _CLUSTER: Final = field(1, NAME.encode())
 
 REQUEST: Final = field(4, CLUSTER.encode())
-"""A serialised DiscoveryRequest: the first of a stream, for all clusters."""
+"""A serialised DiscoveryRequest: the first one of a stream, for all clusters."""
 
 EXPECTED: Final = field(2, field(1, CLUSTER.encode()) + field(2, _CLUSTER))
-"""Bytes that a right answer, a serialised DiscoveryResponse, contains: the one resource with its type."""
+"""Bytes that a correct response, a serialised DiscoveryResponse, contains: the one resource with its type."""
 
 
 def snapshot() -> Snapshot:
-    """What the canary is told."""
+    """The configuration that the canary gets."""
     return Snapshot.of([Resource.of(NAME, CLUSTER, _CLUSTER)])

@@ -1,4 +1,4 @@
-"""The incremental form of a conversation: requests and responses say what changes."""
+"""The incremental (delta) variant of xDS: requests and responses contain only changes."""
 
 from typing import Final
 
@@ -6,98 +6,100 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 from google.protobuf.message import DecodeError
 
 from osm_probes.ads.errors import MalformedRequestError
-from osm_probes.ads.session import HandledRequest, Verdict, XdsSession, is_served
-from osm_probes.ads.subscription import HAVE_WILDCARD, NAMES_LIMIT, WILDCARD, Subscription
+from osm_probes.ads.session import HandledRequest, RequestKind, XdsSession, is_supported
+from osm_probes.ads.subscription import NAMES_LIMIT, WILDCARD, WILDCARD_TYPES, Subscription
 from osm_probes.ads.wire import field
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, Change, Resource, ResourceSet
 
-_FORM: Final = "incremental"
+_VARIANT: Final = "incremental"
 _REMOVED_FIELD: Final = 6
 
 
 class Incremental(XdsSession):
-    """DeltaAggregatedResources."""
+    """A session of the method DeltaAggregatedResources."""
 
     _removed_last = (CLUSTER, ENDPOINTS)
 
-    def hear(self, request: bytes) -> HandledRequest:
-        """Take a serialised DeltaDiscoveryRequest."""
+    def handle_request(self, request: bytes) -> HandledRequest:
+        """Handle a serialised DeltaDiscoveryRequest."""
         try:
             message = DeltaDiscoveryRequest.FromString(request)
         except DecodeError as error:
-            raise MalformedRequestError("the request is no DeltaDiscoveryRequest") from error
-        type_url, node = message.type_url, message.node.id
-        if not is_served(type_url):
-            return HandledRequest(type_url, Verdict.NOT_SERVED, node=node)
+            raise MalformedRequestError("the request is not a DeltaDiscoveryRequest") from error
+        type_url, node_id = message.type_url, message.node.id
+        if not is_supported(type_url):
+            return HandledRequest(type_url, RequestKind.UNSUPPORTED_TYPE, node_id=node_id)
         subscription = self._subscriptions.get(type_url)
         if subscription is None:
-            subscription = self._subscriptions[type_url] = _begin(message)
-            return HandledRequest(type_url, Verdict.ASKED, node=node)
+            subscription = self._subscriptions[type_url] = _new_subscription(message)
+            return HandledRequest(type_url, RequestKind.SUBSCRIBE, node_id=node_id)
         detail = message.error_detail.message if message.HasField("error_detail") else None
-        verdict, version = Verdict.ASKED, ""
+        kind, version = RequestKind.SUBSCRIBE, ""
         if message.response_nonce:
-            verdict, version = self._answered(subscription, nonce=message.response_nonce, detail=detail)
-            verdict = Verdict.STALE if verdict is Verdict.ASKED else verdict
-        # Subscriptions change by what is said here, so they count whatever the nonce.
-        _change(subscription, message)
-        return HandledRequest(type_url, verdict, version, detail or "", node)
+            kind, version = self._acknowledge(subscription, nonce=message.response_nonce, detail=detail)
+            kind = RequestKind.STALE if kind is RequestKind.SUBSCRIBE else kind
+        # A request contains changes of the subscription, so they apply even if its nonce is stale.
+        _update_subscription(subscription, message)
+        return HandledRequest(type_url, kind, version, detail or "", node_id)
 
-    def _due(self, subscription: Subscription, change: Change) -> bool:
-        # A first answer even if it is empty: Envoy waits for it.
+    def _must_send(self, subscription: Subscription, change: Change) -> bool:
+        # The first response of a wildcard subscription is sent even if it is empty, because Envoy waits for it.
         first = subscription.wildcard and subscription.accepted is None
-        return bool(change or subscription.asked) or first
+        return bool(change or subscription.unanswered) or first
 
-    def _body(self, subscription: Subscription, target: ResourceSet, change: Change) -> bytes:
-        if _FORM not in change.encoded:
-            change.encoded[_FORM] = _encode(target.type_url, change)
-        # "Knowing When a Requested Resource Does Not Exist": here it is said.
-        absent = sorted(subscription.asked.difference(target.by_name, change.removed))
+    def _encode(self, subscription: Subscription, target: ResourceSet, change: Change) -> bytes:
+        if _VARIANT not in change.encoded:
+            change.encoded[_VARIANT] = _encode(target.type_url, change)
+        # "Knowing When a Requested Resource Does Not Exist": this variant sends such names as removed.
+        absent = sorted(subscription.unanswered.difference(target.by_name, change.removed))
         version = field(1, target.version.encode())
-        return b"".join([version, change.encoded[_FORM], *(field(_REMOVED_FIELD, name.encode()) for name in absent)])
+        removed = (field(_REMOVED_FIELD, name.encode()) for name in absent)
+        return b"".join([version, change.encoded[_VARIANT], *removed])
 
 
-def _begin(message: DeltaDiscoveryRequest) -> Subscription:
-    """The first request of a type on a stream; initial_resource_versions says what an earlier stream brought."""
+def _new_subscription(message: DeltaDiscoveryRequest) -> Subscription:
+    """The first request of a type on a stream: initial_resource_versions is what the proxy has from earlier streams."""
     subscription = Subscription(message.type_url)
-    _change(subscription, message)
+    _update_subscription(subscription, message)
     versions = message.initial_resource_versions
     if len(versions) > NAMES_LIMIT:
         raise MalformedRequestError(f"more than {NAMES_LIMIT} initial versions of {message.type_url}")
     if versions:
-        had = (Resource(name, message.type_url, b"", version) for name, version in versions.items())
-        known = ResourceSet.of(message.type_url, had)
-        subscription.accepted = known if subscription.wildcard else known.select(subscription.names)
-        subscription.asked -= known.by_name.keys()
+        initial = (Resource(name, message.type_url, b"", version) for name, version in versions.items())
+        accepted = ResourceSet.of(message.type_url, initial)
+        subscription.accepted = accepted if subscription.wildcard else accepted.select(subscription.names)
+        subscription.unanswered -= accepted.by_name.keys()
     return subscription
 
 
-def _change(subscription: Subscription, message: DeltaDiscoveryRequest) -> None:
+def _update_subscription(subscription: Subscription, message: DeltaDiscoveryRequest) -> None:
     """Subscribe and unsubscribe. "How the client specifies what resources to return", "Unsubscribing"."""
     added, removed = set(message.resource_names_subscribe), set(message.resource_names_unsubscribe)
-    lists_all = subscription.type_url in HAVE_WILDCARD
-    wildcard = subscription.wildcard or (lists_all and not added and not subscription.by_name)
-    subscription.by_name = subscription.by_name or bool(added or removed)
-    if lists_all:
+    allows_wildcard = subscription.type_url in WILDCARD_TYPES
+    wildcard = subscription.wildcard or (allows_wildcard and not added and not subscription.named_once)
+    subscription.named_once = subscription.named_once or bool(added or removed)
+    if allows_wildcard:
         wildcard = (wildcard and WILDCARD not in removed) or WILDCARD in added
     added.discard(WILDCARD)
-    left = removed & subscription.names
-    subscription.ask((subscription.names - removed) | added, wildcard=wildcard)
-    subscription.asked -= removed
-    # What is asked for again must be sent again; so must what stays part of all, for its subscriber to know whether.
-    again = added | left if wildcard else added
-    subscription.forget(again)
-    subscription.asked |= again
+    unsubscribed = removed & subscription.names
+    subscription.subscribe((subscription.names - removed) | added, wildcard=wildcard)
+    subscription.unanswered -= removed
+    # A name that is subscribed again must be sent again. Under a wildcard, so must an unsubscribed name: the response
+    # tells the proxy whether it is still a part of the wildcard.
+    resend = added | unsubscribed if wildcard else added
+    subscription.forget(resend)
+    subscription.unanswered |= resend
 
 
 def _encode(type_url: str, change: Change) -> bytes:
-    """A DeltaDiscoveryResponse without version, nonce and names that do not exist."""
+    """A DeltaDiscoveryResponse without version, nonce and the names that do not exist."""
     any_type = field(1, type_url.encode())
-    parts = [_resource(each, any_type) for each in change.changed]
+    parts = [_encode_resource(resource, any_type) for resource in change.changed]
     parts.append(field(4, type_url.encode()))
     parts += [field(_REMOVED_FIELD, name.encode()) for name in change.removed]
     return b"".join(parts)
 
 
-def _resource(resource: Resource, any_type: bytes) -> bytes:
+def _encode_resource(resource: Resource, any_type: bytes) -> bytes:
     value = field(2, any_type + field(2, resource.body))
     return field(2, field(1, resource.version.encode()) + value + field(3, resource.name.encode()))

@@ -1,31 +1,31 @@
-"""What can go wrong between the ADS and a proxy, as facts."""
+"""The errors of the ADS, and the gRPC status with which each of them ends a stream."""
 
 from osm_probes.foundation.errors import OsmError
 
 
 class MalformedRequestError(OsmError):
-    """A proxy's request breaks the protocol; its stream ends with INVALID_ARGUMENT."""
+    """A proxy's request violates the protocol. The stream ends with INVALID_ARGUMENT."""
 
 
 class NotAdmittedError(OsmError):
-    """The peer is not who may ask for this; its stream ends with PERMISSION_DENIED."""
+    """The peer may not have this stream or this resource. The stream ends with PERMISSION_DENIED."""
 
 
 class AddressInUseError(OsmError):
-    """Another process has the port of the ADS."""
+    """Another process listens on the port of the ADS."""
 
 
 class ListenError(OsmError):
-    """The ADS cannot listen; the text says where and why."""
+    """The ADS cannot listen. The text says on which address, and why."""
 
 
 class CredentialsError(OsmError):
-    """The ADS's certificate, key or root cannot be used."""
+    """The certificate, the key or the root of the ADS cannot be used."""
 
 
 class CapacityError(OsmError):
-    """No more proxies are served; the stream ends with RESOURCE_EXHAUSTED."""
+    """The limit of connected proxies is reached. The stream ends with RESOURCE_EXHAUSTED."""
 
 
 class DrainingError(OsmError):
-    """The control plane is stopping; the stream ends with UNAVAILABLE, and the proxy tries another one."""
+    """The control plane is shutting down. The stream ends with UNAVAILABLE, and the proxy tries another replica."""

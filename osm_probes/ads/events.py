@@ -1,4 +1,4 @@
-"""What the ADS can tell about its proxies: values for metrics, logs and the command line."""
+"""What the ADS reports about its proxies, for metrics, logs and the command line."""
 
 import enum
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from osm_probes.mesh.identity import ProxyName
 
 
 class Event(enum.Enum):
-    """Something that happened with a proxy; the canary's doings are none of these."""
+    """Something that happened to a proxy's stream. The canary's stream causes no events."""
 
     CONNECTED = "connected"
     RECONNECTED = "reconnected"
@@ -23,15 +23,15 @@ class Event(enum.Enum):
 
 
 class Observer(Protocol):
-    """Is told each event as it happens, on the event loop; must be quick and must not raise."""
+    """Is called for each event, on the event loop. Must be fast and must not raise."""
 
     def __call__(self, event: Event, /, *, type_url: str = "", seconds: float = 0.0) -> None:
-        """`type_url` for REQUESTED, SENT, UNSENT and REJECTED; `seconds` that a response took for SENT and UNSENT."""
+        """`type_url`: of REQUESTED, SENT, UNSENT and REJECTED. `seconds`: how long the write took, of SENT, UNSENT."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A proxy's NACK: of which version, with its words."""
+    """A proxy's NACK: the rejected version, and the proxy's error message as `detail`."""
 
     type_url: str
     version: str
@@ -40,7 +40,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class ConnectedProxy:
-    """One stream: `age` in seconds, `accepted` the version of each type, the last rejection if there was one."""
+    """One stream. `form`: the xDS variant. `age`: in seconds. `accepted`: the last accepted version of each type."""
 
     name: ProxyName
     form: str

@@ -1,4 +1,4 @@
-"""What the ADS bounds: connections, streams, their age, and how long a proxy may keep it waiting."""
+"""The limits of the ADS: connections, streams and their age, and how long a proxy may block a write."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -12,46 +12,49 @@ _JITTER: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Durations in seconds. `connections` counts accepted sockets, with or without a finished handshake.
+    """Durations are in seconds. `connections` counts accepted sockets, including those in the TLS handshake.
 
-    look_every: whether the port still listens. recover: how long it is tried to be had back.
+    socket_check: the interval at which the listening socket is checked. recovery: how long a lost port is retried.
+    hand_over_tries: how often the new server tries to bind the port of the old one, about once in a millisecond. This
+    is a count and not a time, because a time would be over after the process was paused.
     """
 
     connections: int = 12_000
     handshake: float = 5.0
     stream_age: float = 30 * 60.0
     write: float = 10.0
-    look_every: float = 1.0
-    recover: float = RECOVER_WITHIN
+    socket_check: float = 1.0
+    recovery: float = RECOVER_WITHIN
+    hand_over_tries: int = 500
     requests_per_second: int = 200
     request_bytes: int = 4 * 1024 * 1024
 
-    def age(self, draw: Callable[[], float] = random.random) -> float:
-        """The age at which one stream ends: jittered, so that streams that began together do not end together."""
+    def jittered_stream_age(self, draw: Callable[[], float] = random.random) -> float:
+        """The age at which one stream is ended. The jitter keeps streams of the same age from ending together."""
         return self.stream_age * (1 + _JITTER * (2 * draw() - 1))
 
     @property
-    def grace(self) -> float:
-        """How long the oldest stream may live."""
+    def longest_stream_age(self) -> float:
+        """The upper bound of `jittered_stream_age`."""
         return self.stream_age * (1 + _JITTER)
 
 
 def channel_options(limits: Limits) -> Sequence[tuple[str, int]]:
-    """The limits in grpc's words, and what else its defaults get wrong here."""
+    """The limits as gRPC channel arguments, plus replacements for unsuitable defaults."""
     return (
-        # On by default: a second process on the port would succeed silently.
+        # On by default: a second process could bind the same port without an error.
         ("grpc.so_reuseport", 0),
-        # Idle connections and half-open handshakes end here and never reach Python.
+        # These end idle connections and unfinished handshakes inside grpc, before they reach Python.
         ("grpc.max_allowed_incoming_connections", limits.connections),
         ("grpc.server_handshake_timeout_ms", int(limits.handshake * 1000)),
         ("grpc.max_connection_idle_ms", 60_000),
-        # A proxy has one; a newer one may come before the older one has ended.
+        # A proxy has one stream, but a new one may start before the old one has ended.
         ("grpc.max_concurrent_streams", 4),
         ("grpc.max_receive_message_length", limits.request_bytes),
         ("grpc.max_send_message_length", -1),
-        # An Envoy that pings each second would lose its stream every few seconds.
+        # Otherwise an Envoy that sends a ping every second loses its stream every few seconds.
         ("grpc.http2.max_ping_strikes", 0),
-        # Finds proxies that are gone without a word.
+        # Detects proxies that disappeared without closing the connection.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -1,7 +1,7 @@
-"""One proxy's xDS conversation: requests and snapshots in, responses out; no I/O, clock or task.
+"""One proxy's xDS session: requests and snapshots in, responses out. No I/O, no clock, no tasks.
 
-The rules are those of https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol; section names stand where
-they decide. What both forms of the protocol share is here.
+The rules are from https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol. A quoted section title names the
+source of a rule. This module has what both variants of the protocol share.
 """
 
 import enum
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from osm_probes.ads.errors import MalformedRequestError
-from osm_probes.ads.subscription import Sent, Subscription
+from osm_probes.ads.subscription import PendingResponse, Subscription
 from osm_probes.ads.wire import field
 from osm_probes.snapshot.snapshot import (
     CLUSTER,
@@ -26,36 +26,39 @@ from osm_probes.snapshot.snapshot import (
 )
 
 _NONCE_FIELD: Final = 5
-# "Eventual consistency considerations": what refers to clusters waits until they are in place, and clusters stay
-# until nothing refers to them.
-_REFERRED: Final = (CLUSTER, ENDPOINTS)
+# "Eventual consistency considerations": listeners and routes refer to clusters. They wait until the proxy has the new
+# clusters, and old clusters stay until nothing refers to them.
+_REFERENCED: Final = (CLUSTER, ENDPOINTS)
 _REFERRING: Final = (LISTENER, ROUTES)
 
 
-class Verdict(enum.Enum):
-    """What a request says about earlier responses."""
+class RequestKind(enum.Enum):
+    """What a request does."""
 
-    ASKED = "asked"
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
+    SUBSCRIBE = "subscribe"
+    """It only sets the subscription: no response is pending, or the request does not refer to one."""
+    ACK = "ack"
+    NACK = "nack"
     STALE = "stale"
-    NOT_SERVED = "not served"
+    """It refers to an older response than the last one."""
+    UNSUPPORTED_TYPE = "unsupported type"
+    """It is for a type that this ADS does not serve. It never gets a response."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandledRequest:
-    """The facts of one request. `version` is that of the response it answers; `node` as the proxy says, unproven."""
+    """The facts of one request. `version`: of the response that an ACK or NACK refers to. `node_id`: not verified."""
 
     type_url: str
-    verdict: Verdict
+    kind: RequestKind
     version: str = ""
     detail: str = ""
-    node: str = ""
+    node_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response to be written: `body` is the serialised message."""
+    """One response to send. `body` is the serialised message."""
 
     type_url: str
     version: str
@@ -63,96 +66,100 @@ class Response:
 
 
 class XdsSession(ABC):
-    """One stream's conversation.
+    """The protocol state of one stream.
 
-    `hear` takes each request, `answer` says what is to be written next; at most one response of a type is unanswered,
-    so a slow proxy skips what it missed.
+    `handle_request` takes each request, `next_response` returns what to send next. At most one response of a type is
+    pending (without ACK or NACK), so a slow proxy skips intermediate snapshots.
     """
 
     _removed_last: tuple[str, ...]
+    """Types whose removed resources are removed from the proxy only after everything else was sent."""
 
     def __init__(self) -> None:
         self._subscriptions: dict[str, Subscription] = {}
         self._nonces = itertools.count(1)
 
     @abstractmethod
-    def hear(self, request: bytes) -> HandledRequest:
-        """Take a serialised request. Raises MalformedRequestError: the stream must end."""
+    def handle_request(self, request: bytes) -> HandledRequest:
+        """Handle a serialised request. Raises MalformedRequestError: the stream must end."""
 
-    def answer(self, snapshot: Snapshot) -> Response | None:
-        """The next response that brings the proxy nearer to `snapshot`, in wire order; None: nothing to say now."""
+    def next_response(self, snapshot: Snapshot) -> Response | None:
+        """The next response on the way to `snapshot`, in push order. None if there is nothing to send now."""
         for type_url in PUSH_ORDER:
             subscription = self._subscriptions.get(type_url)
-            if subscription is None or subscription.sent or (type_url in _REFERRING and self._unanswered(_REFERRED)):
+            if subscription is None or subscription.pending:
                 continue
-            wanted = self._wanted(subscription, snapshot)
-            target = wanted.keeping(subscription.has) if type_url in self._removed_last else wanted
-            if response := self._respond(subscription, target, wanted):
+            if type_url in _REFERRING and self._any_pending(_REFERENCED):
+                continue
+            desired = self._desired(subscription, snapshot)
+            removes_last = type_url in self._removed_last
+            target = desired.keeping_removed(subscription.accepted_or_empty) if removes_last else desired
+            if response := self._response(subscription, target, desired):
                 return response
-        return self._remove(snapshot)
+        return self._next_removal(snapshot)
 
-    def _remove(self, snapshot: Snapshot) -> Response | None:
-        """Stale clusters and their endpoints go last, once nothing that the proxy has refers to them."""
-        if self._unanswered(_REFERRED + _REFERRING) or self._rejected(_REFERRING):
+    def _next_removal(self, snapshot: Snapshot) -> Response | None:
+        """Remove old clusters and their endpoints after the proxy accepted listeners and routes without them."""
+        if self._any_pending(_REFERENCED + _REFERRING) or self._any_rejected(_REFERRING):
             return None
-        for subscription in self._of(self._removed_last):
-            wanted = self._wanted(subscription, snapshot)
-            if response := self._respond(subscription, wanted, wanted):
+        for subscription in self._existing(self._removed_last):
+            desired = self._desired(subscription, snapshot)
+            if response := self._response(subscription, desired, desired):
                 return response
         return None
 
-    def _respond(self, subscription: Subscription, target: ResourceSet, wanted: ResourceSet) -> Response | None:
-        change = target.since(subscription.has)
-        # A rejected response is not sent again until something changed: Envoy keeps the last good version.
-        if subscription.rejected == wanted.version and not subscription.asked:
+    def _response(self, subscription: Subscription, target: ResourceSet, desired: ResourceSet) -> Response | None:
+        change = target.changes_since(subscription.accepted_or_empty)
+        # A rejected version is not sent again until something changes: Envoy keeps the last good version.
+        if subscription.rejected_version == desired.version and not subscription.unanswered:
             return None
-        if not self._due(subscription, change):
+        if not self._must_send(subscription, change):
             return None
-        body = self._body(subscription, target, change)
+        body = self._encode(subscription, target, change)
         nonce = str(next(self._nonces))
-        subscription.send(Sent(nonce, target, change, wanted.version))
+        subscription.record_response(PendingResponse(nonce, target, change, desired.version))
         return Response(subscription.type_url, target.version, body + field(_NONCE_FIELD, nonce.encode()))
 
-    def _wanted(self, subscription: Subscription, snapshot: Snapshot) -> ResourceSet:
+    def _desired(self, subscription: Subscription, snapshot: Snapshot) -> ResourceSet:
         resources = snapshot.sets.get(subscription.type_url) or ResourceSet.of(subscription.type_url)
-        return subscription.wanted(resources)
+        return subscription.select(resources)
 
     @abstractmethod
-    def _due(self, subscription: Subscription, change: Change) -> bool:
-        """Whether the protocol lets, or makes, the server say this now."""
+    def _must_send(self, subscription: Subscription, change: Change) -> bool:
+        """Whether the protocol requires a response for this change now."""
 
     @abstractmethod
-    def _body(self, subscription: Subscription, target: ResourceSet, change: Change) -> bytes:
-        """The response but for its nonce."""
+    def _encode(self, subscription: Subscription, target: ResourceSet, change: Change) -> bytes:
+        """The serialised response without its nonce."""
 
-    def _answered(self, subscription: Subscription, *, nonce: str, detail: str | None) -> tuple[Verdict, str]:
-        """Settle the unanswered response with this nonce; what the request says and about which version."""
-        sent = subscription.sent
-        if sent is None or sent.nonce != nonce:
-            return Verdict.ASKED, ""
-        # "NACK": the presence of error_detail tells, not the version.
+    def _acknowledge(self, subscription: Subscription, *, nonce: str, detail: str | None) -> tuple[RequestKind, str]:
+        """Apply the ACK or NACK (if `detail` is not None) of the pending response. Returns the response's version."""
+        pending = subscription.pending
+        if pending is None or pending.nonce != nonce:
+            return RequestKind.SUBSCRIBE, ""
+        # "NACK": the presence of error_detail decides, not the version.
         if detail is None:
-            subscription.accept(sent)
-            return Verdict.ACCEPTED, sent.target.version
-        subscription.reject(sent)
-        return Verdict.REJECTED, sent.target.version
+            subscription.record_ack(pending)
+            return RequestKind.ACK, pending.target.version
+        subscription.record_nack(pending)
+        return RequestKind.NACK, pending.target.version
 
-    def _of(self, types: tuple[str, ...]) -> list[Subscription]:
+    def _existing(self, types: tuple[str, ...]) -> list[Subscription]:
         return [self._subscriptions[type_url] for type_url in types if type_url in self._subscriptions]
 
-    def _unanswered(self, types: tuple[str, ...]) -> bool:
-        return any(subscription.sent for subscription in self._of(types))
+    def _any_pending(self, types: tuple[str, ...]) -> bool:
+        return any(subscription.pending for subscription in self._existing(types))
 
-    def _rejected(self, types: tuple[str, ...]) -> bool:
-        return any(subscription.rejected for subscription in self._of(types))
+    def _any_rejected(self, types: tuple[str, ...]) -> bool:
+        return any(subscription.rejected_version for subscription in self._existing(types))
 
 
-def is_served(type_url: str) -> bool:
-    """Whether this type is served; others that exist may be asked for and are never answered.
+def is_supported(type_url: str) -> bool:
+    """Whether the ADS serves this type. Proxies may subscribe to other types, but get no response.
 
-    Raises MalformedRequestError where it is no type at all.
+    Raises MalformedRequestError if `type_url` is not a type URL at all.
     """
     name = type_url.removeprefix(TYPE_PREFIX)
     if name == type_url or not name.replace(".", "").replace("_", "").isalnum():
-        raise MalformedRequestError(f"type_url {type_url[:100]!r} names no type of resources")
+        raise MalformedRequestError(f"type_url {type_url[:100]!r} is not a resource type")
     return type_url in PUSH_ORDER

@@ -1,4 +1,4 @@
-"""The state-of-the-world form of a conversation: each request says all that is asked for."""
+"""The state-of-the-world variant of xDS: every request lists the whole subscription."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -7,63 +7,64 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 from google.protobuf.message import DecodeError
 
 from osm_probes.ads.errors import MalformedRequestError
-from osm_probes.ads.session import HandledRequest, Verdict, XdsSession, is_served
-from osm_probes.ads.subscription import HAVE_WILDCARD, WILDCARD, Subscription
+from osm_probes.ads.session import HandledRequest, RequestKind, XdsSession, is_supported
+from osm_probes.ads.subscription import WILDCARD, WILDCARD_TYPES, Subscription
 from osm_probes.ads.wire import field
 from osm_probes.snapshot.snapshot import CLUSTER, Change, Resource, ResourceSet
 
-_FORM: Final = "state of the world"
+_VARIANT: Final = "state of the world"
 
 
 class StateOfTheWorld(XdsSession):
-    """StreamAggregatedResources."""
+    """A session of the method StreamAggregatedResources."""
 
     _removed_last = (CLUSTER,)
 
-    def hear(self, request: bytes) -> HandledRequest:
-        """Take a serialised DiscoveryRequest."""
+    def handle_request(self, request: bytes) -> HandledRequest:
+        """Handle a serialised DiscoveryRequest."""
         try:
             message = DiscoveryRequest.FromString(request)
         except DecodeError as error:
-            raise MalformedRequestError("the request is no DiscoveryRequest") from error
-        type_url, node = message.type_url, message.node.id
-        if not is_served(type_url):
-            return HandledRequest(type_url, Verdict.NOT_SERVED, node=node)
+            raise MalformedRequestError("the request is not a DiscoveryRequest") from error
+        type_url, node_id = message.type_url, message.node.id
+        if not is_supported(type_url):
+            return HandledRequest(type_url, RequestKind.UNSUPPORTED_TYPE, node_id=node_id)
         subscription = self._subscriptions.get(type_url)
         if subscription is None:
-            # "ACK/NACK and resource type instance version": the first request says what an earlier stream brought.
-            subscription = self._subscriptions[type_url] = Subscription(type_url, claimed=message.version_info)
-        elif message.response_nonce != subscription.nonce:
-            # "Resource updates": a newer response is on its way, and its answer will say all names again.
-            return HandledRequest(type_url, Verdict.STALE, node=node)
+            # "ACK/NACK and resource type instance version": the first request has the version of an earlier stream.
+            subscription = Subscription(type_url, initial_version=message.version_info)
+            self._subscriptions[type_url] = subscription
+        elif message.response_nonce != subscription.last_nonce:
+            # "Resource updates": the proxy has not seen the last response yet; its ACK will list all names again.
+            return HandledRequest(type_url, RequestKind.STALE, node_id=node_id)
         detail = message.error_detail.message if message.HasField("error_detail") else None
-        verdict, version = self._answered(subscription, nonce=message.response_nonce, detail=detail)
-        _ask(subscription, frozenset(message.resource_names))
-        return HandledRequest(type_url, verdict, version, detail or "", node)
+        kind, version = self._acknowledge(subscription, nonce=message.response_nonce, detail=detail)
+        _subscribe(subscription, frozenset(message.resource_names))
+        return HandledRequest(type_url, kind, version, detail or "", node_id)
 
-    def _due(self, subscription: Subscription, change: Change) -> bool:
-        if subscription.type_url not in HAVE_WILDCARD:
-            # "Deleting Resources", "Knowing When a Requested Resource Does Not Exist": there is no way to say it.
+    def _must_send(self, subscription: Subscription, change: Change) -> bool:
+        if subscription.type_url not in WILDCARD_TYPES:
+            # "Deleting Resources", "Knowing When a Requested Resource Does Not Exist": removals cannot be expressed.
             return bool(change.changed)
-        interested = subscription.wildcard or bool(subscription.names)
-        return bool(change) or (interested and subscription.accepted is None)
+        subscribed = subscription.wildcard or bool(subscription.names)
+        return bool(change) or (subscribed and subscription.accepted is None)
 
-    def _body(self, subscription: Subscription, target: ResourceSet, change: Change) -> bytes:
-        # "Grouping Resources into Responses": clusters and listeners whole, of other types what changed.
-        whole = subscription.type_url in HAVE_WILDCARD
-        encoded = target.encoded if whole else change.encoded
-        if _FORM not in encoded:
-            encoded[_FORM] = _encode(target, target.by_name.values() if whole else change.changed)
-        return encoded[_FORM]
+    def _encode(self, subscription: Subscription, target: ResourceSet, change: Change) -> bytes:
+        # "Grouping Resources into Responses": all clusters and listeners, but only changed resources of other types.
+        complete = subscription.type_url in WILDCARD_TYPES
+        encoded = target.encoded if complete else change.encoded
+        if _VARIANT not in encoded:
+            encoded[_VARIANT] = _encode(target, target.by_name.values() if complete else change.changed)
+        return encoded[_VARIANT]
 
 
-def _ask(subscription: Subscription, names: frozenset[str]) -> None:
-    # "How the client specifies what resources to return": no name is all, until a name was given once.
-    if subscription.type_url not in HAVE_WILDCARD:
-        subscription.ask(names, wildcard=False)
+def _subscribe(subscription: Subscription, names: frozenset[str]) -> None:
+    # "How the client specifies what resources to return": no names mean all, until a request has had a name.
+    if subscription.type_url not in WILDCARD_TYPES:
+        subscription.subscribe(names, wildcard=False)
         return
-    subscription.by_name = subscription.by_name or bool(names)
-    subscription.ask(names - {WILDCARD}, wildcard=WILDCARD in names or not subscription.by_name)
+    subscription.named_once = subscription.named_once or bool(names)
+    subscription.subscribe(names - {WILDCARD}, wildcard=WILDCARD in names or not subscription.named_once)
 
 
 def _encode(target: ResourceSet, resources: Iterable[Resource]) -> bytes:
@@ -71,6 +72,6 @@ def _encode(target: ResourceSet, resources: Iterable[Resource]) -> bytes:
     type_url = target.type_url.encode()
     any_type = field(1, type_url)
     parts = [field(1, target.version.encode())]
-    # A body is missing where it is in doubt what the proxy has.
+    # A resource without a body marks that it is unknown what the proxy has: see Subscription.record_nack.
     parts += [field(2, any_type + field(2, resource.body)) for resource in resources if resource.body]
     return b"".join([*parts, field(4, type_url)])

@@ -1,9 +1,10 @@
-"""One stream's input and output: what the proxy says goes to its session, what the session says goes to the proxy."""
+"""One gRPC stream: passes the proxy's requests to its session, and the session's responses to the proxy."""
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import grpc.aio
 
@@ -11,202 +12,204 @@ from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.errors import MalformedRequestError, NotAdmittedError
 from osm_probes.ads.events import ConnectedProxy, Event, Rejection
 from osm_probes.ads.limits import Limits
-from osm_probes.ads.session import HandledRequest, Response, Verdict, XdsSession
-from osm_probes.ads.streams import Streams
+from osm_probes.ads.registry import StreamRegistry
+from osm_probes.ads.session import HandledRequest, RequestKind, Response, XdsSession
 from osm_probes.ads.write_limiter import WriteLimiter
 from osm_probes.foundation.latest import Latest
-from osm_probes.foundation.tasks import background_tasks
+from osm_probes.foundation.tasks import background_tasks, start
 from osm_probes.mesh.identity import CANARY, ProxyName
 from osm_probes.snapshot.snapshot import CLUSTER, Snapshot
 
 
-class Line(Protocol):
-    """The two directions of a gRPC stream."""
+class StreamRpc(Protocol):
+    """The part of grpc's ServicerContext that a stream uses."""
 
     async def read(self) -> object:
         """The next message as bytes, or grpc.aio.EOF."""
 
-    async def write(self, message: bytes, /) -> None:
-        """Send a message; returns when the transport took it."""
+    def write(self, message: bytes, /) -> Coroutine[Any, Any, None]:
+        """Send a message. Returns when the transport has taken it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How a stream ends: OK is a clean end, after which a proxy comes again soon."""
+class StreamStatus:
+    """The gRPC status that ends a stream. After OK the proxy reconnects soon."""
 
     code: grpc.StatusCode
-    text: str = ""
+    details: str = ""
 
 
-CLEAN: Final = Ending(grpc.StatusCode.OK)
+OK: Final = StreamStatus(grpc.StatusCode.OK)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamContext:
-    """What all streams share."""
+    """The objects that all streams share."""
 
     authenticator: Authenticator
     limits: Limits
-    streams: Streams
+    registry: StreamRegistry
     write_limiter: WriteLimiter
 
 
 class Stream:
-    """One proxy's stream, from its first request to its end."""
+    """The stream of one proxy, from its first request to its end."""
 
     def __init__(
         self,
         name: ProxyName,
         session: XdsSession,
         *,
-        line: Line,
+        rpc: StreamRpc,
         snapshots: Latest[Snapshot | None],
-        context: StreamContext,
+        shared: StreamContext,
     ) -> None:
         self.name = name
         self._session = session
-        self._line = line
+        self._rpc = rpc
         self._snapshots = snapshots
-        self._context = context
-        self._seen = -1
+        self._shared = shared
+        self._processed_version = -1
         self._awake = asyncio.Event()
-        self._ending: Ending | None = None
-        self._unsent: asyncio.Future[None] | None = None
-        self._since = time.monotonic()
+        self._status: StreamStatus | None = None
+        self._unfinished_write: asyncio.Task[None] | None = None
+        self._started_at = time.monotonic()
         self._accepted: dict[str, str] = {}
         self._rejection: Rejection | None = None
 
     @property
     def behind(self) -> bool:
-        """Whether there is a snapshot that it has not looked at."""
-        return self._snapshots.version > self._seen
+        """Whether there is a snapshot that the stream has not processed yet."""
+        return self._snapshots.version > self._processed_version
 
     def wake(self) -> None:
-        """Look whether there is something to say."""
+        """Check whether there is something to send."""
         self._awake.set()
 
-    def end(self, ending: Ending = CLEAN) -> None:
-        """End, soon; the first reason counts."""
-        self._ending = self._ending or ending
+    def end(self, status: StreamStatus = OK) -> None:
+        """End the stream soon. The status of the first call counts."""
+        self._status = self._status or status
         self._awake.set()
 
-    def facts(self) -> ConnectedProxy:
-        """What is known of its proxy."""
+    def describe(self) -> ConnectedProxy:
+        """The state of the stream's proxy."""
         form = type(self._session).__name__
-        return ConnectedProxy(self.name, form, time.monotonic() - self._since, dict(self._accepted), self._rejection)
+        age = time.monotonic() - self._started_at
+        return ConnectedProxy(self.name, form, age, dict(self._accepted), self._rejection)
 
-    async def run(self) -> Ending:
-        """Serve until somebody ends it."""
-        old = asyncio.get_running_loop().call_later(self._context.limits.age(), self.end)
+    async def run(self) -> StreamStatus:
+        """Serve the stream until it ends. Returns the status to send."""
+        age = self._shared.limits.jittered_stream_age()
+        age_timer = asyncio.get_running_loop().call_later(age, self.end)
         try:
-            async with background_tasks(listen=self._listen()):
-                await self._speak()
+            async with background_tasks(read_requests=self._read_requests()):
+                await self._send_snapshots()
         finally:
-            old.cancel()
-        return self._ending or CLEAN
+            age_timer.cancel()
+        return self._status or OK
 
-    async def settle(self, *, within: float) -> None:
-        """Wait for the write that the proxy did not take: until it is over, grpc cannot say how the stream ends."""
-        if self._unsent is None:
+    async def finish_write(self, *, within: float) -> None:
+        """Wait for a write that timed out: grpc cannot send the status before that write has ended."""
+        if self._unfinished_write is None:
             return
         try:
             async with asyncio.timeout(within):
-                await self._unsent
+                await self._unfinished_write
         except (TimeoutError, grpc.aio.BaseError):
             return
 
-    async def _listen(self) -> None:
-        budget = _Budget(self._context.limits.requests_per_second)
-        while isinstance(request := await self._line.read(), bytes):
-            self._take(request)
+    async def _read_requests(self) -> None:
+        rate = _RateLimiter(self._shared.limits.requests_per_second)
+        while isinstance(request := await self._rpc.read(), bytes):
+            self._handle(request)
             self.wake()
-            await budget.spend()
+            await rate.acquire()
         self.end()
 
-    def _take(self, request: bytes) -> None:
+    def _handle(self, request: bytes) -> None:
         try:
-            self._note(self._session.hear(request))
+            self._record(self._session.handle_request(request))
         except MalformedRequestError as error:
-            self.end(Ending(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
+            self.end(StreamStatus(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
         except NotAdmittedError as error:
-            self.end(Ending(grpc.StatusCode.PERMISSION_DENIED, str(error)))
+            self.end(StreamStatus(grpc.StatusCode.PERMISSION_DENIED, str(error)))
 
-    def _note(self, heard: HandledRequest) -> None:
-        """Check who speaks, and keep the facts."""
-        if heard.node:
-            self._context.authenticator.check_node(heard.node, proxy=self.name)
+    def _record(self, request: HandledRequest) -> None:
+        """Check whether the peer may send this request, then report it and keep its facts."""
+        if request.node_id:
+            self._shared.authenticator.check_node_id(request.node_id, proxy=self.name)
         if self.name.kind == CANARY:
-            if heard.type_url != CLUSTER:
-                raise NotAdmittedError("a canary may ask for its one cluster alone")
+            if request.type_url != CLUSTER:
+                raise NotAdmittedError("the canary may subscribe only to clusters")
             return
-        self._context.streams.observe(Event.REQUESTED, type_url=heard.type_url)
-        if heard.verdict is Verdict.ACCEPTED:
-            self._accepted[heard.type_url] = heard.version
-        elif heard.verdict is Verdict.REJECTED:
-            self._rejection = Rejection(heard.type_url, heard.version, heard.detail)
-            self._context.streams.reject(self.name, self._rejection)
+        self._shared.registry.observe(Event.REQUESTED, type_url=request.type_url)
+        if request.kind is RequestKind.ACK:
+            self._accepted[request.type_url] = request.version
+        elif request.kind is RequestKind.NACK:
+            self._rejection = Rejection(request.type_url, request.version, request.detail)
+            self._shared.registry.record_rejection(self.name, self._rejection)
 
-    async def _speak(self) -> None:
-        while self._ending is None:
+    async def _send_snapshots(self) -> None:
+        while self._status is None:
             self._awake.clear()
-            self._seen = self._snapshots.version
+            self._processed_version = self._snapshots.version
             if self._snapshots.value is not None:
-                await self._say(self._snapshots.value)
-            if not self.behind and self._ending is None:
+                await self._send_snapshot(self._snapshots.value)
+            if not self.behind and self._status is None:
                 await self._awake.wait()
 
-    async def _say(self, snapshot: Snapshot) -> None:
-        """Write what brings the proxy nearer to `snapshot`, until nothing is left or a newer one is there."""
+    async def _send_snapshot(self, snapshot: Snapshot) -> None:
+        """Send responses until the proxy needs none for `snapshot`, or a newer snapshot exists."""
         try:
-            # Known only now: before the first snapshot the mesh is not there to be asked.
-            self._context.authenticator.admit(self.name)
+            # Checked only now: before the first snapshot the mesh is not known.
+            self._shared.authenticator.admit(self.name)
         except NotAdmittedError as error:
-            self.end(Ending(grpc.StatusCode.PERMISSION_DENIED, str(error)))
-        while self._ending is None and not self.behind and (response := self._session.answer(snapshot)):
-            await self._write(response)
+            self.end(StreamStatus(grpc.StatusCode.PERMISSION_DENIED, str(error)))
+        while self._status is None and not self.behind and (response := self._session.next_response(snapshot)):
+            await self._send(response)
 
-    async def _write(self, response: Response) -> None:
+    async def _send(self, response: Response) -> None:
         started = time.monotonic()
         event = Event.SENT
         try:
-            with await self._context.write_limiter.enter():
-                if not await self._wrote(response.body):
+            with await self._shared.write_limiter.acquire():
+                if not await self._write(response.body):
                     event = Event.UNSENT
-                    text = f"the proxy read nothing for {self._context.limits.write:g} s"
-                    self.end(Ending(grpc.StatusCode.DEADLINE_EXCEEDED, text))
+                    text = f"the proxy read nothing for {self._shared.limits.write:g} s"
+                    self.end(StreamStatus(grpc.StatusCode.DEADLINE_EXCEEDED, text))
         except grpc.aio.BaseError:
-            # The proxy is gone; the reading side learns it too.
+            # The proxy has disconnected. The task that reads its requests sees that, too.
             event = Event.UNSENT
             self.end()
         if self.name.kind != CANARY:
-            took = time.monotonic() - started
-            self._context.streams.observe(event, type_url=response.type_url, seconds=took)
+            seconds = time.monotonic() - started
+            self._shared.registry.observe(event, type_url=response.type_url, seconds=seconds)
 
-    async def _wrote(self, body: bytes) -> bool:
-        """Write; False where the proxy did not take it in time: the write then stays under way."""
-        writing = asyncio.ensure_future(self._line.write(body))
+    async def _write(self, body: bytes) -> bool:
+        """Write a message. False if this timed out: the write then continues as `_unfinished_write`."""
+        write = start(self._rpc.write(body), name="ads write")
         try:
-            done, _ = await asyncio.wait({writing}, timeout=self._context.limits.write)
+            done, _ = await asyncio.wait({write}, timeout=self._shared.limits.write)
         except asyncio.CancelledError:
-            writing.cancel()
+            write.cancel()
             raise
         if not done:
-            self._unsent = writing
+            self._unfinished_write = write
             return False
-        await writing
+        await write
         return True
 
 
-class _Budget:
-    """So many requests a second; who sends more is read later."""
+class _RateLimiter:
+    """Delays the reading of further requests of a proxy that sends more than `rate` in a second."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._left = rate
         self._second = time.monotonic()
 
-    async def spend(self) -> None:
-        """Take one from the budget, waiting where it is used up."""
+    async def acquire(self) -> None:
+        """Count one request. Sleeps for the rest of the second if the rate is reached."""
         self._left -= 1
         if self._left > 0:
             return

@@ -1,4 +1,4 @@
-"""One type of resources on one stream: what is asked for, what the proxy has, what it has not answered yet."""
+"""The state of one resource type on one stream: its subscription, what the proxy accepted, the pending response."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -8,96 +8,103 @@ from osm_probes.ads.errors import MalformedRequestError
 from osm_probes.snapshot.snapshot import CLUSTER, LISTENER, Change, Resource, ResourceSet
 
 WILDCARD: Final = "*"
-HAVE_WILDCARD: Final = frozenset({CLUSTER, LISTENER})
-"""Types with a subscription to all, and whose state-of-the-world answers are always whole."""
+WILDCARD_TYPES: Final = frozenset({CLUSTER, LISTENER})
+"""Types that allow a wildcard subscription. Their state-of-the-world responses contain all subscribed resources."""
 
 NAMES_LIMIT: Final = 10_000
-_DOUBTED: Final = "unknown"
+_UNKNOWN_VERSION: Final = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A response that the proxy has not answered: `target` is what it has if it accepts, `wanted` the version asked."""
+class PendingResponse:
+    """A response that has no ACK or NACK yet. `target` is what the proxy has after an ACK.
+
+    desired_version: the version of the subscribed resources of the snapshot. It differs from that of `target` as long
+    as the proxy has to keep resources that the snapshot no longer has.
+    """
 
     nonce: str
     target: ResourceSet
     change: Change
-    wanted: str
+    desired_version: str
 
 
 @dataclass(slots=True)
 class Subscription:
-    """The state of one type. `accepted`: what the proxy has; None as long as it was never told anything.
+    """The state of one type. `accepted`: what the proxy has accepted; None before the first response.
 
-    by_name: a name was given once, so that none is none. claimed: the version that an earlier stream brought.
-    asked: names to be answered even by saying that they do not exist.
+    named_once: at least one request had a name. From then on a request without names means none and not all.
+    initial_version: the version that an earlier stream of the proxy accepted, from its first request.
+    rejected_version: the desired version of the last response, if the proxy rejected it.
+    unanswered: names that must be in the next response, even if only as resources that do not exist.
     """
 
     type_url: str
     names: frozenset[str] = frozenset()
     wildcard: bool = False
-    by_name: bool = False
+    named_once: bool = False
     accepted: ResourceSet | None = None
-    claimed: str = ""
-    sent: Sent | None = None
-    nonce: str = ""
-    rejected: str = ""
-    asked: set[str] = field(default_factory=set)
+    initial_version: str = ""
+    pending: PendingResponse | None = None
+    last_nonce: str = ""
+    rejected_version: str = ""
+    unanswered: set[str] = field(default_factory=set)
 
     @property
-    def has(self) -> ResourceSet:
-        """What the proxy has, empty before it was told anything."""
+    def accepted_or_empty(self) -> ResourceSet:
+        """What the proxy has accepted; empty before the first response."""
         return self.accepted or ResourceSet.of(self.type_url)
 
-    def wanted(self, resources: ResourceSet) -> ResourceSet:
-        """Of all resources those that are asked for."""
-        wanted = resources if self.wildcard else resources.select(self.names)
-        if self.claimed == wanted.version and self.accepted is None:
-            # A version is a hash of names and contents: equal means that exactly this is there already.
-            self.accepted = wanted
-        self.claimed = ""
-        return wanted
+    def select(self, resources: ResourceSet) -> ResourceSet:
+        """The resources that the proxy subscribes to."""
+        selected = resources if self.wildcard else resources.select(self.names)
+        if self.initial_version == selected.version and self.accepted is None:
+            # A version is a hash of names and contents, so an equal version means that the proxy has exactly this.
+            self.accepted = selected
+        self.initial_version = ""
+        return selected
 
-    def ask(self, names: Iterable[str], *, wildcard: bool) -> None:
-        """Ask for exactly these names, and for all others too if `wildcard`."""
+    def subscribe(self, names: Iterable[str], *, wildcard: bool) -> None:
+        """Subscribe to exactly these names, and to all other resources too if `wildcard`."""
         new = frozenset(names)
         if len(new) > NAMES_LIMIT:
             raise MalformedRequestError(f"more than {NAMES_LIMIT} names of {self.type_url}")
         if wildcard and not self.wildcard:
-            self.accepted, self.sent = None, None
+            self.accepted, self.pending = None, None
         if new != self.names or wildcard != self.wildcard:
             added, kept = new - self.names, None if wildcard else new
             self.names, self.wildcard = new, wildcard
             self.forget(added, keep=kept)
 
     def forget(self, names: Iterable[str], *, keep: frozenset[str] | None = None) -> None:
-        """The proxy may not have these any more, nor any but `keep`: they are sent again once asked for.
+        """Assume that the proxy no longer has `names`, nor any name outside `keep`: it gets them again if subscribed.
 
         "Unsubscribing From Resources", and resource_names_subscribe in discovery.proto.
         """
-        gone = frozenset(names)
+        forgotten = frozenset(names)
         if self.accepted is not None:
-            self.accepted = _left(self.accepted, gone, keep)
-        if self.sent is not None:
-            self.sent = replace(self.sent, target=_left(self.sent.target, gone, keep))
+            self.accepted = _without(self.accepted, forgotten, keep)
+        if self.pending is not None:
+            self.pending = replace(self.pending, target=_without(self.pending.target, forgotten, keep))
 
-    def send(self, sent: Sent) -> None:
-        """A response goes out."""
-        self.sent, self.nonce = sent, sent.nonce
-        self.asked.clear()
+    def record_response(self, response: PendingResponse) -> None:
+        """A response is sent."""
+        self.pending, self.last_nonce = response, response.nonce
+        self.unanswered.clear()
 
-    def accept(self, sent: Sent) -> None:
-        """The proxy took it (ACK)."""
-        self.accepted, self.sent, self.rejected = sent.target, None, ""
+    def record_ack(self, response: PendingResponse) -> None:
+        """The proxy accepted the pending response."""
+        self.accepted, self.pending, self.rejected_version = response.target, None, ""
 
-    def reject(self, sent: Sent) -> None:
-        """The proxy refused it (NACK); Envoy may still have taken the good part, so what it has of it is unknown."""
-        names = (*(resource.name for resource in sent.change.changed), *sent.change.removed)
-        doubted = (Resource(name, self.type_url, b"", _DOUBTED) for name in names)
-        self.accepted = ResourceSet.of(self.type_url, [*self.has.without(names).by_name.values(), *doubted])
-        self.sent, self.rejected = None, sent.wanted
+    def record_nack(self, response: PendingResponse) -> None:
+        """The proxy rejected the pending response. Envoy may have applied a part of it, so that part is unknown."""
+        names = (*(resource.name for resource in response.change.changed), *response.change.removed)
+        unknown = (Resource(name, self.type_url, b"", _UNKNOWN_VERSION) for name in names)
+        kept = self.accepted_or_empty.without(names).by_name.values()
+        self.accepted = ResourceSet.of(self.type_url, [*kept, *unknown])
+        self.pending, self.rejected_version = None, response.desired_version
 
 
-def _left(resources: ResourceSet, gone: frozenset[str], keep: frozenset[str] | None) -> ResourceSet:
-    left = resources.without(gone)
+def _without(resources: ResourceSet, names: frozenset[str], keep: frozenset[str] | None) -> ResourceSet:
+    left = resources.without(names)
     return left if keep is None else left.select(keep)

@@ -1,7 +1,7 @@
-"""Bytes of protobuf: fields that are written once and concatenated, without building messages.
+"""Protobuf encoding of single fields, so that responses are concatenated from bytes that streams share.
 
-https://protobuf.dev/programming-guides/encoding/#last-one-wins: concatenated messages are merged, so a response is a
-body that many streams share, and this stream's nonce behind it.
+Concatenated messages are merged (https://protobuf.dev/programming-guides/encoding/#last-one-wins). So a response is a
+body that many streams share, followed by the nonce of one stream.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ _LENGTH_DELIMITED: Final = 2
 
 
 def field(number: int, content: bytes) -> bytes:
-    """A length-delimited field (string, bytes or message) numbered 1 to 15."""
+    """A length-delimited field (string, bytes or message) with a number from 1 to 15."""
     return bytes(((number << 3) | _LENGTH_DELIMITED,)) + _varint(len(content)) + content
 
 

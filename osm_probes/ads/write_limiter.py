@@ -1,41 +1,41 @@
-"""Many writes at once -> a few: a burst of pushes never floods the loop, and nobody's slowness stops the others."""
+"""A limit of concurrent writes: a push to many proxies must not block the event loop, nor slow proxies the others."""
 
 import asyncio
 from types import TracebackType
 
 
 class WriteLimiter:
-    """Lets `width` through at a time. Who takes longer than `patience` seconds no longer counts."""
+    """Lets `limit` writes run at the same time. A write that takes longer than `timeout` seconds no longer counts."""
 
-    def __init__(self, *, width: int, patience: float) -> None:
-        self._places = asyncio.Semaphore(width)
-        self._patience = patience
+    def __init__(self, *, limit: int, timeout: float) -> None:
+        self._slots = asyncio.Semaphore(limit)
+        self._timeout = timeout
 
-    async def enter(self) -> "Passage":
-        """Wait for a place; it is held until the passage's block ends or patience does."""
-        await self._places.acquire()
-        return Passage(self._places, self._patience)
+    async def acquire(self) -> "WriteSlot":
+        """Wait for a slot. It is released at the end of its `with` block or after the timeout, whichever is first."""
+        await self._slots.acquire()
+        return WriteSlot(self._slots, self._timeout)
 
 
-class Passage:
-    """A place in the turnstile."""
+class WriteSlot:
+    """The permission for one write: a context manager around the write."""
 
-    def __init__(self, places: asyncio.Semaphore, patience: float) -> None:
-        self._places: asyncio.Semaphore | None = places
-        # Proxies that never read would hold all places and starve those that do.
-        self._timer = asyncio.get_running_loop().call_later(patience, self._leave)
+    def __init__(self, slots: asyncio.Semaphore, timeout: float) -> None:
+        self._slots: asyncio.Semaphore | None = slots
+        # Without the timeout, proxies that do not read would hold all slots.
+        self._timer = asyncio.get_running_loop().call_later(timeout, self._release)
 
     def __enter__(self) -> None:
-        """Do what the place is for."""
+        """The slot is already held."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the place back."""
+        """Release the slot."""
         self._timer.cancel()
-        self._leave()
+        self._release()
 
-    def _leave(self) -> None:
-        if self._places is not None:
-            self._places.release()
-            self._places = None
+    def _release(self) -> None:
+        if self._slots is not None:
+            self._slots.release()
+            self._slots = None

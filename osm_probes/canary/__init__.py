@@ -1,1 +1,1 @@
-"""Engine: connects to the ADS and to the webhook as their clients do."""
+"""Connects to the ADS and to the webhook as their clients do."""

@@ -1,6 +1,7 @@
-"""ADS canary -> yes, or no with a reason: the controller dials itself as a proxy does and expects its one resource.
+"""ADS canary -> healthy or not: opens an ADS stream as a proxy does and expects the canary's one resource.
 
-By h2 and not by grpc: less memory and time in the judge, and a new connection each time for certain.
+It uses h2 and not grpc, which needs more memory and time in the judge and does not guarantee a new connection. The
+request and the expected bytes of the response are those of `ads/canary_resource.py`.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived, Event, ResponseReceived, StreamReset, TrailersReceived
 from h2.exceptions import ProtocolError
 
-from osm_probes.canary.dial import Dial, asked
+from osm_probes.canary.connection import Target, connect_and_run
 from osm_probes.health.checks import UnhealthyError
 from osm_probes.health.judge_state import AdsCanary
 
@@ -23,8 +24,8 @@ PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggr
 _CHUNK: Final = 65536
 _MESSAGE_LIMIT: Final = 1 << 20
 _FRAME_HEADER: Final = 9
-_FRAME_LIMIT: Final = 16384  # what h2 announces
-_PREFIX: Final = 5  # gRPC over HTTP/2: a byte for compression, four for the length
+_FRAME_LIMIT: Final = 16384  # the maximum frame size that h2 announces
+_PREFIX: Final = 5  # gRPC over HTTP/2: one byte for compression, four for the length
 _CODES: Final = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
     "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
@@ -32,29 +33,29 @@ _CODES: Final = (
 )  # fmt: skip
 
 
-async def ask_ads(canary: AdsCanary, *, within: float) -> None:
-    """A new connection with mTLS, a stream, a request, the resource. Raises UnhealthyError."""
+async def check_ads(canary: AdsCanary, *, within: float) -> None:
+    """Open an mTLS connection and a stream, send the request, expect the resource. Raises UnhealthyError."""
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         call = _Call(canary)
         try:
-            while not call.answered:
+            while not call.done:
                 writer.write(call.outgoing())
                 call.receive(await reader.read(_CHUNK))
         except ProtocolError as error:
-            raise UnhealthyError(f"the ADS breaks the rules of HTTP/2: {error}") from error
-        writer.write(call.goodbye())
+            raise UnhealthyError(f"the ADS violates HTTP/2: {error}") from error
+        writer.write(call.close())
 
-    context = _context(canary)
-    dial = Dial(address=canary.address, port=canary.port, context=context, server_name=canary.server_name)
-    await asked(dial, talk, within=within)
+    context = _tls_context(canary)
+    target = Target(address=canary.address, port=canary.port, context=context, server_name=canary.server_name)
+    await connect_and_run(target, exchange, within=within)
 
 
 class _Call:
     """One ADS stream on one HTTP/2 connection, without I/O."""
 
     def __init__(self, canary: AdsCanary) -> None:
-        self.answered = False
+        self.done = False
         self._expected = canary.expected
         self._pending = b""
         self._received = b""
@@ -68,60 +69,60 @@ class _Call:
         self._http.send_data(self._stream, b"\0" + len(canary.request).to_bytes(4, "big") + canary.request)
 
     def outgoing(self) -> bytes:
-        """What is to be sent now."""
+        """The bytes to send now."""
         return self._http.data_to_send()
 
-    def goodbye(self) -> bytes:
-        """The end of stream and connection."""
-        self._http.reset_stream(self._stream, error_code=8)  # CANCEL: a client that needs no more
+    def close(self) -> bytes:
+        """End the stream and the connection. Returns the bytes to send."""
+        self._http.reset_stream(self._stream, error_code=8)  # CANCEL: the client needs no further responses
         self._http.close_connection()
         return self._http.data_to_send()
 
     def receive(self, data: bytes) -> None:
-        """Take what came. Raises UnhealthyError where it says no, EOFError where the connection ended or is to end."""
+        """Handle received bytes. Raises UnhealthyError for a bad response, EOFError if the server closes."""
         if not data:
             raise EOFError
         self._pending += data
-        # Frame by frame: h2 takes any frame after a GOAWAY for an error, and the GOAWAY itself would never be seen.
+        # Frame by frame: h2 raises an error for any frame after a GOAWAY, and the GOAWAY would be lost with it.
         while frame := self._next_frame():
             for event in self._http.receive_data(frame):
-                self._take(event)
+                self._handle(event)
 
     def _next_frame(self) -> bytes:
-        """The next whole frame (RFC 9113, 4.1); one that is longer than allowed as it is, for h2 to refuse."""
+        """The next complete frame (RFC 9113, 4.1). An oversized frame is returned incomplete, for h2 to reject."""
         length = _FRAME_HEADER + int.from_bytes(self._pending[:3], "big")
         if len(self._pending) < _FRAME_HEADER or len(self._pending) < length <= _FRAME_HEADER + _FRAME_LIMIT:
             return b""
         frame, self._pending = self._pending[:length], self._pending[length:]
         return frame
 
-    def _take(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         if isinstance(event, ResponseReceived | TrailersReceived):
-            _refuse({str(name): str(value) for name, value in event.headers or ()})
+            _check_status({str(name): str(value) for name, value in event.headers or ()})
         elif isinstance(event, DataReceived):
             self._received += event.data or b""
             if event.flow_controlled_length:
                 self._http.acknowledge_received_data(event.flow_controlled_length, self._stream)
-            self._read()
+            self._read_message()
         elif isinstance(event, ConnectionTerminated) and event.error_code == ErrorCodes.NO_ERROR:
-            raise EOFError  # a server that has a successor takes leave
+            raise EOFError  # a replaced server closes its connections
         elif isinstance(event, StreamReset | ConnectionTerminated):
-            raise UnhealthyError(f"the ADS dropped the stream: HTTP/2 error {event.error_code}")
+            raise UnhealthyError(f"the ADS reset the stream: HTTP/2 error {event.error_code}")
 
-    def _read(self) -> None:
+    def _read_message(self) -> None:
         length = int.from_bytes(self._received[1:_PREFIX], "big")
         if length > _MESSAGE_LIMIT:
-            raise UnhealthyError("the ADS answers without an end")
+            raise UnhealthyError("the response of the ADS is too long")
         if len(self._received) < _PREFIX + length or len(self._received) < _PREFIX:
             return
         message = self._received[_PREFIX : _PREFIX + length]
         if self._expected not in message:
-            raise UnhealthyError("the ADS answers without the canary's resource")
-        self.answered = True
+            raise UnhealthyError("the response of the ADS does not contain the canary's resource")
+        self.done = True
 
 
-def _refuse(headers: dict[str, str]) -> None:
-    """Headers of an answer that goes on are no refusal; a status of HTTP or gRPC is."""
+def _check_status(headers: dict[str, str]) -> None:
+    """Raises UnhealthyError for an HTTP status other than 200, and for a gRPC status, which ends the stream."""
     if (status := headers.get(":status", "200")) != "200":
         raise UnhealthyError(f"the ADS answers with HTTP status {status}")
     if (code := headers.get("grpc-status")) is not None:
@@ -130,20 +131,20 @@ def _refuse(headers: dict[str, str]) -> None:
         raise UnhealthyError(f"the ADS ended the stream: {name}{': ' if message else ''}{message}")
 
 
-def _context(canary: AdsCanary) -> ssl.SSLContext:
+def _tls_context(canary: AdsCanary) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(["h2"])
     try:
         context.load_verify_locations(cadata=canary.root_pem.decode("ascii"))
-        _load(context, canary.chain_pem + canary.key_pem)
+        _load_key_pair(context, canary.chain_pem + canary.key_pem)
     except (ssl.SSLError, ValueError) as error:
         raise UnhealthyError(f"the canary's own certificate cannot be used: {error}") from error
     return context
 
 
-def _load(context: ssl.SSLContext, pem: bytes) -> None:
-    # OpenSSL reads a path: one in memory, so that no key touches a disk.
+def _load_key_pair(context: ssl.SSLContext, pem: bytes) -> None:
+    # OpenSSL reads the pair from a path. The file is in memory, so that the key is not written to a disk.
     descriptor = os.memfd_create("canary", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "wb") as file:
         file.write(pem)

@@ -1,4 +1,4 @@
-"""Webhook canary -> yes, or no with a reason: the injector dials itself as the API server does."""
+"""Webhook canary -> healthy or not: connects to the webhook and posts a review as the API server does."""
 
 import asyncio
 import base64
@@ -9,11 +9,11 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from osm_probes.canary.dial import Dial, Talk, asked
+from osm_probes.canary.connection import Exchange, Target, connect_and_run
 from osm_probes.health.checks import UnhealthyError
 from osm_probes.health.judge_state import WebhookCanary
 
-_ANSWER_LIMIT: Final = 1 << 20
+_RESPONSE_LIMIT: Final = 1 << 20
 _CHUNK: Final = 65536
 
 
@@ -25,17 +25,17 @@ class _Response(Struct):
     allowed: bool = False
     patch: str = ""
     status: _Status = msgspec.field(default_factory=_Status)
-    patchType: str = ""  # noqa: N815 - the API's name
+    patchType: str = ""  # noqa: N815 - the API's field name
 
 
 class _Review(Struct):
     response: _Response
 
 
-async def ask_certificate(canary: WebhookCanary, *, within: float) -> None:
-    """Whether the certificate that it serves now is in date. Raises UnhealthyError."""
-    served = await _asked(canary, _trusting_all(), _served, within=within)
-    not_before, not_after = validity(served)
+async def check_certificate(canary: WebhookCanary, *, within: float) -> None:
+    """Check that the served certificate is within its validity period. Raises UnhealthyError."""
+    certificate = await _connect_and_run(canary, _unverified_context(), _served_certificate, within=within)
+    not_before, not_after = validity(certificate)
     now = datetime.now(UTC)
     if now >= not_after:
         raise UnhealthyError(f"the served certificate expired at {not_after:%FT%TZ}")
@@ -43,8 +43,8 @@ async def ask_certificate(canary: WebhookCanary, *, within: float) -> None:
         raise UnhealthyError(f"the served certificate is not valid before {not_before:%FT%TZ}")
 
 
-async def ask_bundle(canary: WebhookCanary, *, within: float) -> None:
-    """Whether an API server that trusts the bundle would accept what it serves. Raises UnhealthyError."""
+async def check_bundle(canary: WebhookCanary, *, within: float) -> None:
+    """Check that an API server that trusts the CA bundle accepts the served certificate. Raises UnhealthyError."""
     if canary.no_bundle:
         raise UnhealthyError(canary.no_bundle)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -52,56 +52,58 @@ async def ask_bundle(canary: WebhookCanary, *, within: float) -> None:
         context.load_verify_locations(cadata=canary.bundle_pem.decode("ascii"))
     except (ssl.SSLError, ValueError) as error:
         raise UnhealthyError(f"the CA bundle cannot be read: {error}") from error
-    await _asked(canary, context, _served, within=within)
+    await _connect_and_run(canary, context, _served_certificate, within=within)
 
 
-async def ask_review(canary: WebhookCanary, *, within: float) -> None:
-    """Whether a pod gets a patch. Raises UnhealthyError. Trust is the other checks' question."""
+async def check_review(canary: WebhookCanary, *, within: float) -> None:
+    """Check that a synthetic pod gets a patch. Raises UnhealthyError. The certificate is left to the other checks."""
     head = (
         f"POST {canary.path} HTTP/1.1\r\nHost: {canary.server_name}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(canary.body)}\r\nConnection: close\r\n\r\n"
     )
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(head.encode("ascii") + canary.body)
-        answer = b""
+        response = b""
         while chunk := await reader.read(_CHUNK):
-            answer += chunk
-            if len(answer) > _ANSWER_LIMIT:
-                raise UnhealthyError("the webhook's answer has no end")
-        return answer
+            response += chunk
+            if len(response) > _RESPONSE_LIMIT:
+                raise UnhealthyError("the webhook's response is too long")
+        return response
 
-    _judge(await _asked(canary, _trusting_all(), talk, within=within))
-
-
-async def _asked(canary: WebhookCanary, context: ssl.SSLContext, talk: Talk[bytes], *, within: float) -> bytes:
-    dial = Dial(address=canary.address, port=canary.port, context=context, server_name=canary.server_name)
-    return await asked(dial, talk, within=within)
+    _check_response(await _connect_and_run(canary, _unverified_context(), exchange, within=within))
 
 
-async def _served(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-    """The certificate that it shows."""
+async def _connect_and_run(
+    canary: WebhookCanary, context: ssl.SSLContext, exchange: Exchange[bytes], *, within: float
+) -> bytes:
+    target = Target(address=canary.address, port=canary.port, context=context, server_name=canary.server_name)
+    return await connect_and_run(target, exchange, within=within)
+
+
+async def _served_certificate(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """The server's certificate in DER."""
     certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     return certificate
 
 
-def _judge(answer: bytes) -> None:
-    head, _, body = answer.partition(b"\r\n\r\n")
+def _check_response(response: bytes) -> None:
+    head, _, body = response.partition(b"\r\n\r\n")
     status = head.partition(b"\r\n")[0].decode("latin-1")
     if not status.startswith("HTTP/1.1 200"):
         raise UnhealthyError(f"the webhook answers {status.removeprefix('HTTP/1.1 ') or 'nothing'}")
     try:
-        response = msgspec.json.decode(body, type=_Review).response
-        if not response.allowed:
-            raise UnhealthyError(f"the webhook refuses the synthetic pod: {response.status.message}")
-        patch = msgspec.json.decode(base64.b64decode(response.patch, validate=True), type=list[dict[str, msgspec.Raw]])
+        review = msgspec.json.decode(body, type=_Review).response
+        if not review.allowed:
+            raise UnhealthyError(f"the webhook refuses the synthetic pod: {review.status.message}")
+        patch = msgspec.json.decode(base64.b64decode(review.patch, validate=True), type=list[dict[str, msgspec.Raw]])
     except ValueError as error:
-        raise UnhealthyError(f"the webhook's answer is no review with a patch: {error}") from error
-    if response.patchType != "JSONPatch" or not patch:
-        raise UnhealthyError("the webhook leaves the synthetic pod without a sidecar")
+        raise UnhealthyError(f"the webhook's response is not a review with a patch: {error}") from error
+    if review.patchType != "JSONPatch" or not patch:
+        raise UnhealthyError("the webhook does not add a sidecar to the synthetic pod")
 
 
-def _trusting_all() -> ssl.SSLContext:
+def _unverified_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -109,35 +111,36 @@ def _trusting_all() -> ssl.SSLContext:
 
 
 def validity(certificate: bytes) -> tuple[datetime, datetime]:
-    """When a certificate in DER begins and ends to be valid; cryptography would cost the judge 10 MB for this.
+    """The notBefore and notAfter of a certificate in DER. Raises UnhealthyError if it is unreadable.
 
+    The cryptography library would do this, but it needs 10 MB of the judge's memory.
     RFC 5280, 4.1: Certificate { TBSCertificate { [0] version, serial, signature, issuer, validity { from, to }, … } … }
     """
     try:
-        parts = _parts(_parts(_parts(certificate)[0][1])[0][1])
-        if parts[0][0] == 0xA0:  # a version is optional
-            parts = parts[1:]
-        begin, end = _parts(parts[3][1])[:2]
-        return _time(begin), _time(end)
+        fields = _elements(_elements(_elements(certificate)[0][1])[0][1])
+        if fields[0][0] == 0xA0:  # the version is optional
+            fields = fields[1:]
+        not_before, not_after = _elements(fields[3][1])[:2]
+        return _time(not_before), _time(not_after)
     except (IndexError, ValueError) as error:
         raise UnhealthyError("the served certificate cannot be read") from error
 
 
-def _parts(content: bytes) -> list[tuple[int, bytes]]:
-    """Tag and content of each element."""
-    parts = []
+def _elements(content: bytes) -> list[tuple[int, bytes]]:
+    """Tag and content of each DER element."""
+    elements = []
     while content:
         tag, length, at = content[0], content[1], 2
         if length & 0x80:
             at += length & 0x7F
             length = int.from_bytes(content[2:at], "big")
-        parts.append((tag, content[at : at + length]))
+        elements.append((tag, content[at : at + length]))
         content = content[at + length :]
-    return parts
+    return elements
 
 
 def _time(element: tuple[int, bytes]) -> datetime:
     tag, text = element[0], element[1].decode("ascii")
-    if tag == 0x17:  # UTCTime: two digits of the year, 50 to 99 are 19xx
+    if tag == 0x17:  # UTCTime has two digits for the year; 50 to 99 are 19xx
         text = ("19" if text >= "50" else "20") + text
     return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)

@@ -1,1 +1,1 @@
-"""The `osm` command: one module per noun."""
+"""The `osm` command: `main` and `arguments`, a module for each command, and modules that the commands share."""

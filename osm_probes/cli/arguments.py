@@ -1,173 +1,291 @@
-"""The words of each `osm` command, and which function does it; nothing heavy is loaded for `--help`."""
+"""Arguments of each `osm` command, the function that implements it, and the shell completion made from them.
+
+Only light modules are imported here, so that `osm --help` is fast.
+"""
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osm_probes import __version__
-from osm_probes.configuration.flags import domain, folder, label, name
+from osm_probes.configuration.flag_parser import (
+    HelpFormatter,
+    parse_dns_label,
+    parse_dns_subdomain,
+    parse_folder,
+    parse_trust_domain,
+)
+from osm_probes.mesh.names import DEFAULT_MESH_NAME, DEFAULT_TRUST_DOMAIN
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of `osm`, or of one of its commands."""
+
+    def __init__(self, prog: str, *, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog, description=description, epilog=epilog, allow_abbrev=False, formatter_class=HelpFormatter
+        )
+
 
 if TYPE_CHECKING:
-    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+    Subparsers = argparse._SubParsersAction[CommandParser]
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; what it leaves in `command` is `module:function`."""
-    made = argparse.ArgumentParser("osm", description="Look after the mesh and its control plane.", allow_abbrev=False)
-    made.add_argument("--version", action="version", version=f"osm {__version__}")
-    _add_cluster(made)
-    nouns = made.add_subparsers(title="commands", metavar="COMMAND")
-    _add_mesh(nouns)
-    _add_namespace(nouns)
-    _add_probe(nouns)
-    _add_verify(nouns)
-    _add_proxy(nouns)
-    _add_support(nouns)
-    version = _verb(nouns, "version", "version:tell_versions", "versions of this command and of the control planes")
-    version.add_argument("--client", action="store_true", help="of this command alone: no cluster is asked")
-    _add_output(version)
-    completion = nouns.add_parser("completion", help="what completes osm's words in a shell", allow_abbrev=False)
-    completion.description = 'Print a script; for bash: eval "$(osm completion bash)"'
-    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="bash|zsh|tcsh")
-    completion.set_defaults(command="completion:print_completion")
-    return made
+def build_parser() -> CommandParser:
+    """The parser of all commands. It stores the function of the given command in `command`, as `module:function`."""
+    parser = CommandParser("osm", description="Manage and check the meshes of a cluster.")
+    parser.add_argument("--version", action="version", version=f"osm {__version__}", help="print the version")
+    defaults = {"kubeconfig": "", "context": "", "osm_namespace": os.environ.get("OSM_NAMESPACE", "")}
+    _add_cluster_arguments(parser, defaults=defaults)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_mesh(commands)
+    _add_namespace(commands)
+    _add_probe(commands)
+    _add_verify(commands)
+    _add_proxy(commands)
+    _add_support(commands)
+    _add_version(commands)
+    _add_completion(commands)
+    return parser
 
 
-def _add_cluster(made: argparse.ArgumentParser) -> None:
-    """Which cluster is asked; said before the noun, or after the verb, where nothing is the default."""
-    made.add_argument("--kubeconfig", default="", metavar="FILE", help="kubeconfig ($KUBECONFIG, else ~/.kube/config)")
-    made.add_argument("--context", default="", metavar="NAME", help="context of the kubeconfig (its current one)")
-    made.add_argument(
-        "--osm-namespace",
-        type=_home,
-        default=os.environ.get("OSM_NAMESPACE", ""),
+def print_completion(arguments: argparse.Namespace) -> int:
+    """Print the script that completes the words of `osm` in a shell."""
+    import shtab
+
+    print(shtab.complete(build_parser(), arguments.shell), flush=True)
+    return 0
+
+
+def _add_cluster_arguments(parser: CommandParser, *, defaults: Mapping[str, str]) -> None:
+    """Add the arguments that select a cluster. `defaults`: by destination; without one, nothing is stored."""
+    parser.add_argument(
+        "--kubeconfig",
+        default=defaults.get("kubeconfig", argparse.SUPPRESS),
+        metavar="FILE",
+        help="kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)",
+    )
+    parser.add_argument(
+        "--context",
+        default=defaults.get("context", argparse.SUPPRESS),
         metavar="NAME",
-        help="the control plane's namespace ($OSM_NAMESPACE, else all that there are)",
+        help="context of the kubeconfig (default: its current context)",
+    )
+    parser.add_argument(
+        "--osm-namespace",
+        type=_parse_optional_label,
+        default=defaults.get("osm_namespace", argparse.SUPPRESS),
+        metavar="NAME",
+        help="namespace of the control plane (default: $OSM_NAMESPACE, then all namespaces)",
     )
 
 
-def _noun(nouns: "Verbs", name: str, what: str) -> "Verbs":
-    noun = nouns.add_parser(name, help=what, description=what, allow_abbrev=False)
-    return noun.add_subparsers(title="commands", metavar="COMMAND", required=True)
+def _add_group(commands: "Subparsers", name: str, description: str) -> "Subparsers":
+    """Add a command that has subcommands."""
+    group = commands.add_parser(name, help=description, description=_sentence(description))
+    return group.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
 
-def _verb(verbs: "Verbs", name: str, command: str, what: str) -> argparse.ArgumentParser:
-    """A command that asks a cluster."""
-    verb = verbs.add_parser(name, help=what, description=what, allow_abbrev=False)
-    for flag, value in (("--kubeconfig", "FILE"), ("--context", "NAME")):
-        verb.add_argument(flag, default=argparse.SUPPRESS, metavar=value, help=f"as osm {flag}")
-    _add_home(verb)
-    verb.set_defaults(command=command)
-    return verb
+def _add_command(commands: "Subparsers", name: str, function: str, description: str) -> CommandParser:
+    """Add a command that sends requests to a cluster."""
+    command = commands.add_parser(name, help=description, description=_sentence(description))
+    # Without a default here, an argument that was given before the command keeps its value.
+    _add_cluster_arguments(command, defaults={})
+    command.set_defaults(command=function)
+    return command
 
 
-def _add_home(verb: argparse.ArgumentParser) -> None:
-    what = "as osm --osm-namespace"
-    verb.add_argument("--osm-namespace", type=_home, default=argparse.SUPPRESS, metavar="NAME", help=what)
+def _sentence(description: str) -> str:
+    return f"{description[0].upper()}{description[1:]}."
 
 
-def _home(text: str) -> str:
-    return label(text) if text else ""
+def _parse_optional_label(text: str) -> str:
+    return parse_dns_label(text) if text else ""
 
 
-def _pod(text: str) -> str:
+def _parse_pod(text: str) -> str:
     namespace, slash, pod = text.rpartition("/")
-    return f"{label(namespace) if slash else ''}{slash}{name(pod)}"
+    return f"{parse_dns_label(namespace) if slash else ''}{slash}{parse_dns_subdomain(pod)}"
 
 
-def _add_output(verb: argparse.ArgumentParser, human: str = "table") -> None:
-    verb.add_argument(
+def _add_output_format(command: CommandParser, default: str = "table") -> None:
+    command.add_argument(
         "-o",
         "--output",
-        choices=(human, "json", "yaml"),
-        default=human,
-        help="for people, or for programs (%(default)s)",
+        choices=(default, "json", "yaml"),
+        default=default,
+        help="output format (default: %(default)s)",
     )
 
 
-def _add_mesh(nouns: "Verbs") -> None:
-    verbs = _noun(nouns, "mesh", "meshes of the cluster")
-    _add_output(_verb(verbs, "list", "mesh:list_meshes", "list the meshes of the cluster"))
+def _add_mesh(commands: "Subparsers") -> None:
+    subcommands = _add_group(commands, "mesh", "list the meshes of a cluster")
+    _add_output_format(_add_command(subcommands, "list", "mesh:list_meshes", "list the meshes of a cluster"))
 
 
-def _add_namespace(nouns: "Verbs") -> None:
-    verbs = _noun(nouns, "namespace", "namespaces of a mesh")
-    listing = _verb(verbs, "list", "namespace:list_namespaces", "list the namespaces of one mesh, or of all")
-    listing.add_argument("--mesh-name", default="", metavar="NAME", help="of this mesh alone")
-    _add_output(listing)
-    add = _several(verbs, "add", "namespace:add_namespaces", "have the mesh follow namespaces and inject their pods")
-    add.add_argument("--disable-sidecar-injection", action="store_true", help="give their pods no sidecars")
-    _several(verbs, "remove", "namespace:remove_namespaces", "take namespaces out of the mesh")
-    _several(verbs, "ignore", "namespace:ignore_namespaces", "keep namespaces out of every mesh")
+def _add_namespace(commands: "Subparsers") -> None:
+    subcommands = _add_group(commands, "namespace", "manage the namespaces of a mesh")
+    listing = _add_command(
+        subcommands, "list", "namespace:list_namespaces", "list the namespaces of one mesh or of all meshes"
+    )
+    listing.add_argument("--mesh-name", default="", metavar="NAME", help="list only this mesh (default: all meshes)")
+    _add_output_format(listing)
+    add = _add_namespace_command(subcommands, "add", "namespace:add_namespaces", "add namespaces to a mesh")
+    add.add_argument(
+        "--disable-sidecar-injection", action="store_true", help="do not inject sidecars into the namespaces' pods"
+    )
+    _add_namespace_command(subcommands, "remove", "namespace:remove_namespaces", "remove namespaces from a mesh")
+    _add_namespace_command(subcommands, "ignore", "namespace:ignore_namespaces", "exclude namespaces from all meshes")
 
 
-def _several(verbs: "Verbs", name: str, command: str, what: str) -> argparse.ArgumentParser:
-    verb = _verb(verbs, name, command, what)
-    verb.add_argument("namespaces", nargs="+", type=label, metavar="NAMESPACE")
-    verb.add_argument("--mesh-name", default="osm", metavar="NAME", help="name of the mesh (%(default)s)")
-    return verb
+def _add_namespace_command(commands: "Subparsers", name: str, function: str, description: str) -> CommandParser:
+    command = _add_command(commands, name, function, description)
+    command.add_argument("namespaces", nargs="+", type=parse_dns_label, metavar="NAMESPACE", help="name of a namespace")
+    command.add_argument(
+        "--mesh-name", default=DEFAULT_MESH_NAME, metavar="NAME", help="name of the mesh (default: %(default)s)"
+    )
+    return command
 
 
-def _add_probe(nouns: "Verbs") -> None:
-    probe = _verb(nouns, "probe", "probe:probe", "ask the health probes of the control plane's pods")
+def _add_probe(commands: "Subparsers") -> None:
+    probe = _add_command(commands, "probe", "probe:probe", "query the health probes of the control plane's pods")
     probe.add_argument(
-        "program", nargs="?", choices=("controller", "injector"), metavar="controller|injector", help="this one alone"
+        "program",
+        nargs="?",
+        choices=("controller", "injector"),
+        metavar="controller|injector",
+        help="query only the pods of this program (default: both)",
     )
-    probe.add_argument("--watch", action="store_true", help="go on, and say what changes")
-    _add_output(probe, "text")
+    probe.add_argument("--watch", action="store_true", help="repeat every second and print changes, until Ctrl-C")
+    _add_output_format(probe, "text")
 
 
-def _add_verify(nouns: "Verbs") -> None:
-    what = "look at the whole control plane: what is wrong, why, and what to do"
-    verbs = _noun(nouns, "verify", "look for faults")
-    for verb in (
-        _verb(verbs, "control-plane", "verify.control_plane:verify_control_plane", what),
-        _verb(nouns, "doctor", "verify.control_plane:verify_control_plane", what),
+def _add_verify(commands: "Subparsers") -> None:
+    function = "verify.control_plane:verify_control_plane"
+    description = "check the whole control plane and suggest how to repair it"
+    subcommands = _add_group(commands, "verify", "find faults of a control plane")
+    for command in (
+        _add_command(subcommands, "control-plane", function, description),
+        _add_command(commands, "doctor", function, f"{description}; same as osm verify control-plane"),
     ):
-        verb.add_argument(
-            "--fix", action="store_true", help="ask, then end enrolments of the control plane's namespace"
+        command.add_argument(
+            "--fix",
+            action="store_true",
+            help="offer to remove the control plane's namespace from a mesh that enrolled it",
         )
-        _add_output(verb, "text")
+        _add_output_format(command, "text")
 
 
-def _add_support(nouns: "Verbs") -> None:
-    verbs = _noun(nouns, "support", "help for those who help")
-    report = _verb(verbs, "bug-report", "bug_report:write_report", "gather all that explains a fault into one archive")
-    report.add_argument(
-        "--output", type=Path, default=Path("osm-bug-report.tar.gz"), metavar="FILE", help="the archive (%(default)s)"
+def _add_proxy(commands: "Subparsers") -> None:
+    subcommands = _add_group(commands, "proxy", "inspect sidecars and create their bootstrap configuration")
+    _add_bootstrap(subcommands)
+    listing = _add_command(
+        subcommands, "list", "proxy:list_proxies", "list the proxies that are connected to the control plane"
+    )
+    _add_output_format(listing)
+    get = _add_command(subcommands, "get", "proxy:get_from_proxy", "print a page of a proxy's admin port")
+    get.add_argument(
+        "page",
+        choices=("certs", "clusters", "config_dump"),
+        metavar="certs|clusters|config_dump",
+        help="page of the admin port",
+    )
+    get.add_argument("pod", type=_parse_pod, metavar="POD", help="NAME or NAMESPACE/NAME of a pod")
+    get.add_argument(
+        "-n",
+        "--namespace",
+        type=parse_dns_label,
+        default="default",
+        metavar="NAME",
+        help="namespace of the pod (default: %(default)s)",
     )
 
 
-def _add_proxy(nouns: "Verbs") -> None:
-    verbs = _noun(nouns, "proxy", "sidecars: who is connected, what they have, their bootstrap")
-    bootstrap = verbs.add_parser(
+def _add_bootstrap(commands: "Subparsers") -> None:
+    bootstrap = commands.add_parser(
         "bootstrap",
-        help="print the bootstrap with which an Envoy joins the mesh as a pod's sidecar",
-        description="Print the bootstrap (JSON) with which an Envoy joins the mesh as the sidecar of POD. "
-        "It holds a private key: keep it where only that Envoy can read it.",
-        epilog="example: osm proxy bootstrap bookstore/bookstore-0 --mesh-dir examples/bookstore --output out.json",
-        allow_abbrev=False,
+        help="print the Envoy bootstrap configuration of a pod's sidecar",
+        description="Print the bootstrap configuration (JSON) with which an Envoy joins the mesh as the sidecar of "
+        "POD. It contains a private key: make sure that only this Envoy can read it.",
+        epilog="example: osm proxy bootstrap bookstore/bookstore-0 --mesh-dir mesh --output out.json",
     )
     bootstrap.add_argument("pod", metavar="POD", help="NAME or NAMESPACE/NAME of a pod of the mesh")
-    bootstrap.add_argument("--mesh-dir", type=folder, required=True, metavar="DIR", help="folder of manifests")
     bootstrap.add_argument(
-        "--ca-dir", type=folder, default=Path("osm-ca"), metavar="DIR", help="the CA's folder (./osm-ca)"
+        "--mesh-dir", type=parse_folder, required=True, metavar="DIR", help="folder of Kubernetes manifests (required)"
     )
-    bootstrap.add_argument("--ads-address", default="", metavar="HOST:PORT", help="where the controller's ADS listens")
-    bootstrap.add_argument("--incremental", action="store_true", help="use incremental xDS")
-    bootstrap.add_argument("--mesh-name", default="osm", metavar="NAME", help="name of the mesh (%(default)s)")
-    _add_home(bootstrap)
     bootstrap.add_argument(
-        "--trust-domain", type=domain, default="cluster.local", metavar="NAME", help="of identities (%(default)s)"
+        "--ca-dir",
+        type=parse_folder,
+        default=Path("osm-ca"),
+        metavar="DIR",
+        help="folder of the certificate authority (default: ./%(default)s)",
     )
-    bootstrap.add_argument("--output", type=Path, metavar="FILE", help="write it there, readable by its owner alone")
-    bootstrap.set_defaults(command="proxy:print_bootstrap")
-    listing = _verb(verbs, "list", "proxies:list_proxies", "list the proxies that are connected to the control plane")
-    _add_output(listing)
-    get = _verb(verbs, "get", "proxies:get_from_proxy", "ask the admin port of a pod's proxy")
-    get.add_argument("what", choices=("certs", "clusters", "config_dump"), metavar="certs|clusters|config_dump")
-    get.add_argument("pod", type=_pod, metavar="POD", help="NAME or NAMESPACE/NAME of a pod")
-    get.add_argument(
-        "-n", "--namespace", type=label, default="default", metavar="NAME", help="its namespace (%(default)s)"
+    bootstrap.add_argument(
+        "--ads-address",
+        default="",
+        metavar="HOST:PORT",
+        help="address of the controller's ADS (default: its Service, port 15128)",
     )
+    bootstrap.add_argument(
+        "--incremental", action="store_true", help="use incremental xDS (default: state of the world)"
+    )
+    bootstrap.add_argument(
+        "--mesh-name", default=DEFAULT_MESH_NAME, metavar="NAME", help="name of the mesh (default: %(default)s)"
+    )
+    bootstrap.add_argument(
+        "--osm-namespace",
+        type=_parse_optional_label,
+        default=argparse.SUPPRESS,
+        metavar="NAME",
+        help="namespace of the control plane (default: $OSM_NAMESPACE, then osm-system)",
+    )
+    bootstrap.add_argument(
+        "--trust-domain",
+        type=parse_trust_domain,
+        default=DEFAULT_TRUST_DOMAIN,
+        metavar="DOMAIN",
+        help="trust domain of the proxies' identities (default: %(default)s)",
+    )
+    bootstrap.add_argument(
+        "--output", type=Path, metavar="FILE", help="write to a file that only its owner can read (default: stdout)"
+    )
+    bootstrap.set_defaults(command="proxy_bootstrap:print_bootstrap")
+
+
+def _add_support(commands: "Subparsers") -> None:
+    subcommands = _add_group(commands, "support", "collect information for support")
+    report = _add_command(
+        subcommands,
+        "bug-report",
+        "bug_report:write_bug_report",
+        "collect the state, logs and probe answers of control planes in an archive, without Secrets",
+    )
+    report.add_argument(
+        "--output",
+        type=Path,
+        default=Path("osm-bug-report.tar.gz"),
+        metavar="FILE",
+        help="file of the archive (default: %(default)s)",
+    )
+
+
+def _add_version(commands: "Subparsers") -> None:
+    version = _add_command(
+        commands, "version", "version:print_versions", "print the versions of this command and of the control planes"
+    )
+    version.add_argument("--client", action="store_true", help="print only the version of this command")
+    _add_output_format(version)
+
+
+def _add_completion(commands: "Subparsers") -> None:
+    completion = commands.add_parser(
+        "completion",
+        help="print a shell completion script",
+        description='Print a completion script for a shell; for bash: eval "$(osm completion bash)"',
+    )
+    completion.add_argument(
+        "shell", choices=("bash", "zsh", "tcsh"), metavar="bash|zsh|tcsh", help="shell that runs the script"
+    )
+    completion.set_defaults(command="arguments:print_completion")

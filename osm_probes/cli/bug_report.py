@@ -1,4 +1,4 @@
-"""`osm support bug-report`: all that explains a fault -> one archive; no Secret is read, none can be in it."""
+"""`osm support bug-report`: state, logs and probe answers of control planes -> one archive, without Secrets."""
 
 import argparse
 import asyncio
@@ -12,109 +12,110 @@ from pathlib import Path
 import msgspec
 
 from osm_probes import __version__
-from osm_probes.cli.cluster import in_cluster
-from osm_probes.cli.console import Console, plain
-from osm_probes.cli.control_planes import CONTROLLER
+from osm_probes.cli.api_client import get_from_pod, run_with_client
 from osm_probes.cli.objects import Pod
-from osm_probes.cli.pod_http import ask_pod
-from osm_probes.cli.private_file import write_private
-from osm_probes.cli.verify.collect import ClusterState, ControlPlaneState, PodState, look
-from osm_probes.cli.verify.control_plane import judge
-from osm_probes.cli.verify.result import tree
+from osm_probes.cli.output import Console, strip_styles, write_private_file
+from osm_probes.cli.verify.collect import ClusterState, ControlPlaneState, PodState, collect_state
+from osm_probes.cli.verify.control_plane import check_cluster
+from osm_probes.cli.verify.result import render_tree
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import KubernetesError
-from osm_probes.mesh.ports import DEBUG_PROXIES_PATH
+from osm_probes.mesh.labels import APP
+from osm_probes.mesh.names import CONTROLLER
+from osm_probes.mesh.ports import ALIVE_PATH, DEBUG_PROXIES_PATH, READY_PATH
 
 _FOLDER = "osm-bug-report"
-_VERBOSE = ("/health/alive?verbose", "/health/ready?verbose")
+_VERBOSE_PROBES = (f"{ALIVE_PATH}?verbose", f"{READY_PATH}?verbose")
 
 File = tuple[str, str]
-"""A name in the archive, and the text."""
+"""The path of a file in the archive, and its text."""
 
 
-def write_report(given: argparse.Namespace) -> int:
-    """Write the archive; what could not be read is in it as the reason why."""
+def write_bug_report(arguments: argparse.Namespace) -> int:
+    """Write the archive. For data that could not be read, the archive contains the error."""
     console = Console()
-    return in_cluster(
-        given, lambda client: _write(client, namespace=given.osm_namespace, output=given.output, console=console)
+    return run_with_client(
+        arguments,
+        lambda client: _write(client, namespace=arguments.osm_namespace, output=arguments.output, console=console),
     )
 
 
 async def _write(client: KubernetesClient, *, namespace: str, output: Path, console: Console) -> int:
-    with console.working("gathering"):
-        seen = await look(client, namespace=namespace)
-        pods = [pod for plane in seen.planes for pod in plane.pods]
-        asked = await asyncio.gather(*(_asked(client, pod.pod) for pod in pods))
-    files = [*_files(seen), *(file for several in asked for file in several)]
-    write_private(output, _archive(files))
-    console.say(f"{len(files)} files are in {output}: look through it before you give it away")
+    with console.progress("collecting the state of the control planes"):
+        state = await collect_state(client, namespace=namespace)
+        pods = [pod.pod for control_plane in state.control_planes for pod in control_plane.pods]
+        pages = await asyncio.gather(*(_pages_of_pod(client, pod) for pod in pods))
+    files = [*_files(state), *(file for pages_of_pod in pages for file in pages_of_pod)]
+    write_private_file(output, _archive(files))
+    console.print(f"wrote {len(files)} files to {output}: review them before you share the archive")
     return 0
 
 
-async def _asked(client: KubernetesClient, pod: Pod) -> list[File]:
-    """What a person would ask the pod by hand."""
-    paths = [*_VERBOSE, *([DEBUG_PROXIES_PATH] if pod.metadata.labels.get("app") == CONTROLLER else [])]
-    texts = await asyncio.gather(*(_text(client, pod, path) for path in paths))
-    names = (f"{_place(pod)}/{path.partition('?')[0].strip('/').replace('/', '-')}.txt" for path in paths)
+async def _pages_of_pod(client: KubernetesClient, pod: Pod) -> list[File]:
+    """The probes' verbose answers and, from a controller, its connected proxies."""
+    paths = [*_VERBOSE_PROBES, *([DEBUG_PROXIES_PATH] if pod.metadata.labels.get(APP) == CONTROLLER else [])]
+    texts = await asyncio.gather(*(_page_text(client, pod, path) for path in paths))
+    names = (f"{_folder(pod)}/{path.partition('?')[0].strip('/').replace('/', '-')}.txt" for path in paths)
     return list(zip(names, texts, strict=True))
 
 
-async def _text(client: KubernetesClient, pod: Pod, path: str) -> str:
+async def _page_text(client: KubernetesClient, pod: Pod, path: str) -> str:
     try:
-        answer = await ask_pod(client, pod, path, accept="*/*")
+        response = await get_from_pod(client, pod, path, accept="*/*")
     except KubernetesError as error:
-        return f"Error: {error}"
-    return f"{answer.status}\n{answer.content.decode(errors='replace')}"
+        return _text_or_error(error)
+    return f"{response.status}\n{response.content.decode(errors='replace')}"
 
 
-def _files(seen: ClusterState) -> Iterator[File]:
+def _files(state: ClusterState) -> Iterator[File]:
     now = datetime.now(UTC)
-    result = judge(seen, now=now)
+    result = check_cluster(state, now=now)
     yield "about.txt", f"osm {__version__}, {now:%Y-%m-%dT%H:%M:%SZ}"
-    yield "verify.txt", "\n".join(plain(line) for line in tree(result))
-    yield "verify.json", _json(result)
-    yield "namespaces.json", _json(seen.owners)
-    yield "webhooks.json", _json(seen.webhooks)
-    for plane in seen.planes:
-        yield from _plane_files(plane)
+    yield "verify.txt", "\n".join(strip_styles(line) for line in render_tree(result))
+    yield "verify.json", _json_or_error(result)
+    yield "namespaces.json", _json_or_error(state.injecting_meshes)
+    yield "webhooks.json", _json_or_error(state.webhooks)
+    for control_plane in state.control_planes:
+        yield from _control_plane_files(control_plane)
 
 
-def _plane_files(seen: ControlPlaneState) -> Iterator[File]:
-    home = seen.plane.namespace
-    yield f"{home}/{seen.plane.mesh}-deployments.json", _json(seen.plane.deployments)
-    yield f"{home}/events.json", _json(seen.events)
-    yield f"{home}/services.json", _json(seen.services)
-    yield f"{home}/endpointslices.json", _json(seen.slices)
-    for pod in seen.pods:
+def _control_plane_files(state: ControlPlaneState) -> Iterator[File]:
+    control_plane = state.control_plane
+    folder = control_plane.namespace
+    yield f"{folder}/{control_plane.mesh}-deployments.json", _json_or_error(control_plane.deployments)
+    yield f"{folder}/events.json", _json_or_error(state.events)
+    yield f"{folder}/services.json", _json_or_error(state.services)
+    yield f"{folder}/endpointslices.json", _json_or_error(state.endpoint_slices)
+    for pod in state.pods:
         yield from _pod_files(pod)
 
 
-def _pod_files(seen: PodState) -> Iterator[File]:
-    place = _place(seen.pod)
-    yield f"{place}/pod.json", _json(_without_arguments(seen.pod))
-    yield f"{place}/probes.json", _json(seen.probes)
-    yield f"{place}/metrics.txt", _said(seen.metrics)
-    for name, log in seen.logs.items():
-        yield f"{place}/{name.replace(' ', '-')}.log", _said(log)
+def _pod_files(state: PodState) -> Iterator[File]:
+    folder = _folder(state.pod)
+    yield f"{folder}/pod.json", _json_or_error(_without_arguments(state.pod))
+    yield f"{folder}/probes.json", _json_or_error(state.probes)
+    yield f"{folder}/metrics.txt", _text_or_error(state.metrics)
+    for name, log in state.logs.items():
+        yield f"{folder}/{name.replace(' ', '-')}.log", _text_or_error(log)
 
 
 def _without_arguments(pod: Pod) -> Pod:
-    """A flag may have a token."""
-    bare = [msgspec.structs.replace(each, args=[]) for each in pod.spec.containers]
-    return msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, containers=bare))
+    """The pod without its containers' arguments, since a flag may contain a token."""
+    containers = [msgspec.structs.replace(container, args=[]) for container in pod.spec.containers]
+    return msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, containers=containers))
 
 
-def _place(pod: Pod) -> str:
+def _folder(pod: Pod) -> str:
     return f"{pod.metadata.namespace}/{pod.metadata.name}"
 
 
-def _said(text: str | KubernetesError) -> str:
+def _text_or_error(text: str | KubernetesError) -> str:
     return f"Error: {text}" if isinstance(text, KubernetesError) else text
 
 
-def _json(value: object) -> str:
+def _json_or_error(value: object) -> str:
     if isinstance(value, KubernetesError):
-        return _said(value)
+        return _text_or_error(value)
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
@@ -123,7 +124,7 @@ def _archive(files: list[File]) -> bytes:
     with tarfile.open(fileobj=content, mode="w:gz") as archive:
         for name, text in files:
             body = text.encode()
-            about = tarfile.TarInfo(f"{_FOLDER}/{name}")
-            about.size, about.mtime, about.mode = len(body), int(time.time()), 0o600
-            archive.addfile(about, io.BytesIO(body))
+            header = tarfile.TarInfo(f"{_FOLDER}/{name}")
+            header.size, header.mtime, header.mode = len(body), int(time.time()), 0o600
+            archive.addfile(header, io.BytesIO(body))
     return content.getvalue()

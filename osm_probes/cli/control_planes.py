@@ -1,4 +1,4 @@
-"""A cluster's Deployments and pods -> its control planes, one for each mesh."""
+"""Deployments and pods of a cluster -> its control planes, one for each mesh."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,17 +9,16 @@ from osm_probes.cli.objects import Deployment, Pod
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.kind import DEPLOYMENTS, PODS
 from osm_probes.kube.list_options import ListOptions
-from osm_probes.kube.paging import listed
+from osm_probes.kube.paging import list_objects
+from osm_probes.mesh.labels import APP, APP_VERSION, MESH_NAME
+from osm_probes.mesh.names import CONTROLLER, INJECTOR
 
-CONTROLLER: Final = "osm-controller"
-INJECTOR: Final = "osm-injector"
-_VERSION: Final = "app.kubernetes.io/version"
-_BOTH: Final = f"app in ({CONTROLLER},{INJECTOR})"
+_SELECTOR: Final = f"{APP} in ({CONTROLLER},{INJECTOR})"
 
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """The programs of one mesh, as they are installed in its namespace."""
+    """The Deployments and pods of one mesh's osm-controller and osm-injector."""
 
     mesh: str
     namespace: str
@@ -27,42 +26,46 @@ class ControlPlane:
     pods: tuple[Pod, ...]
 
     def pods_of(self, app: str) -> tuple[Pod, ...]:
-        """The pods of one of its programs, but those that are leaving."""
-        return tuple(pod for pod in self.pods if pod.metadata.labels.get("app") == app and not pod.leaving)
+        """The pods of one app, without inactive ones."""
+        return tuple(pod for pod in self.pods if pod.metadata.labels.get(APP) == app and not pod.inactive_reason)
 
     def deployment_of(self, app: str) -> Deployment | None:
-        """The Deployment of one of its programs."""
-        found = (each for each in self.deployments if each.metadata.labels.get("app") == app)
-        return next(found, None)
+        """The Deployment of one app."""
+        matching = (deployment for deployment in self.deployments if deployment.metadata.labels.get(APP) == app)
+        return next(matching, None)
 
     def version_of(self, app: str) -> str:
-        """The version that was installed; "" if its Deployment does not say."""
+        """The version in the labels of the app's Deployment; empty if there is none."""
         deployment = self.deployment_of(app)
-        return deployment.metadata.labels.get(_VERSION, "") if deployment else ""
+        return deployment.metadata.labels.get(APP_VERSION, "") if deployment else ""
 
 
-async def control_planes(client: KubernetesClient, *, namespace: str = "") -> list[ControlPlane]:
-    """Those of a namespace, or all, by namespace, then mesh. Raises KubernetesError."""
+async def list_control_planes(client: KubernetesClient, *, namespace: str = "") -> list[ControlPlane]:
+    """The control planes in a namespace, or in all (""), sorted by namespace and mesh. Raises KubernetesError."""
     deployments, pods = await asyncio.gather(
-        listed(client, ListOptions(DEPLOYMENTS, namespace=namespace, labels=_BOTH), type=Deployment),
-        listed(client, ListOptions(PODS, namespace=namespace, labels=_BOTH), type=Pod),
+        list_objects(client, ListOptions(DEPLOYMENTS, namespace=namespace, labels=_SELECTOR), type=Deployment),
+        list_objects(client, ListOptions(PODS, namespace=namespace, labels=_SELECTOR), type=Pod),
     )
-    return planes_of(deployments, pods)
+    return control_planes_from_objects(deployments, pods)
 
 
-def planes_of(deployments: Sequence[Deployment], pods: Sequence[Pod]) -> list[ControlPlane]:
-    """Deployments by mesh and namespace, each with its pods. A pod that names no mesh is of any in its namespace."""
-    places = {(each.metadata.namespace, _mesh(each)) for each in deployments}
+def control_planes_from_objects(deployments: Sequence[Deployment], pods: Sequence[Pod]) -> list[ControlPlane]:
+    """Group Deployments and pods by namespace and mesh. A pod without a mesh label belongs to every mesh there."""
+    keys = {(deployment.metadata.namespace, _mesh(deployment)) for deployment in deployments}
     return [
         ControlPlane(
             mesh,
             namespace,
-            tuple(each for each in deployments if (each.metadata.namespace, _mesh(each)) == (namespace, mesh)),
+            tuple(
+                deployment
+                for deployment in deployments
+                if (deployment.metadata.namespace, _mesh(deployment)) == (namespace, mesh)
+            ),
             tuple(pod for pod in pods if pod.metadata.namespace == namespace and _mesh(pod) in {"", mesh}),
         )
-        for namespace, mesh in sorted(places)
+        for namespace, mesh in sorted(keys)
     ]
 
 
 def _mesh(labelled: Deployment | Pod) -> str:
-    return labelled.metadata.labels.get("meshName", "")
+    return labelled.metadata.labels.get(MESH_NAME, "")

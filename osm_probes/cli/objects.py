@@ -1,4 +1,4 @@
-"""The Kubernetes API's objects, as far as the commands read them."""
+"""Kubernetes objects: the fields that the commands read."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,7 +7,7 @@ import msgspec
 
 
 class Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    """Whose object it is and what is written on it."""
+    """The metadata of an object."""
 
     name: str
     namespace: str = ""
@@ -25,7 +25,7 @@ class Namespace(msgspec.Struct, frozen=True):
 
 
 class DeploymentSpec(msgspec.Struct, frozen=True):
-    """What a Deployment wants."""
+    """The desired state of a Deployment."""
 
     replicas: int = 1
 
@@ -38,7 +38,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
 
 class HttpGet(msgspec.Struct, frozen=True):
-    """What a kubelet asks."""
+    """The HTTP request of a probe. port: its number, or the name of a ContainerPort."""
 
     path: str = ""
     port: int | str = 0
@@ -51,14 +51,14 @@ class Probe(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ContainerPort(msgspec.Struct, frozen=True, rename="camel"):
-    """A port with its name."""
+    """A port of a container."""
 
     container_port: int
     name: str = ""
 
 
 class Container(msgspec.Struct, frozen=True, rename="camel"):
-    """A container as it is wanted."""
+    """The desired state of a container."""
 
     name: str
     image: str = ""
@@ -68,7 +68,7 @@ class Container(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
-    """A pod as it is wanted."""
+    """The desired state of a pod."""
 
     containers: list[Container] = []
     init_containers: list[Container] = []
@@ -77,14 +77,14 @@ class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """Why a container does not run yet."""
+    """Why a container has not started."""
 
     reason: str = ""
     message: str = ""
 
 
 class Terminated(msgspec.Struct, frozen=True, rename="camel"):
-    """How a container ended."""
+    """Why and how a container terminated."""
 
     reason: str = ""
     message: str = ""
@@ -93,14 +93,14 @@ class Terminated(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ContainerState(msgspec.Struct, frozen=True):
-    """What a container does now, or did last."""
+    """The current or the last state of a container."""
 
     waiting: Waiting | None = None
     terminated: Terminated | None = None
 
 
 class ContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """A container as its kubelet sees it."""
+    """The status of a container, as its kubelet reports it."""
 
     name: str
     ready: bool = False
@@ -110,7 +110,7 @@ class ContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """A fact about a pod, or that it is none."""
+    """A condition of a pod. status: True, False or Unknown."""
 
     type: str
     status: str
@@ -119,7 +119,7 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """A pod as its kubelet and the scheduler see it."""
+    """The status of a pod, as the scheduler and its kubelet report it."""
 
     phase: str = ""
     reason: str = ""
@@ -136,8 +136,8 @@ class Pod(msgspec.Struct, frozen=True):
     spec: PodSpec = msgspec.field(default_factory=PodSpec)
     status: PodStatus = msgspec.field(default_factory=PodStatus)
 
-    def flag(self, flag: str) -> str:
-        """What a container is given by `--flag=value`; "" if none is."""
+    def flag_value(self, flag: str) -> str:
+        """The value that a container's arguments give as `--flag=value`; empty if none does."""
         for container in self.spec.containers:
             for argument in container.args:
                 if argument.startswith(f"--{flag}="):
@@ -145,11 +145,11 @@ class Pod(msgspec.Struct, frozen=True):
         return ""
 
     @property
-    def leaving(self) -> str:
-        """Why it is a pod of the past, for which another one stands; "" if it is none."""
+    def inactive_reason(self) -> str:
+        """Why the pod does not run any more, so that its Deployment replaces it; empty if it is active."""
         if self.metadata.deletion_timestamp:
             return "it is being deleted"
         if self.status.phase in {"Failed", "Succeeded"}:
-            words = ": ".join(filter(None, (self.status.reason, self.status.message)))
-            return f"it has ended ({self.status.phase}{f', {words}' if words else ''})"
+            details = ": ".join(filter(None, (self.status.reason, self.status.message)))
+            return f"it has terminated ({self.status.phase}{f', {details}' if details else ''})"
         return ""

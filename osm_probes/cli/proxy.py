@@ -1,68 +1,106 @@
-"""`osm proxy bootstrap`: what a sidecar starts with."""
+"""`osm proxy list`, `osm proxy get`: the proxies that are connected to the controllers, and a proxy's admin port."""
 
 import argparse
-from datetime import timedelta
+import asyncio
+from http import HTTPStatus
 from typing import Final
 
-from osm_probes.cli.private_file import write_private
+import msgspec
+
+from osm_probes.cli.api_client import get_pod_json, run_with_client
+from osm_probes.cli.control_planes import list_control_planes
+from osm_probes.cli.objects import Pod
+from osm_probes.cli.output import Console
+from osm_probes.foundation.durations import age
 from osm_probes.foundation.errors import OsmError
-from osm_probes.mesh.identity import SIDECAR, ProxyName
-from osm_probes.mesh.mesh import Mesh, Proxy
-from osm_probes.mesh.ports import ADS_PORT
-from osm_probes.pki.ca_folder import load_authority
-from osm_probes.sources.folder_source import read_mesh
-from osm_probes.xds.bootstrap import AdsMode, AdsTarget, bootstrap
-from osm_probes.xds.names import controller_name
-from osm_probes.xds.secrets import Secrets
+from osm_probes.kube.client import KubernetesClient
+from osm_probes.kube.errors import KubernetesError
+from osm_probes.kube.port_forward import PodPort, http_get
+from osm_probes.mesh.names import CONTROLLER
+from osm_probes.mesh.ports import ADMIN_PORT, DEBUG_PROXIES_PATH
+from osm_probes.mesh.proxy_status import ConnectedProxies, ProxyStatus
 
-# A bootstrap is not renewed while its Envoy runs; the ADS lets a proxy in only as long as its pod exists.
-_VALIDITY: Final = timedelta(days=3650)
-_NAMESPACE: Final = "osm-system"
+_TYPES: Final = ("CDS", "EDS", "LDS", "RDS", "SDS")
+_COLUMNS: Final = ("POD", "SERVICE ACCOUNT", "CONTROLLER", "CONNECTED", *_TYPES, "LAST NACK")
+_VERSION_LENGTH: Final = 8
 
 
-class UnknownPodError(OsmError):
-    """The mesh has no such sidecar; the text says which ones there are."""
+class ProxyError(OsmError):
+    """A request to a proxy or to a controller failed; the text says which and why."""
 
 
-class AddressError(OsmError):
-    """Not HOST:PORT."""
+class ProxyRow(msgspec.Struct, frozen=True):
+    """A proxy, and the controller to which it is connected."""
+
+    controller: str
+    proxy: ProxyStatus
+
+    def cells(self) -> tuple[str, ...]:
+        """The row of the table."""
+        proxy = self.proxy
+        versions = (proxy.accepted.get(type_name, "-")[:_VERSION_LENGTH] for type_name in _TYPES)
+        rejected = proxy.rejected
+        nack = f"{rejected.type} {rejected.version[:_VERSION_LENGTH]}: {rejected.reason}" if rejected else "-"
+        pod = f"{proxy.namespace}/{proxy.pod or proxy.uuid}"
+        return (pod, proxy.service_account, self.controller, age(proxy.connected), *versions, nack)
 
 
-def print_bootstrap(given: argparse.Namespace) -> int:
-    """Print the bootstrap of one pod's sidecar, as JSON, or write it to --output."""
-    mesh = read_mesh(given.mesh_dir, mesh_name=given.mesh_name)
-    proxy = _proxy(mesh, given.pod)
-    authority = load_authority(given.ca_dir)
-    name = ProxyName(proxy.uuid, SIDECAR, proxy.identity)
-    certificate = authority.issue(name.common_name(given.trust_domain), validity=_VALIDITY)
-    content = bootstrap(
-        name,
-        trust_domain=given.trust_domain,
-        ads=_target(given),
-        secrets=Secrets(certificate.chain_pem, certificate.key_pem, authority.root_pem),
+def list_proxies(arguments: argparse.Namespace) -> int:
+    """Print the proxies of all controllers. The exit status is 1 if the request to a controller failed."""
+    return run_with_client(
+        arguments,
+        lambda client: _list(
+            client, namespace=arguments.osm_namespace, output_format=arguments.output, console=Console()
+        ),
     )
-    if given.output is None:
-        print(content.decode(), flush=True)
-    else:
-        write_private(given.output, content)
+
+
+def get_from_proxy(arguments: argparse.Namespace) -> int:
+    """Print a page of a proxy's admin port."""
+    namespace, _, pod = arguments.pod.rpartition("/")
+    port = PodPort(namespace or arguments.namespace, pod, ADMIN_PORT)
+    return run_with_client(arguments, lambda client: _get(client, port, f"/{arguments.page}", console=Console()))
+
+
+async def _list(client: KubernetesClient, *, namespace: str, output_format: str, console: Console) -> int:
+    with console.progress("querying the controllers"):
+        control_planes = await list_control_planes(client, namespace=namespace)
+        controllers = [pod for plane in control_planes for pod in plane.pods_of(CONTROLLER)]
+        results = await asyncio.gather(*(_connected_proxies(client, pod) for pod in controllers))
+    if not controllers:
+        raise ProxyError("no pods of osm-controller found: see osm mesh list")
+    errors = [result for result in results if isinstance(result, ProxyError)]
+    rows = [row for result in results if not isinstance(result, ProxyError) for row in result]
+    rows.sort(key=lambda row: (row.proxy.namespace, row.proxy.pod, row.proxy.uuid))
+    if output_format != "table":
+        console.print_document(rows, output_format=output_format)
+    elif rows:
+        console.print_table(_COLUMNS, [row.cells() for row in rows])
+    elif not errors:
+        console.print("No proxies are connected")
+    for error in errors:
+        console.print_error(error)
+    return 1 if errors else 0
+
+
+async def _connected_proxies(client: KubernetesClient, pod: Pod) -> list[ProxyRow] | ProxyError:
+    name = pod.metadata.name
+    try:
+        connected = await get_pod_json(client, pod, DEBUG_PROXIES_PATH, type=ConnectedProxies)
+    except KubernetesError as error:
+        return ProxyError(f"cannot list the proxies of {name}: {error.explain('get pods/proxy')}")
+    return [ProxyRow(name, proxy) for proxy in connected.proxies]
+
+
+async def _get(client: KubernetesClient, port: PodPort, path: str, *, console: Console) -> int:
+    proxy = f"proxy of pod {port.namespace}/{port.pod}"
+    try:
+        response = await http_get(client, port, path)
+    except KubernetesError as error:
+        reason = error.explain(f"get and create pods/portforward in namespace {port.namespace}")
+        raise ProxyError(f"{proxy}: {reason}") from error
+    text = response.content.decode(errors="replace").rstrip("\n")
+    if response.status != HTTPStatus.OK:
+        raise ProxyError(f"{proxy}: HTTP status {response.status}: {text[:200]}")
+    console.print(text)
     return 0
-
-
-def _proxy(mesh: Mesh, pod: str) -> Proxy:
-    """The sidecar of `NAME` or `NAMESPACE/NAME`."""
-    namespace, _, name = pod.rpartition("/")
-    found = [proxy for proxy in mesh.proxies.values() if proxy.pod == name and namespace in ("", proxy.namespace)]
-    if len(found) == 1:
-        return found[0]
-    known = ", ".join(sorted(f"{proxy.namespace}/{proxy.pod}" for proxy in mesh.proxies.values())) or "none"
-    problem = "names several pods" if found else "is no pod of the mesh with the label osm-proxy-uuid"
-    raise UnknownPodError(f"{pod} {problem}; there are: {known}")
-
-
-def _target(given: argparse.Namespace) -> AdsTarget:
-    server_name = controller_name(given.osm_namespace or _NAMESPACE)
-    host, _, port = (given.ads_address or f"{server_name}:{ADS_PORT}").rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise AddressError(f"--ads-address {given.ads_address!r} is not HOST:PORT")
-    mode = AdsMode.INCREMENTAL if given.incremental else AdsMode.STATE_OF_THE_WORLD
-    return AdsTarget(host.strip("[]"), int(port), server_name, mode)

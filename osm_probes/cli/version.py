@@ -1,4 +1,4 @@
-"""`osm version`: what runs here, and in the control planes."""
+"""`osm version`: the versions of this command and of the control planes."""
 
 import argparse
 import asyncio
@@ -7,10 +7,9 @@ from typing import Final
 import msgspec
 
 from osm_probes import __version__
-from osm_probes.cli.cluster import in_cluster
-from osm_probes.cli.console import Console
-from osm_probes.cli.control_planes import control_planes
-from osm_probes.cli.pod_http import pod_version
+from osm_probes.cli.api_client import get_pod_version, run_with_client
+from osm_probes.cli.control_planes import list_control_planes
+from osm_probes.cli.output import Console
 from osm_probes.kube.client import KubernetesClient
 
 _COLUMNS: Final = ("COMPONENT", "NAMESPACE", "MESH", "VERSION")
@@ -18,7 +17,7 @@ _UNKNOWN: Final = "Unknown"
 
 
 class VersionRow(msgspec.Struct, frozen=True):
-    """Who has which version; "" where none is told."""
+    """The version of a component; empty if unknown."""
 
     component: str
     namespace: str
@@ -26,36 +25,39 @@ class VersionRow(msgspec.Struct, frozen=True):
     version: str
 
 
-_OURS: Final = VersionRow("osm", "", "", __version__)
+_THIS_COMMAND: Final = VersionRow("osm", "", "", __version__)
 
 
-def tell_versions(given: argparse.Namespace) -> int:
-    """This command's version, and those of every pod of the control planes."""
+def print_versions(arguments: argparse.Namespace) -> int:
+    """Print the version of this command and, without --client, of each pod of the control planes."""
     console = Console()
-    if given.client:
-        _show([_OURS], form=given.output, console=console)
+    if arguments.client:
+        _print([_THIS_COMMAND], output_format=arguments.output, console=console)
         return 0
-    return in_cluster(
-        given, lambda client: _tell(client, namespace=given.osm_namespace, form=given.output, console=console)
+    return run_with_client(
+        arguments,
+        lambda client: _print_all(
+            client, namespace=arguments.osm_namespace, output_format=arguments.output, console=console
+        ),
     )
 
 
-async def _tell(client: KubernetesClient, *, namespace: str, form: str, console: Console) -> int:
-    with console.working("asking the control planes"):
-        planes = await control_planes(client, namespace=namespace)
-        pods = [(plane, pod) for plane in planes for pod in plane.pods if not pod.leaving]
-        versions = await asyncio.gather(*(pod_version(client, pod) for _, pod in pods))
+async def _print_all(client: KubernetesClient, *, namespace: str, output_format: str, console: Console) -> int:
+    with console.progress("querying the control planes"):
+        control_planes = await list_control_planes(client, namespace=namespace)
+        pods = [(plane, pod) for plane in control_planes for pod in plane.pods if not pod.inactive_reason]
+        versions = await asyncio.gather(*(get_pod_version(client, pod) for _, pod in pods))
     rows = [
         VersionRow(pod.metadata.name, plane.namespace, plane.mesh, version)
         for (plane, pod), version in zip(pods, versions, strict=True)
     ]
-    _show([_OURS, *rows], form=form, console=console)
+    _print([_THIS_COMMAND, *rows], output_format=output_format, console=console)
     return 0
 
 
-def _show(rows: list[VersionRow], *, form: str, console: Console) -> None:
-    if form == "table":
+def _print(rows: list[VersionRow], *, output_format: str, console: Console) -> None:
+    if output_format == "table":
         cells = [(row.component, row.namespace or "-", row.mesh or "-", row.version or _UNKNOWN) for row in rows]
-        console.table(_COLUMNS, cells)
+        console.print_table(_COLUMNS, cells)
     else:
-        console.document(rows, form=form)
+        console.print_document(rows, output_format=output_format)

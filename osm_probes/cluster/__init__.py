@@ -1,1 +1,1 @@
-"""What the programs read and write in a cluster: CA Secret, bootstrap Secrets, webhook CA bundle, namespaces."""
+"""The programs' own objects in a cluster: CA Secret, bootstrap Secrets, webhook CA bundle, namespaces."""

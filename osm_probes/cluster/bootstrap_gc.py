@@ -1,6 +1,7 @@
-"""Sidecars' Secrets: each follows the authority and ends with its pod; one whose pod never came is deleted.
+"""Reconciles bootstrap Secrets: each has the newest trust and its pod as owner; one without a pod is deleted.
 
-At a pod's review it has no uid yet, so its Secret cannot name it as its owner: that is done here, once it is there.
+The injector creates a Secret before its pod exists, so the Secret cannot name the pod's uid as its owner. The leader
+among the controllers adds the owner as soon as the pod exists.
 """
 
 import asyncio
@@ -11,11 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
-from osm_probes.admission.pod import secret_name
-from osm_probes.cluster.bootstrap_secrets import Credentials
+from osm_probes.admission.pod import bootstrap_secret_name
+from osm_probes.cluster.bootstrap_secrets import CredentialIssuer
 from osm_probes.foundation.backoff import Backoff
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.problem_log import ProblemLog
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import (
@@ -27,28 +29,30 @@ from osm_probes.kube.errors import (
 )
 from osm_probes.kube.informer import Informer
 from osm_probes.kube.kind import PODS, SECRETS
-from osm_probes.kube.leader_election import while_leading
+from osm_probes.kube.leader_election import run_while_leading
 from osm_probes.kube.list_options import ListOptions
-from osm_probes.kube.wire import page_of, thing_of
+from osm_probes.kube.paging import list_objects
+from osm_probes.kube.wire import AnyObject
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
-from osm_probes.mesh.labels import PROXY_UUID, TRUST_MARK
+from osm_probes.mesh.labels import PROXY_UUID, TRUST_FINGERPRINT
 from osm_probes.sources.objects import Pod
 
 _ORPHANED_AFTER: Final = 600.0
-_EVERY: Final = 1.0
-# After each write, so that thousands at once are no load for the API server, nor for the streams of this program.
-_BREATH: Final = 0.01
+_INTERVAL: Final = 1.0
+# The pause after each write, so that thousands of writes overload neither the API server nor this program's streams.
+_WRITE_PAUSE: Final = 0.01
 _PERMISSION: Final = 'patch and delete secrets and list pods of API group ""'
 
 Pods = Callable[[], Mapping[tuple[str, str], Pod] | None]
-"""The pods that have a proxy, by namespace and the proxy's uuid; None where that is not known now."""
+"""Returns the pods that have a proxy, by namespace and proxy uuid; None while they are not known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bootstrap:
-    """A Secret with a bootstrap, by its metadata alone.
+class BootstrapSecret:
+    """The metadata of a bootstrap Secret.
 
-    owned: Kubernetes deletes it with its owner. mark: of the trust that it was made by.
+    proxy: the proxy's uuid. owned: it has an owner, with which Kubernetes deletes it. trust: the fingerprint of the
+    trust that its certificate and roots come from.
     """
 
     namespace: str
@@ -57,11 +61,11 @@ class Bootstrap:
     version: str
     proxy: str
     owned: bool
-    mark: str
+    trust: str
 
 
 class _Owner(msgspec.Struct, frozen=True, rename="camel"):
-    """A pod, as what depends on it refers to it."""
+    """An owner reference to a pod."""
 
     name: str
     uid: str
@@ -69,7 +73,7 @@ class _Owner(msgspec.Struct, frozen=True, rename="camel"):
     kind: str = PODS.name
 
 
-class _Stored(msgspec.Struct, rename="camel"):
+class _Metadata(msgspec.Struct, rename="camel"):
     name: str
     namespace: str
     uid: str
@@ -81,167 +85,162 @@ class _Stored(msgspec.Struct, rename="camel"):
 
 
 class _Secret(msgspec.Struct):
-    metadata: _Stored
+    metadata: _Metadata
 
 
 class BootstrapGarbageCollector:
-    """Looks after the bootstraps of all namespaces while `leads` is true: many at once would do the same thing.
+    """Reconciles the bootstrap Secrets of all namespaces while `is_leader` is true.
 
-    `refreshed` is the mark of the trust that the Secrets of all pods have; "" where that is not known, or not so.
+    distributed_trust: the fingerprint of the trust that the Secrets of all pods have; "" while they differ or are not
+    known. orphaned_after: seconds after which a Secret without a pod is deleted.
     """
 
     def __init__(
         self,
         client: KubernetesClient,
         *,
-        leads: Latest[bool],
+        is_leader: Latest[bool],
         pods: Pods,
-        credentials: Credentials,
+        credentials: CredentialIssuer,
         orphaned_after: float = _ORPHANED_AFTER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.refreshed = ""
+        self.distributed_trust = ""
         self._client = client
-        self._leads = leads
+        self._is_leader = is_leader
         self._pods = pods
         self._credentials = credentials
         self._orphaned_after = orphaned_after
         self._clock = clock
-        self._orphans: dict[str, float] = {}  # uid -> since when it was seen without its pod
-        self._fell_at: float | None = None
+        self._orphans: dict[str, float] = {}  # uid of a Secret -> the time when it was first seen without its pod
+        self._problem = ProblemLog(
+            "janitor",
+            began="bootstrap Secrets cannot be reconciled",
+            ended="bootstrap Secrets are reconciled again",
+            clock=clock,
+        )
 
     async def run(self) -> None:
-        """Look after them, without an end."""
-        await while_leading(self._leads, self._work)
+        """Reconcile whenever this replica is the leader, until cancelled."""
+        await run_while_leading(self._is_leader, self._reconcile_forever)
 
-    async def _work(self) -> None:
+    async def _reconcile_forever(self) -> None:
         self._orphans.clear()
-        self.refreshed = ""
+        self.distributed_trust = ""
         backoff = Backoff()
-        wanted = ListOptions(SECRETS, labels=PROXY_UUID, metadata=True)
-        informer: Informer[Bootstrap] = Informer(self._client, wanted, decode=bootstrap_of, notify=_unheard)
+        options = ListOptions(SECRETS, labels=PROXY_UUID, metadata=True)
+        informer: Informer[BootstrapSecret] = Informer(
+            self._client, options, decode=decode_bootstrap_secret, notify=_ignore_change
+        )
         async with background_tasks(watch=informer.run()):
             while True:
-                found = list(informer.objects.values())
-                failure = await self._refresh(found) or await self._sweep(found)
-                if not informer.synced or informer.trouble:
-                    self.refreshed = ""
-                self._tell(informer.trouble or _words(failure))
+                secrets = list(informer.objects.values())
+                failure = await self._refresh_trust(secrets) or await self._collect(secrets)
+                if not informer.synced or informer.problem:
+                    self.distributed_trust = ""
+                self._problem.update(informer.problem or (failure.explain(_PERMISSION) if failure else ""))
                 if failure is None:
                     backoff.reset()
-                await asyncio.sleep(_EVERY if failure is None else backoff.pause(at_least=_EVERY))
+                await asyncio.sleep(_INTERVAL if failure is None else backoff.pause(at_least=_INTERVAL))
 
-    async def _refresh(self, found: list[Bootstrap]) -> KubernetesError | None:
-        """Have all follow the newest trust; the last failure, if any."""
-        pods, mark = self._pods(), self._credentials.mark
-        self.refreshed = self.refreshed if self.refreshed == mark else ""
+    async def _refresh_trust(self, secrets: list[BootstrapSecret]) -> KubernetesError | None:
+        """Write the newest trust into the Secrets of all pods; the last failure, if any."""
+        pods, trust = self._pods(), self._credentials.fingerprint
+        self.distributed_trust = self.distributed_trust if self.distributed_trust == trust else ""
         if pods is None:
             return None
-        outdated = [each for each in found if each.mark != mark and (each.namespace, each.proxy) in pods]
-        self.refreshed = "" if outdated else mark
-        return await self._each(outdated, lambda each: self._renew(each, pods[each.namespace, each.proxy]))
+        outdated = [secret for secret in secrets if secret.trust != trust and (secret.namespace, secret.proxy) in pods]
+        self.distributed_trust = "" if outdated else trust
+        return await self._for_each(outdated, lambda secret: self._renew(secret, pods[secret.namespace, secret.proxy]))
 
-    async def _renew(self, each: Bootstrap, pod: Pod) -> None:
-        identity = Identity(each.namespace, pod.spec.service_account_name)
-        change = self._credentials.content(ProxyName(each.proxy, SIDECAR, identity))
-        change["metadata"] |= {"uid": each.uid, "resourceVersion": each.version}
-        await self._client.patch(SECRETS, each.name, change, namespace=each.namespace)
+    async def _renew(self, secret: BootstrapSecret, pod: Pod) -> None:
+        identity = Identity(secret.namespace, pod.spec.service_account_name)
+        patch = self._credentials.secret_patch(ProxyName(secret.proxy, SIDECAR, identity))
+        patch["metadata"] |= {"uid": secret.uid, "resourceVersion": secret.version}
+        await self._client.patch(SECRETS, secret.name, patch, namespace=secret.namespace)
 
-    async def _each(self, found: list[Bootstrap], do: Callable[[Bootstrap], Awaitable[None]]) -> KubernetesError | None:
-        """The last failure, if any. A Secret that is refused keeps no other waiting."""
+    async def _for_each(
+        self, secrets: list[BootstrapSecret], action: Callable[[BootstrapSecret], Awaitable[None]]
+    ) -> KubernetesError | None:
+        """Apply `action` to each Secret; the last failure, if any. A rejected write does not delay the others."""
         failure: KubernetesError | None = None
-        for each in found:
+        for secret in secrets:
             try:
-                await do(each)
-                await asyncio.sleep(_BREATH)
+                await action(secret)
+                await asyncio.sleep(_WRITE_PAUSE)
             except (NotFoundError, ConflictError) as error:
-                # It changed meanwhile: the watch tells what it is now.
-                logger("janitor").debug("a bootstrap's Secret has changed", error=str(error))
+                # The watch delivers its new version, which the next pass reconciles.
+                logger("janitor").debug("a bootstrap Secret has changed", error=str(error))
             except (UnreachableError, BusyError) as error:
                 return error
             except KubernetesError as error:
                 failure = error
         return failure
 
-    async def _sweep(self, found: list[Bootstrap]) -> KubernetesError | None:
-        """Give each its owner, or end it; the last failure, if any."""
+    async def _collect(self, secrets: list[BootstrapSecret]) -> KubernetesError | None:
+        """Set the owner of each Secret that has none, or delete it if it is orphaned; the last failure, if any."""
         pods = self._pods()
         if pods is None:
-            # Who cannot see the pods must not take any for missing.
+            # While the pods are unknown, no Secret may count as orphaned.
             self._orphans.clear()
             return None
-        unowned = [each for each in found if not each.owned]
-        self._orphans = {each.uid: self._orphans.get(each.uid, self._clock()) for each in unowned}
-        return await self._each(unowned, lambda each: self._tend(each, pods.get((each.namespace, each.proxy))))
+        unowned = [secret for secret in secrets if not secret.owned]
+        self._orphans = {secret.uid: self._orphans.get(secret.uid, self._clock()) for secret in unowned}
+        return await self._for_each(
+            unowned, lambda secret: self._adopt_or_delete(secret, pods.get((secret.namespace, secret.proxy)))
+        )
 
-    async def _tend(self, each: Bootstrap, pod: Pod | None) -> None:
-        """Let it end with its pod, or end it if there was none for long. Raises KubernetesError."""
+    async def _adopt_or_delete(self, secret: BootstrapSecret, pod: Pod | None) -> None:
+        """Make the pod the owner. Without a pod, delete the Secret once it is orphaned. Raises KubernetesError."""
         if pod is not None:
-            await self._adopt(each, [_Owner(pod.metadata.name, pod.metadata.uid)])
-        elif self._clock() - self._orphans[each.uid] > self._orphaned_after:
-            # A watch can be behind; what is deleted does not come back.
-            if found := await self._pods_of(each):
-                await self._adopt(each, found)
+            await self._set_owners(secret, [_Owner(pod.metadata.name, pod.metadata.uid)])
+        elif self._clock() - self._orphans[secret.uid] > self._orphaned_after:
+            # A watch can lag behind, and a deletion is final: list the pod once more.
+            if owners := await self._list_owners(secret):
+                await self._set_owners(secret, owners)
             else:
-                await self._delete(each)
+                await self._delete(secret)
 
-    async def _pods_of(self, each: Bootstrap) -> list[_Owner]:
-        wanted = ListOptions(PODS, namespace=each.namespace, labels=f"{PROXY_UUID}={each.proxy}", metadata=True)
-        accept = wanted.accept("PartialObjectMetadataList")
-        content = await self._client.ask("GET", PODS.path(namespace=each.namespace), query=wanted.query, accept=accept)
-        try:
-            found = [thing_of(bytes(item)).metadata for item in page_of(content).items or ()]
-        except msgspec.DecodeError as error:
-            raise KubernetesError(f"no list of pods: {error}") from error
-        return [_Owner(pod.name, pod.uid) for pod in found]
+    async def _list_owners(self, secret: BootstrapSecret) -> list[_Owner]:
+        labels = f"{PROXY_UUID}={secret.proxy}"
+        options = ListOptions(PODS, namespace=secret.namespace, labels=labels, metadata=True)
+        pods = await list_objects(self._client, options, type=AnyObject)
+        return [_Owner(pod.metadata.name, pod.metadata.uid) for pod in pods]
 
-    async def _adopt(self, each: Bootstrap, pods: list[_Owner]) -> None:
-        # With uid and version it is this very Secret as it was seen, or a conflict: nobody's reference is overwritten.
-        body = {"metadata": {"uid": each.uid, "resourceVersion": each.version, "ownerReferences": pods}}
-        await self._client.patch(SECRETS, each.name, body, namespace=each.namespace)
+    async def _set_owners(self, secret: BootstrapSecret, owners: list[_Owner]) -> None:
+        # With uid and resourceVersion, a Secret that changed since is a conflict: no other reference is overwritten.
+        body = {"metadata": {"uid": secret.uid, "resourceVersion": secret.version, "ownerReferences": owners}}
+        await self._client.patch(SECRETS, secret.name, body, namespace=secret.namespace)
 
-    async def _delete(self, each: Bootstrap) -> None:
-        body: dict[str, Any] = {"preconditions": {"uid": each.uid, "resourceVersion": each.version}}
-        await self._client.delete(SECRETS, each.name, namespace=each.namespace, body=body)
-        logger("janitor").info("a bootstrap whose pod never came is deleted", secret=f"{each.namespace}/{each.name}")
-
-    def _tell(self, problem: str) -> None:
-        """Log that something became wrong, and that all is well again."""
-        if problem and self._fell_at is None:
-            self._fell_at = self._clock()
-            logger("janitor").warning("bootstraps cannot be looked after now", error=problem)
-        elif self._fell_at is not None and not problem:
-            after = round(self._clock() - self._fell_at, 1)
-            logger("janitor").info("bootstraps are looked after again", after=after)
-            self._fell_at = None
+    async def _delete(self, secret: BootstrapSecret) -> None:
+        body: dict[str, Any] = {"preconditions": {"uid": secret.uid, "resourceVersion": secret.version}}
+        await self._client.delete(SECRETS, secret.name, namespace=secret.namespace, body=body)
+        name = f"{secret.namespace}/{secret.name}"
+        logger("janitor").info("a bootstrap Secret is deleted because its pod was never created", secret=name)
 
 
-def _unheard() -> None:
-    """Each second is soon enough."""
+def _ignore_change() -> None:
+    """The informer is read once a second instead."""
 
 
-def _words(failure: KubernetesError | None) -> str:
-    return failure.needing(_PERMISSION) if failure is not None else ""
-
-
-def bootstrap_of(content: bytes) -> Bootstrap | None:
-    """A Secret's metadata -> the bootstrap that it holds; None if it is another's, or on its way out.
+def decode_bootstrap_secret(content: bytes) -> BootstrapSecret | None:
+    """The metadata of a Secret, as JSON; None if it is no bootstrap Secret or is being deleted.
 
     Raises KubernetesError.
     """
     try:
-        stored = msgspec.json.decode(content, type=_Secret).metadata
+        metadata = msgspec.json.decode(content, type=_Secret).metadata
     except msgspec.DecodeError as error:
-        raise KubernetesError(f"no metadata of a Secret: {error}") from error
-    proxy = stored.labels.get(PROXY_UUID, "")
-    if stored.name != secret_name(proxy) or stored.deletion_timestamp:
+        raise KubernetesError(f"the metadata of a Secret cannot be decoded: {error}") from error
+    proxy = metadata.labels.get(PROXY_UUID, "")
+    if metadata.name != bootstrap_secret_name(proxy) or metadata.deletion_timestamp:
         return None
-    return Bootstrap(
-        stored.namespace,
-        stored.name,
-        stored.uid,
-        stored.resource_version,
+    return BootstrapSecret(
+        metadata.namespace,
+        metadata.name,
+        metadata.uid,
+        metadata.resource_version,
         proxy,
-        owned=bool(stored.owner_references),
-        mark=stored.annotations.get(TRUST_MARK, ""),
+        owned=bool(metadata.owner_references),
+        trust=metadata.annotations.get(TRUST_FINGERPRINT, ""),
     )

@@ -1,4 +1,4 @@
-"""The mesh's certificate authority in a Secret of the cluster: made once, shared by all replicas, never overwritten."""
+"""The mesh's certificate authority (CA) in a Secret: created once, shared by all replicas, never overwritten."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,72 +9,87 @@ from osm_probes.cluster.ca_secret_content import (
     PRIVATE_KEY,
     ROOT_KEY,
     Authorities,
-    AuthoritySecretError,
-    Content,
-    authorities,
-    content_of,
-    trust_of,
+    CaSecretContent,
+    CaSecretError,
+    decode_ca_secret,
+    load_authorities,
+    next_trust,
 )
 from osm_probes.foundation.backoff import Backoff
-from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.latest import Changes, Latest
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.problem_log import ProblemLog, Repeat
 from osm_probes.foundation.tasks import background_tasks
-from osm_probes.kube.client import KubernetesClient, Object
+from osm_probes.kube.client import JsonObject, KubernetesClient
 from osm_probes.kube.errors import ConflictError, ForbiddenError, KubernetesError, NotFoundError
 from osm_probes.kube.informer import Informer
 from osm_probes.kube.kind import SECRETS
 from osm_probes.kube.list_options import ListOptions
-from osm_probes.mesh.labels import CA_SIGNS_SINCE
+from osm_probes.mesh.labels import CA_SIGNS_SINCE, MANAGED_BY
 from osm_probes.pki.authority import Authority, InvalidAuthorityError
 from osm_probes.pki.trust import Trust
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What the Secret holds, and the authorities that it means."""
+class StoredCa:
+    """The contents of the Secret, and the CAs that they describe."""
 
-    content: Content
+    content: CaSecretContent
     authorities: Authorities
 
     @classmethod
-    def of(cls, content: Content) -> "Stored":
+    def of(cls, content: CaSecretContent) -> "StoredCa":
         """Raises InvalidAuthorityError."""
-        return cls(content, authorities(content))
+        return cls(content, load_authorities(content))
 
 
-class AuthoritySecret:
-    """The Secret `name` with the pair `ca.crt` and `private.key`, and the one before it while that is replaced.
+class CaSecret:
+    """The Secret `name` with the CA in `ca.crt` and `private.key`, and with the previous CA during a rotation.
 
-    `problem` says what is wrong with it while the program runs on what it has; "" if all is well. `stored` is what it
-    held when it was last seen and could be used; None before it was read.
+    problem: why the Secret cannot be used now, while the program continues with the CA that it has; "" if it can.
+    stored: the last usable contents; None before the first read.
     """
 
     def __init__(self, client: KubernetesClient, *, namespace: str, name: str, common_name: str) -> None:
         self.problem: Latest[str] = Latest("")
-        self.stored: Latest[Stored | None] = Latest(None)
+        self.stored: Latest[StoredCa | None] = Latest(None)
         self._client = client
         self._namespace = namespace
         self._name = name
         self._common_name = common_name
-        self._where = f"Secret {namespace}/{name}"
+        self._display_name = f"Secret {namespace}/{name}"
+        self._problem_log = ProblemLog(
+            "pki",
+            began="the certificate authority's Secret cannot be used",
+            ended="the certificate authority's Secret can be used again",
+            level="error",
+            repeat=Repeat.WHEN_CHANGED,
+        )
 
-    async def load_or_create(self, *, waiting: Callable[[str], None]) -> Trust:
-        """Who signs and who is trusted, as the Secret says; made, if there is none, by whichever replica is first.
+    async def load_or_create(self, *, on_waiting: Callable[[str], None]) -> Trust:
+        """Load the CA, or create it: of several replicas that start at once, one creates it and all load the same.
 
-        As long as the API server does not answer this waits, and tells why: who is away comes back. Raises
-        AuthoritySecretError where the Secret is there and cannot be used.
+        While the API server does not respond this retries and passes each new reason to `on_waiting`. Raises
+        CaSecretError if the Secret exists but cannot be used.
         """
-        backoff, said = Backoff(most=2.0), ""
+        backoff = Backoff(most=2.0)
+        waiting = ProblemLog(
+            "pki",
+            began="waiting for the certificate authority",
+            ended="the certificate authority is available",
+            repeat=Repeat.WHEN_CHANGED,
+        )
         while True:
             try:
-                return await self._load_or_create()
+                trust = await self._load_or_create()
             except KubernetesError as error:
-                reason = f"{self._where} cannot be read: {error.needing(self._permission)}"
-                if reason != said:
-                    logger("pki").warning("waiting for the certificate authority", error=reason)
-                    waiting(reason)
-                said = reason
+                reason = f"{self._display_name} cannot be read: {error.explain(self._permission)}"
+                if waiting.update(reason):
+                    on_waiting(reason)
                 await asyncio.sleep(backoff.pause(at_least=error.retry_after))
+            else:
+                waiting.update("")
+                return trust
 
     @property
     def _permission(self) -> str:
@@ -82,88 +97,84 @@ class AuthoritySecret:
 
     async def _load_or_create(self) -> Trust:
         try:
-            content = content_of(await self._client.read(SECRETS, self._name, namespace=self._namespace))
+            content = decode_ca_secret(await self._client.read(SECRETS, self._name, namespace=self._namespace))
         except NotFoundError:
             authority = Authority.create(self._common_name)
-            content = Content(authority.root_pem, authority.key_pem)
+            content = CaSecretContent(authority.root_pem, authority.key_pem)
             try:
-                await self._store(content)
+                await self._create(content)
             except ConflictError:
-                # Another replica was quicker: its authority is the mesh's.
+                # Another replica was faster: use its CA.
                 return await self._load_or_create()
-            logger("pki").info("a certificate authority is made", secret=self._where)
+            logger("pki").info("a certificate authority is created", secret=self._display_name)
         try:
-            stored = Stored.of(content)
+            stored = StoredCa.of(content)
         except InvalidAuthorityError as error:
-            raise AuthoritySecretError(
-                f"{self._where}: {error}; nothing was overwritten: put the right pair {ROOT_KEY} and {PRIVATE_KEY} "
-                "back, or delete the Secret for a new authority (proxies then need a restart)"
+            raise CaSecretError(
+                f"{self._display_name}: {error}; nothing was overwritten: put the right pair {ROOT_KEY} and "
+                f"{PRIVATE_KEY} back, or delete the Secret for a new authority (proxies then need a restart)"
             ) from error
         self.stored.set(stored)
-        return trust_of(stored.authorities)
+        return next_trust(stored.authorities)
 
-    async def _store(self, content: Content) -> None:
-        """Create the Secret. Raises ConflictError where there is one: it is never overwritten."""
-        metadata: dict[str, Any] = {"name": self._name, "labels": {"app.kubernetes.io/managed-by": "osm-probes"}}
+    async def _create(self, content: CaSecretContent) -> None:
+        """Create the Secret. Raises KubernetesError; ConflictError if it exists, because it is never overwritten."""
+        metadata: dict[str, Any] = {"name": self._name, "labels": {MANAGED_BY: "osm-probes"}}
         if content.signs_since:
             metadata["annotations"] = {CA_SIGNS_SINCE: content.signs_since}
         body = {"metadata": metadata, "type": "Opaque", "data": content.data}
         await self._client.create(SECRETS, body, namespace=self._namespace)
 
-    async def change(self, stored: Stored, change: Object) -> None:
-        """Change the Secret, if it is still the one that was seen. Raises KubernetesError; ConflictError if not."""
-        metadata: dict[str, Any] = {**change.get("metadata", {}), "resourceVersion": stored.content.version}
-        await self._client.patch(SECRETS, self._name, {**change, "metadata": metadata}, namespace=self._namespace)
+    async def patch(self, stored: StoredCa, patch: JsonObject) -> None:
+        """Patch the Secret. Raises KubernetesError; ConflictError if its version is no longer that of `stored`."""
+        metadata: dict[str, Any] = {**patch.get("metadata", {}), "resourceVersion": stored.content.version}
+        await self._client.patch(SECRETS, self._name, {**patch, "metadata": metadata}, namespace=self._namespace)
 
-    async def keep(self, trust: Latest[Trust]) -> None:
-        """See to it, without an end, that the Secret is there, and that `trust` is what it says.
+    async def follow(self, trust: Latest[Trust]) -> None:
+        """Watch the Secret and set `trust` to what it says, until cancelled. Call `load_or_create` first.
 
-        It is written back where it was deleted: proxies trust no other authority. A pair that somebody put in is
-        trusted from now on, and signs when the Secret says so. What cannot be used is told and left alone.
+        A deleted Secret is created again, because proxies trust no other CA. A CA that somebody put in is trusted at
+        once and signs when the Secret says so. A Secret that cannot be used becomes `problem` and is not changed.
         """
-        changes: Latest[int] = Latest(0)
-
-        def note() -> None:
-            changes.set(changes.value + 1)
-
-        wanted = ListOptions(SECRETS, namespace=self._namespace, fields=f"metadata.name={self._name}")
-        informer: Informer[Content] = Informer(self._client, wanted, decode=content_of, notify=note)
+        changes = Changes()
+        options = ListOptions(SECRETS, namespace=self._namespace, fields=f"metadata.name={self._name}")
+        informer: Informer[CaSecretContent] = Informer(
+            self._client, options, decode=decode_ca_secret, notify=changes.notify
+        )
         async with background_tasks(watch=informer.run()):
             async for _ in changes.values():
                 if informer.synced:
-                    await self._follow(informer.objects.get((self._namespace, self._name)), trust)
+                    content = informer.objects.get((self._namespace, self._name))
+                    problem = await self._restore() if content is None else self._apply(content, trust)
+                    self._problem_log.update(problem)
+                    self.problem.set(problem)
 
-    async def _follow(self, found: Content | None, trust: Latest[Trust]) -> None:
-        problem = ""
-        if found is None:
-            problem = await self._write_back()
-        else:
-            try:
-                self.stored.set(stored := Stored.of(found))
-                trust.set(trust_of(stored.authorities, now=trust.value))
-            except InvalidAuthorityError as error:
-                problem = f"{self._where}: {error}; the authority in use stays until a restart"
-        if problem and problem != self.problem.value:
-            logger("pki").error("the certificate authority's Secret is not as it should be", error=problem)
-        self.problem.set(problem)
+    def _apply(self, content: CaSecretContent, trust: Latest[Trust]) -> str:
+        """Set `trust` by the contents; the problem, if they cannot be used."""
+        try:
+            self.stored.set(stored := StoredCa.of(content))
+            trust.set(next_trust(stored.authorities, current=trust.value))
+        except InvalidAuthorityError as error:
+            return f"{self._display_name}: {error}; the authority in use stays until a restart"
+        return ""
 
-    async def _write_back(self) -> str:
-        """Why it could not be; "" if it is back, or another replica was quicker."""
+    async def _restore(self) -> str:
+        """Create the deleted Secret again; the problem, if that is forbidden."""
         stored = self.stored.value
         if stored is None:
-            raise RuntimeError("keep() before load_or_create()")
+            raise RuntimeError("follow() before load_or_create()")
         backoff = Backoff()
         while True:
             try:
-                await self._store(stored.content)
-                logger("pki").warning(
-                    "the certificate authority's Secret was deleted: written back", secret=self._where
-                )
+                await self._create(stored.content)
             except ConflictError:
-                return ""
+                return ""  # another replica was faster
             except ForbiddenError as error:
-                return f"{self._where} was deleted and cannot be written back: {error}"
+                return f"{self._display_name} was deleted and cannot be created again: {error}"
             except KubernetesError:
                 await asyncio.sleep(backoff.pause())
             else:
+                logger("pki").warning(
+                    "the certificate authority's Secret was deleted: it is created again", secret=self._display_name
+                )
                 return ""

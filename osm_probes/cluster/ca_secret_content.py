@@ -1,9 +1,9 @@
-"""What the Secret of the certificate authority holds, and what follows for who signs and who is trusted. Pure.
+"""The contents of the CA Secret -> which CA signs, and which roots are trusted. Pure.
 
-| keys that are there | who signs | who is trusted |
+| keys that are present | signs | trusted |
 |---|---|---|
 | ca.crt, private.key | ca.crt | ca.crt |
-| and previous.crt, previous.key | the first of previous.crt | both |
+| and previous.crt, previous.key | the first certificate of previous.crt | both |
 | and previous.crt | ca.crt | both |
 """
 
@@ -17,23 +17,24 @@ from typing import Any, Final
 import msgspec
 
 from osm_probes.foundation.errors import OsmError
-from osm_probes.kube.wire import Meta, secret_data
+from osm_probes.kube.wire import ObjectMeta, encode_secret_data
 from osm_probes.mesh.labels import CA_SIGNS_SINCE
-from osm_probes.pki.authority import Authority, InvalidAuthorityError, ends_at
-from osm_probes.pki.trust import Trust, roots_of
+from osm_probes.pki.authority import Authority, InvalidAuthorityError, latest_expiry
+from osm_probes.pki.ca_folder import KEY_FILE, ROOT_FILE
+from osm_probes.pki.trust import Trust, split_roots
 
-ROOT_KEY: Final = "ca.crt"
-PRIVATE_KEY: Final = "private.key"
+ROOT_KEY: Final = ROOT_FILE
+PRIVATE_KEY: Final = KEY_FILE
 PREVIOUS_ROOT_KEY: Final = "previous.crt"
 PREVIOUS_PRIVATE_KEY: Final = "previous.key"
 _KEYS: Final = (ROOT_KEY, PRIVATE_KEY, PREVIOUS_ROOT_KEY, PREVIOUS_PRIVATE_KEY)
 
 
-class AuthoritySecretError(OsmError):
-    """The Secret of the certificate authority cannot be used; nothing in it was changed."""
+class CaSecretError(OsmError):
+    """The CA Secret cannot be used. It was not changed."""
 
 
-class _Metadata(Meta, rename="camel"):
+class _Metadata(ObjectMeta, rename="camel"):
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -43,8 +44,8 @@ class _Secret(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """The keys of the Secret as they stand there, empty where they are missing; its version, and CA_SIGNS_SINCE."""
+class CaSecretContent:
+    """The values of the Secret's keys, empty if missing; its resourceVersion, and its annotation CA_SIGNS_SINCE."""
 
     root_pem: bytes
     key_pem: bytes = field(repr=False)
@@ -55,90 +56,99 @@ class Content:
 
     @property
     def data(self) -> dict[str, str]:
-        """The keys that are there, as a Secret has them."""
+        """The keys that are present, as the `data` of a Secret."""
         values = (self.root_pem, self.key_pem, self.previous_pem, self.previous_key_pem)
-        return secret_data({name: value for name, value in zip(_KEYS, values, strict=True) if value})
+        return encode_secret_data({name: value for name, value in zip(_KEYS, values, strict=True) if value})
 
 
-def content_of(secret: bytes) -> Content:
-    """A Secret's JSON -> its keys. Raises AuthoritySecretError."""
+def decode_ca_secret(secret: bytes) -> CaSecretContent:
+    """The contents of a Secret, from its JSON. Raises CaSecretError."""
     try:
-        found = msgspec.json.decode(secret, type=_Secret)
-        data = found.data or {}
+        decoded = msgspec.json.decode(secret, type=_Secret)
+        data = decoded.data or {}
         root, key, previous, previous_key = (base64.b64decode(data.get(name, ""), validate=True) for name in _KEYS)
     except (msgspec.DecodeError, binascii.Error) as error:
-        raise AuthoritySecretError(f"the Secret of the certificate authority cannot be read: {error}") from error
-    version, annotations = found.metadata.resource_version, found.metadata.annotations
-    return Content(root, key, previous, previous_key, version, annotations.get(CA_SIGNS_SINCE, ""))
+        raise CaSecretError(f"the Secret of the certificate authority cannot be read: {error}") from error
+    version, annotations = decoded.metadata.resource_version, decoded.metadata.annotations
+    return CaSecretContent(root, key, previous, previous_key, version, annotations.get(CA_SIGNS_SINCE, ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Authorities:
-    """The authority that shall sign; the one before it, as long as that still signs; the roots before it."""
+    """The CAs in the Secret.
 
-    wanted: Authority
+    target: the CA of `ca.crt`, which signs once the rotation to it is far enough. previous: the CA that signs until
+    then; None if `target` signs. previous_roots: the unexpired roots of `previous.crt`. roots: all trusted roots.
+    """
+
+    target: Authority
     previous: Authority | None
-    former: tuple[bytes, ...]
+    previous_roots: tuple[bytes, ...]
     roots: tuple[bytes, ...]
 
 
-def authorities(content: Content) -> Authorities:
-    """What the keys say. Raises InvalidAuthorityError: a key is missing, or a pair is none, has ended or may not sign.
+def load_authorities(content: CaSecretContent) -> Authorities:
+    """The CAs that the keys describe. Expired previous roots are left out: nothing that they signed is valid.
 
-    Roots before this one that have ended are left out: nothing that they signed is valid.
+    Raises InvalidAuthorityError if a key is missing, a private key does not match its certificate, or the CA has
+    expired or may not sign.
     """
     for name, value in ((ROOT_KEY, content.root_pem), (PRIVATE_KEY, content.key_pem)):
         if not value:
             raise InvalidAuthorityError(f"it has no {name}")
-    wanted = Authority.load(content.root_pem, content.key_pem)
-    kept = roots_of(content.previous_pem)
+    target = Authority.load(content.root_pem, content.key_pem)
+    all_previous = split_roots(content.previous_pem)
     now = datetime.now(UTC)
-    former = tuple(root for root in kept if ends_at(root) > now)
+    unexpired = tuple(root for root in all_previous if latest_expiry(root) > now)
     previous = None
     if content.previous_key_pem:
-        if not kept:
+        if not all_previous:
             raise InvalidAuthorityError(f"it has {PREVIOUS_PRIVATE_KEY}, but no {PREVIOUS_ROOT_KEY}")
-        if kept[0] in former:
-            previous = Authority.load(kept[0], content.previous_key_pem)
-    return Authorities(wanted, previous, former, (*roots_of(content.root_pem), *former))
+        if all_previous[0] in unexpired:
+            previous = Authority.load(all_previous[0], content.previous_key_pem)
+    return Authorities(target, previous, unexpired, (*split_roots(content.root_pem), *unexpired))
 
 
-def trust_of(found: Authorities, *, now: Trust | None = None) -> Trust:
-    """Who signs and who is trusted, after `now`: a pair that came without a word is trusted before it signs."""
-    if found.previous is not None:
-        return Trust.of(found.previous, found.roots)
-    if now is None or now.signer.root_pem in (found.wanted.root_pem, *found.former) or _ended(now):
-        return Trust.of(found.wanted, found.roots)
-    return Trust.of(now.signer, (*found.roots, *roots_of(now.roots_pem)))
+def next_trust(authorities: Authorities, *, current: Trust | None = None) -> Trust:
+    """The trust after the Secret was read; current: the trust until now, None at the start.
+
+    A new CA that was put into the Secret without the previous one is trusted, and the current CA keeps signing.
+    """
+    if authorities.previous is not None:
+        return Trust.of(authorities.previous, authorities.roots)
+    trusted = (authorities.target.root_pem, *authorities.previous_roots)
+    if current is None or current.signer.root_pem in trusted or _expired(current):
+        return Trust.of(authorities.target, authorities.roots)
+    return Trust.of(current.signer, (*authorities.roots, *split_roots(current.roots_pem)))
 
 
-def _ended(trust: Trust) -> bool:
+def _expired(trust: Trust) -> bool:
     return trust.signer.not_after <= datetime.now(UTC)
 
 
-def recorded(content: Content, now: Trust) -> dict[str, Any]:
-    """The change after which the Secret says that `now`'s signer signs until the pair in it is trusted everywhere."""
-    others = [root for root in roots_of(content.previous_pem) if root != now.signer.root_pem]
-    previous = b"".join([now.signer.root_pem, *others])
-    return {"data": secret_data({PREVIOUS_ROOT_KEY: previous, PREVIOUS_PRIVATE_KEY: now.signer.key_pem})}
+def trust_patch(content: CaSecretContent, trust: Trust) -> dict[str, Any]:
+    """The first step of a rotation, as a merge patch: the current signer keeps signing as the previous CA."""
+    others = [root for root in split_roots(content.previous_pem) if root != trust.signer.root_pem]
+    previous = b"".join([trust.signer.root_pem, *others])
+    return {"data": encode_secret_data({PREVIOUS_ROOT_KEY: previous, PREVIOUS_PRIVATE_KEY: trust.signer.key_pem})}
 
 
-def signing(at: datetime) -> dict[str, Any]:
-    """The change after which the pair in the Secret signs."""
+def sign_patch(at: datetime) -> dict[str, Any]:
+    """The second step of a rotation, as a merge patch: the CA of `ca.crt` signs from now on."""
     since = at.isoformat(timespec="seconds")
     return {"metadata": {"annotations": {CA_SIGNS_SINCE: since}}, "data": {PREVIOUS_PRIVATE_KEY: None}}
 
 
-def retired() -> dict[str, Any]:
-    """The change after which no root but that of the pair in the Secret is trusted."""
+def retire_patch() -> dict[str, Any]:
+    """The last step of a rotation, as a merge patch: only the roots of `ca.crt` are trusted."""
     data = {PREVIOUS_ROOT_KEY: None, PREVIOUS_PRIVATE_KEY: None}
     return {"metadata": {"annotations": {CA_SIGNS_SINCE: None}}, "data": data}
 
 
-def signs_since(content: Content) -> datetime | None:
-    """When the pair in the Secret began to sign; None where that is not said, or not as a time."""
+def signs_since(content: CaSecretContent) -> datetime | None:
+    """When the CA of `ca.crt` began to sign; None if the annotation is missing or is no time with a zone."""
     try:
-        said = datetime.fromisoformat(content.signs_since)
+        since = datetime.fromisoformat(content.signs_since)
     except ValueError:
         return None
-    return said if said.tzinfo else None
+    return since if since.tzinfo else None

@@ -1,11 +1,11 @@
-"""Flags -> a connected cluster: its API server, its objects, being watched, and the CA in its Secret."""
+"""Flags -> a connected cluster: API client, Events, watched objects, and the CA from its Secret."""
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 
-from osm_probes.cluster.ca_secret import AuthoritySecret
-from osm_probes.configuration.shared import Shared
+from osm_probes.cluster.ca_secret import CaSecret
+from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.client import KubernetesClient
@@ -14,38 +14,38 @@ from osm_probes.kube.events import EventRecorder
 from osm_probes.kube.informer import Observer
 from osm_probes.kube.kind import Kind
 from osm_probes.pki.trust import Trust
-from osm_probes.sources.kubernetes import KubernetesSource
+from osm_probes.sources.kubernetes_source import KubernetesSource
 from osm_probes.sources.objects import MeshObject
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The API server, the Events of the own pod, the cluster's objects, the CA's Secret and the trust that it says."""
+    """A connected cluster. events: about the own pod. trust: what the CA Secret says, kept up to date."""
 
     client: KubernetesClient
     events: EventRecorder
     source: KubernetesSource
-    ca_secret: AuthoritySecret
+    ca_secret: CaSecret
     trust: Latest[Trust]
 
 
 @contextlib.asynccontextmanager
 async def connect_cluster(
-    shared: Shared,
+    shared: SharedConfiguration,
     *,
-    agent: str,
+    component: str,
     kinds: Mapping[Kind, type[MeshObject]],
     observe: Observer,
-    waiting: Callable[[str], None],
+    on_waiting: Callable[[str], None],
 ) -> AsyncGenerator[Cluster, None]:
-    """The cluster that the flags name. Its objects are watched from the start on, before there is a CA.
+    """Connect to the cluster that the flags name, and disconnect at the end of the block.
 
-    agent: the user agent of requests. kinds: what is watched. observe: told of what watches bring. This waits until the
-    API server has given the CA's Secret, and tells `waiting` why it waits. Raises AuthoritySecretError and
-    UnusableKubeconfigError.
+    component: the program's name, in Events and as the user agent. kinds: the kinds to watch, at once and also while
+    there is no CA. observe: counts what the watches deliver. This waits until the CA Secret is loaded and passes each
+    reason for waiting to `on_waiting`. Raises CaSecretError and UnusableKubeconfigError.
     """
     namespace = shared.osm_namespace
-    async with connect(shared.kubeconfig, agent=agent) as client:
+    async with connect(shared.kubeconfig, user_agent=component) as client:
         source = KubernetesSource(
             client,
             mesh_name=shared.mesh_name,
@@ -54,11 +54,11 @@ async def connect_cluster(
             kinds=kinds,
             observe=observe,
         )
-        events = EventRecorder(client, namespace=namespace, pod=shared.pod, component=agent)
-        secret = AuthoritySecret(
+        events = EventRecorder(client, namespace=namespace, pod=shared.pod, component=component)
+        secret = CaSecret(
             client, namespace=namespace, name=shared.ca_bundle_secret_name, common_name=shared.ca_common_name
         )
         async with background_tasks(source=source.run(), events=events.run()):
-            trust = Latest(await secret.load_or_create(waiting=waiting))
-            async with background_tasks(keep=secret.keep(trust)):
+            trust = Latest(await secret.load_or_create(on_waiting=on_waiting))
+            async with background_tasks(ca_secret=secret.follow(trust)):
                 yield Cluster(client, events, source, secret, trust)

@@ -1,13 +1,14 @@
-"""A namespace's name -> what it says about injection; where it would let a pod in bare, by the API server's word."""
+"""A namespace's name -> its labels and annotations, read from the API server where a stale answer would be harmful."""
 
 from collections.abc import Mapping
 
 import msgspec
 
-from osm_probes.admission.namespaces import KnownNamespaces, MeshUnknownError, NamespaceFacts
+from osm_probes.admission.namespaces import MeshNamespaces, NamespaceLookupError
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import KubernetesError, NotFoundError
 from osm_probes.kube.kind import NAMESPACES
+from osm_probes.mesh.mesh import NamespaceMetadata
 from osm_probes.mesh.source import MeshSource
 
 
@@ -20,24 +21,24 @@ class _Namespace(msgspec.Struct):
     metadata: _Metadata
 
 
-class AskedNamespaces(KnownNamespaces):
-    """The same, and the API server has the last word, within so many seconds: what is known may be a moment old.
+class ApiServerNamespaces(MeshNamespaces):
+    """Namespaces of the mesh, which may be slightly outdated; `get_current` asks the API server, in `within` seconds.
 
-    Without its answer there is none, also about a namespace that is known: the pod is refused and comes again, whereas
-    one that was let in bare would stay so.
+    If the API server does not respond, `get_current` fails even for a known namespace. The pod is rejected then and
+    created again by its controller; a pod that was admitted without a sidecar would stay without one.
     """
 
     def __init__(self, source: MeshSource, client: KubernetesClient, *, within: float) -> None:
         super().__init__(source)
-        self._client = client.bounded(within)
+        self._client = client.with_timeout(within)
 
-    async def newest(self, name: str) -> NamespaceFacts | None:
-        """The namespace; None if there is none. Raises MeshUnknownError."""
+    async def get_current(self, name: str) -> NamespaceMetadata | None:
+        """The namespace as it is now; None if it does not exist. Raises NamespaceLookupError."""
         try:
             content = await self._client.read(NAMESPACES, name)
             metadata = msgspec.json.decode(content, type=_Namespace).metadata
         except NotFoundError:
             return None
         except (KubernetesError, msgspec.DecodeError) as error:
-            raise MeshUnknownError(f"whether namespace {name} wants sidecars cannot be known: {error}") from error
-        return NamespaceFacts(metadata.labels, metadata.annotations)
+            raise NamespaceLookupError(f"whether namespace {name} wants sidecars is unknown: {error}") from error
+        return NamespaceMetadata(metadata.labels, metadata.annotations)

@@ -1,4 +1,4 @@
-"""The MutatingWebhookConfiguration: its CA bundle, kept right whoever wrote it, seen as the API server does."""
+"""Reconciles `caBundle` of the MutatingWebhookConfiguration, and reports the bundle that the API server uses."""
 
 import asyncio
 import base64
@@ -10,26 +10,27 @@ import msgspec
 
 from osm_probes.foundation.backoff import Backoff
 from osm_probes.foundation.errors import OsmError
-from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.latest import Changes, Latest
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.problem_log import ProblemLog, Repeat
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.client import JSON_PATCH, KubernetesClient
 from osm_probes.kube.errors import KubernetesError
 from osm_probes.kube.informer import Informer
 from osm_probes.kube.kind import WEBHOOKS
 from osm_probes.kube.list_options import ListOptions
-from osm_probes.kube.wire import Meta
+from osm_probes.kube.wire import ObjectMeta
 from osm_probes.pki.trust import CaBundle, Trust
 
 WEBHOOK: Final = "osm-inject.k8s.io"
 
-# Whatever kept a repair from succeeding: 2 s after it has gone, the bundle is right.
-_RETRY_MOST: Final = 1.5
-_BETWEEN_REPAIRS: Final = 0.2
+# Short enough that the bundle is right within 2 s after the cause of a failed repair is gone.
+_MAX_PAUSE: Final = 1.5
+_REPAIR_INTERVAL: Final = 0.2
 
 
 class MalformedConfigurationError(OsmError):
-    """The webhook configuration cannot be read."""
+    """The webhook configuration cannot be decoded."""
 
 
 class _ClientConfig(msgspec.Struct, rename="camel"):
@@ -42,15 +43,16 @@ class _Webhook(msgspec.Struct, rename="camel"):
 
 
 class _Configuration(msgspec.Struct):
-    metadata: Meta
+    metadata: ObjectMeta
     webhooks: list[_Webhook] = []
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """Our webhook in its configuration: at which place, and with which bundle. index None: it is not there.
+class WebhookEntry:
+    """Our webhook in its configuration: its index, None if it is missing, and its bundle in base64.
 
-    version is the configuration's: a bundle that is overwritten twice alike is news twice.
+    version: the configuration's resourceVersion. With it, a bundle that is overwritten twice with the same value makes
+    two different entries.
     """
 
     version: str
@@ -59,10 +61,10 @@ class Entry:
 
 
 class CaBundleReconciler:
-    """Keeps the bundle of the webhook `osm-inject.k8s.io` in the configuration `name` what it must be.
+    """Keeps the CA bundle of the webhook `osm-inject.k8s.io` in the configuration `name` equal to the roots of `trust`.
 
-    What it must be are the roots of the newest `trust`. `bundle` is the one that was seen last: while the API server is
-    away, nothing changes. Whatever becomes of a repair, it is seen at once.
+    bundle: the bundle in the configuration when it was last seen, whether it is right or not. It does not change while
+    the API server is away.
     """
 
     def __init__(self, client: KubernetesClient, *, name: str, trust: Latest[Trust]) -> None:
@@ -70,46 +72,54 @@ class CaBundleReconciler:
         self._client = client
         self._name = name
         self._trust = trust
-        self._entry: Latest[Entry | None] = Latest(None)
-        self._news: Latest[int] = Latest(0)
-        self._backoff = Backoff(most=_RETRY_MOST)
-        self._said = ""
-        wanted = ListOptions(WEBHOOKS, fields=f"metadata.name={name}")
-        self._informer: Informer[Entry] = Informer(client, wanted, decode=entry_of, notify=self._see)
+        self._entry: Latest[WebhookEntry | None] = Latest(None)
+        self._changes = Changes()
+        self._backoff = Backoff(most=_MAX_PAUSE)
+        self._problem = ProblemLog(
+            "bundle",
+            began="the webhook's CA bundle cannot be repaired",
+            ended="the webhook's CA bundle can be repaired again",
+            level="error",
+            repeat=Repeat.WHEN_CHANGED,
+        )
+        options = ListOptions(WEBHOOKS, fields=f"metadata.name={name}")
+        self._informer: Informer[WebhookEntry] = Informer(
+            client, options, decode=decode_webhook_entry, notify=self._update
+        )
 
     async def run(self) -> None:
-        """Keep it right, without an end."""
+        """Repair the bundle whenever it is wrong, until cancelled."""
         async with background_tasks(
-            watch=self._informer.run(), entry=self._tell(self._entry), trust=self._tell(self._trust)
+            watch=self._informer.run(), entry=self._notify(self._entry), trust=self._notify(self._trust)
         ):
-            async for _ in self._news.values():
-                while (index := self._wrong_at()) is not None:
-                    if await self._repaired(index):
-                        # Who overwrites it as soon as it is right must not make this a race.
-                        await asyncio.sleep(_BETWEEN_REPAIRS)
+            async for _ in self._changes.values():
+                while (index := self._index_to_repair()) is not None:
+                    if await self._repair(index):
+                        # Limits the writes if another program overwrites the bundle after each repair.
+                        await asyncio.sleep(_REPAIR_INTERVAL)
                         break
                     await asyncio.sleep(self._backoff.pause())
 
-    async def _tell(self, latest: Latest[Any]) -> None:
+    async def _notify(self, latest: Latest[Any]) -> None:
         async for _ in latest.values():
-            self._news.set(self._news.value + 1)
+            self._changes.notify()
 
     @property
-    def _right(self) -> str:
+    def _expected(self) -> str:
         return base64.b64encode(self._trust.value.roots_pem).decode()
 
-    def _see(self) -> None:
+    def _update(self) -> None:
         if self._informer.synced:
             entry = self._informer.objects.get(("", self._name))
-            self.bundle.set(self._seen(entry))
+            self.bundle.set(self._bundle_of(entry))
             self._entry.set(entry)
 
-    def _wrong_at(self) -> int | None:
-        """The place of our webhook, if its bundle is wrong."""
+    def _index_to_repair(self) -> int | None:
+        """The index of our webhook if its bundle is wrong."""
         entry = self._entry.value
-        return entry.index if entry is not None and entry.bundle != self._right else None
+        return entry.index if entry is not None and entry.bundle != self._expected else None
 
-    def _seen(self, entry: Entry | None) -> CaBundle:
+    def _bundle_of(self, entry: WebhookEntry | None) -> CaBundle:
         if entry is None:
             return CaBundle(missing=f"there is no {WEBHOOKS.name} {self._name}: install the chart, which brings it")
         if entry.index is None:
@@ -119,37 +129,33 @@ class CaBundleReconciler:
         except binascii.Error:
             return CaBundle(missing=f"the CA bundle in {WEBHOOKS.name} {self._name} cannot be read")
 
-    async def _repaired(self, index: int) -> bool:
-        place = f"/webhooks/{index}"
-        # Were another webhook there by now, the test would fail and nothing be written.
+    async def _repair(self, index: int) -> bool:
+        """Write the expected bundle; whether that succeeded."""
+        webhook = f"/webhooks/{index}"
+        # If another webhook is at this index by now, the test fails and nothing is written.
         patch = [
-            {"op": "test", "path": f"{place}/name", "value": WEBHOOK},
-            {"op": "add", "path": f"{place}/clientConfig/caBundle", "value": self._right},
+            {"op": "test", "path": f"{webhook}/name", "value": WEBHOOK},
+            {"op": "add", "path": f"{webhook}/clientConfig/caBundle", "value": self._expected},
         ]
         try:
-            await self._client.patch(WEBHOOKS, self._name, patch, form=JSON_PATCH)
+            await self._client.patch(WEBHOOKS, self._name, patch, content_type=JSON_PATCH)
         except KubernetesError as error:
-            self._say(error)
+            self._problem.update(error.explain(f"patch {WEBHOOKS.plural}"))
             return False
-        logger("bundle").info("the webhook's CA bundle is put right", configuration=self._name)
-        self._said = ""
+        self._problem.update("")
+        logger("bundle").info("the webhook's CA bundle is repaired", configuration=self._name)
         self._backoff.reset()
         return True
 
-    def _say(self, error: KubernetesError) -> None:
-        if self._said != (text := error.needing(f"patch {WEBHOOKS.plural}")):
-            logger("bundle").error("the webhook's CA bundle cannot be put right", error=text)
-        self._said = text
 
-
-def entry_of(content: bytes) -> Entry:
-    """A configuration's JSON -> our webhook in it. Raises MalformedConfigurationError."""
+def decode_webhook_entry(content: bytes) -> WebhookEntry:
+    """Our webhook in a configuration, from its JSON. Raises MalformedConfigurationError."""
     try:
-        found = msgspec.json.decode(content, type=_Configuration)
+        configuration = msgspec.json.decode(content, type=_Configuration)
     except msgspec.DecodeError as error:
         raise MalformedConfigurationError(str(error)) from error
-    version = found.metadata.resource_version
-    for index, each in enumerate(found.webhooks):
-        if each.name == WEBHOOK:
-            return Entry(version, index, each.client_config.ca_bundle)
-    return Entry(version)
+    version = configuration.metadata.resource_version
+    for index, webhook in enumerate(configuration.webhooks):
+        if webhook.name == WEBHOOK:
+            return WebhookEntry(version, index, webhook.client_config.ca_bundle)
+    return WebhookEntry(version)

@@ -1,1 +1,1 @@
-"""Configuration: argv and environment -> one frozen value per program, parsed once."""
+"""Argv and environment -> one immutable configuration per program, parsed once at the start."""

@@ -1,59 +1,86 @@
-"""Configuration: what osm-controller is told."""
+"""The flags and environment variables of osm-controller -> ControllerConfiguration."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from osm_probes.configuration.flags import FlagParser, add_switch, port, whole
-from osm_probes.configuration.shared import Shared, add_accepted_flags, add_shared_flags, shared_values
+from osm_probes.configuration.flag_parser import FlagParser, add_boolean_flag, parse_count, parse_port
+from osm_probes.configuration.shared import (
+    SharedConfiguration,
+    add_compatibility_flags,
+    add_shared_flags,
+    read_shared_flags,
+)
 from osm_probes.mesh.ports import ADS_PORT
 
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType({})
 _DESCRIPTION: Final = """\
-The control plane of the mesh: configures Envoy sidecars over gRPC (ADS, port 15128, mTLS) and answers
-/health/alive, /health/ready, /metrics, /version and /smi/version on port 9091 in plain HTTP."""
+The control plane of the mesh. It configures Envoy sidecars over gRPC with mTLS
+(ADS, port 15128) and serves plain HTTP on port 9091: /health/alive,
+/health/ready, /metrics, /version and /smi/version."""
 _EPILOG: Final = """\
+environment variables:
+  CONTROLLER_POD_NAME  name of the program's own pod, which gets its Events
+                       (default: none, no Events are written)
+
 examples:
-  osm-controller --mesh-dir examples/bookstore                  # on one machine, all ports as in a cluster
-  osm-controller --mesh-dir mesh --ads-port 0 --http-port 0     # any free ports; see the log for which
+  # on one machine, with the same ports as in a cluster:
+  osm-controller --mesh-dir examples/bookstore
+  # on any free ports; the log says which:
+  osm-controller --mesh-dir examples/bookstore --ads-port 0 --http-port 0
   curl -i localhost:9091/health/alive
 
-exit status: 0 after SIGTERM or SIGINT, 1 could not start (one line says why), 2 wrong flags"""
+exit status:
+  0  stopped by SIGTERM or SIGINT
+  1  could not start; one line on stderr says why
+  2  wrong flags"""
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerConfiguration:
-    """All that osm-controller is told."""
+    """The configuration of osm-controller. `max_data_plane_connections`: 0 means the MeshConfig's value."""
 
-    shared: Shared
+    shared: SharedConfiguration
     ads_port: int
     max_data_plane_connections: int
 
 
-def parse_controller(argv: Sequence[str], environment: Mapping[str, str] = _NOTHING) -> ControllerConfiguration:
-    """Read flags and environment. Wrong ones end the process with status 2 and the usage on stderr."""
+def parse_controller(argv: Sequence[str], environment: Mapping[str, str] = _NO_ENVIRONMENT) -> ControllerConfiguration:
+    """Read flags and environment. Raises WrongFlagsError, after the usage is printed on stderr."""
     parser = FlagParser("osm-controller", _DESCRIPTION, _EPILOG)
     add_shared_flags(parser)
-    ads = parser.add_argument_group("the ADS")
+    ads = parser.add_argument_group("ADS")
     ads.add_argument(
-        "--ads-port", type=port, default=ADS_PORT, metavar="PORT", help="where proxies connect (%(default)s)"
+        "--ads-port",
+        type=parse_port,
+        default=ADS_PORT,
+        metavar="PORT",
+        help="port to which proxies connect (default: %(default)s)",
     )
     ads.add_argument(
         "--max-data-plane-connections",
-        type=whole,
+        type=parse_count,
         default=0,
         metavar="N",
-        help="proxies served at most (0: as MeshConfig)",
+        help="largest number of connected proxies; 0 means the MeshConfig's limit (default: %(default)s)",
     )
-    accepted = add_accepted_flags(parser)
-    accepted.add_argument("--osm-service-account", default="", metavar="NAME")
-    accepted.add_argument(
-        "--validator-webhook-config", default="", metavar="NAME", help="there is no validating webhook"
+    compatibility = add_compatibility_flags(parser)
+    compatibility.add_argument(
+        "--osm-service-account", default="", metavar="NAME", help="service account of the pod (default: empty)"
     )
-    add_switch(
-        accepted, "--validate-traffic-target", default=True, help_text="a wrong one has no effect, and is logged"
+    compatibility.add_argument(
+        "--validator-webhook-config",
+        default="",
+        metavar="NAME",
+        help="there is no validating webhook (default: empty)",
     )
-    given = parser.parse_args(argv)
-    shared = shared_values(parser, given, pod=environment.get("CONTROLLER_POD_NAME", ""))
-    return ControllerConfiguration(shared, given.ads_port, given.max_data_plane_connections)
+    add_boolean_flag(
+        compatibility,
+        "--validate-traffic-target",
+        default=True,
+        help_text="an invalid TrafficTarget is always logged and ignored",
+    )
+    arguments = parser.parse_args(argv)
+    shared = read_shared_flags(parser, arguments, pod=environment.get("CONTROLLER_POD_NAME", ""))
+    return ControllerConfiguration(shared, arguments.ads_port, arguments.max_data_plane_connections)

@@ -1,31 +1,53 @@
-"""Configuration: what osm-injector is told."""
+"""The flags and environment variables of osm-injector -> InjectorConfiguration."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from osm_probes.configuration.flags import FlagParser, add_switch, port, seconds
-from osm_probes.configuration.shared import Shared, add_accepted_flags, add_shared_flags, shared_values
+from osm_probes.configuration.flag_parser import FlagParser, add_boolean_flag, add_duration_flag, parse_port
+from osm_probes.configuration.shared import (
+    SharedConfiguration,
+    add_compatibility_flags,
+    add_shared_flags,
+    read_shared_flags,
+    required_with_default,
+)
 from osm_probes.mesh.ports import WEBHOOK_PORT
 
+_SIDECAR_IMAGE: Final = "envoyproxy/envoy:v1.40.0"
+_INIT_IMAGE: Final = "osm-init:latest"
 _DESCRIPTION: Final = """\
-The webhook of the mesh: adds an Envoy sidecar to pods as they are created (POST /mutate-pod-creation on port
-9090, TLS), answers /healthz there, and /healthz, /health/alive, /health/ready, /metrics and /version on port 9091
-in plain HTTP."""
-_EPILOG: Final = """\
+The mutating webhook of the mesh. It adds an Envoy sidecar to new pods (POST
+/mutate-pod-creation on port 9090, TLS) and serves /healthz on the same port.
+It serves plain HTTP on port 9091: /healthz, /health/alive, /health/ready,
+/metrics and /version."""
+_EPILOG: Final = f"""\
+environment variables:
+  INJECTOR_POD_NAME                 name of the program's own pod, which gets
+                                    its Events (default: none, no Events are
+                                    written)
+  OSM_DEFAULT_SIDECAR_IMAGE         image of the sidecar
+                                    (default: {_SIDECAR_IMAGE})
+  OSM_DEFAULT_INIT_CONTAINER_IMAGE  image of the init container
+                                    (default: {_INIT_IMAGE})
+
 examples:
-  osm-injector --mesh-dir examples/bookstore --http-port 9095   # beside a controller on the same machine
+  # on the same machine as a controller, which uses port 9091:
+  osm-injector --mesh-dir examples/bookstore --http-port 9095
   curl -ik https://localhost:9090/healthz
 
-exit status: 0 after SIGTERM or SIGINT, 1 could not start (one line says why), 2 wrong flags"""
+exit status:
+  0  stopped by SIGTERM or SIGINT
+  1  could not start; one line on stderr says why
+  2  wrong flags"""
 _PULL_POLICIES: Final = ("", "Always", "IfNotPresent", "Never")
 
 
 @dataclass(frozen=True, slots=True)
 class InjectorConfiguration:
-    """All that osm-injector is told. Images come from the environment, as upstream's charts give them."""
+    """The configuration of osm-injector. `webhook_timeout` is in seconds; the images come from the environment."""
 
-    shared: Shared
+    shared: SharedConfiguration
     webhook_port: int
     webhook_config_name: str
     webhook_timeout: float
@@ -36,39 +58,54 @@ class InjectorConfiguration:
 
 
 def parse_injector(argv: Sequence[str], environment: Mapping[str, str]) -> InjectorConfiguration:
-    """Read flags and environment. Wrong flags end the process with status 2 and the usage on stderr."""
+    """Read flags and environment. Raises WrongFlagsError, after the usage is printed on stderr."""
     parser = FlagParser("osm-injector", _DESCRIPTION, _EPILOG)
     add_shared_flags(parser)
-    webhook = parser.add_argument_group("the webhook")
+    _add_webhook_flags(parser)
+    add_compatibility_flags(parser)
+    arguments = parser.parse_args(argv)
+    return InjectorConfiguration(
+        read_shared_flags(parser, arguments, pod=environment.get("INJECTOR_POD_NAME", "")),
+        arguments.webhook_port,
+        arguments.webhook_config_name,
+        arguments.webhook_timeout,
+        arguments.osm_container_pull_policy,
+        arguments.native_sidecars,
+        environment.get("OSM_DEFAULT_SIDECAR_IMAGE", _SIDECAR_IMAGE),
+        environment.get("OSM_DEFAULT_INIT_CONTAINER_IMAGE", _INIT_IMAGE),
+    )
+
+
+def _add_webhook_flags(parser: FlagParser) -> None:
+    webhook = parser.add_argument_group("webhook")
     webhook.add_argument(
         "--webhook-port",
-        type=port,
+        type=parse_port,
         default=WEBHOOK_PORT,
         metavar="PORT",
-        help="where the API server asks (%(default)s)",
+        help="port to which the API server sends admission requests (default: %(default)s)",
     )
-    webhook.add_argument("--webhook-config-name", metavar="NAME", help="name of the MutatingWebhookConfiguration")
     webhook.add_argument(
-        "--webhook-timeout", type=seconds, default=20.0, metavar="TIME", help="as the webhook configuration (20)"
+        "--webhook-config-name",
+        metavar="NAME",
+        help=f"name of the MutatingWebhookConfiguration {required_with_default('webhook_config_name')}",
+    )
+    add_duration_flag(
+        webhook,
+        "--webhook-timeout",
+        default=20.0,
+        help_text="timeoutSeconds of the MutatingWebhookConfiguration",
     )
     webhook.add_argument(
         "--osm-container-pull-policy",
         choices=_PULL_POLICIES,
         default="",
         metavar="POLICY",
-        help="of injected containers",
+        help="imagePullPolicy of injected containers: Always, IfNotPresent or Never (default: Kubernetes decides)",
     )
-    native = "Envoy as an init container that keeps running, for Kubernetes 1.29 and later"
-    add_switch(webhook, "--native-sidecars", default=False, help_text=native)
-    add_accepted_flags(parser)
-    given = parser.parse_args(argv)
-    return InjectorConfiguration(
-        shared_values(parser, given, pod=environment.get("INJECTOR_POD_NAME", "")),
-        given.webhook_port,
-        given.webhook_config_name,
-        given.webhook_timeout,
-        given.osm_container_pull_policy,
-        given.native_sidecars,
-        environment.get("OSM_DEFAULT_SIDECAR_IMAGE", "envoyproxy/envoy:v1.40.0"),
-        environment.get("OSM_DEFAULT_INIT_CONTAINER_IMAGE", "osm-init:latest"),
+    add_boolean_flag(
+        webhook,
+        "--native-sidecars",
+        default=False,
+        help_text="inject Envoy as an init container that keeps running; needs Kubernetes 1.29 or later",
     )

@@ -1,4 +1,4 @@
-"""Configuration: the flags that both programs have, and what must hold among them."""
+"""The flags that osm-controller and osm-injector have in common -> SharedConfiguration."""
 
 import argparse
 from dataclasses import dataclass
@@ -6,29 +6,48 @@ from pathlib import Path
 from typing import Final
 
 from osm_probes import __version__
-from osm_probes.configuration.flags import FlagParser, add_switch, address, domain, folder, label, name, port, seconds
+from osm_probes.configuration.flag_parser import (
+    FlagParser,
+    add_boolean_flag,
+    add_duration_flag,
+    parse_dns_label,
+    parse_dns_subdomain,
+    parse_folder,
+    parse_ip_address,
+    parse_port,
+    parse_trust_domain,
+)
 from osm_probes.foundation.logs import LEVELS
+from osm_probes.mesh.names import (
+    DEFAULT_CA_BUNDLE,
+    DEFAULT_MESH_CONFIG,
+    DEFAULT_MESH_NAME,
+    DEFAULT_NAMESPACE,
+    DEFAULT_TRUST_DOMAIN,
+)
 from osm_probes.mesh.ports import PROBE_PORT
 
-_STANDALONE: Final = {
-    "mesh_name": "osm",
-    "osm_namespace": "osm-system",
-    "ca_bundle_secret_name": "osm-ca-bundle",
+_MESH_DIR_DEFAULTS: Final = {
+    "mesh_name": DEFAULT_MESH_NAME,
+    "osm_namespace": DEFAULT_NAMESPACE,
+    "ca_bundle_secret_name": DEFAULT_CA_BUNDLE,
     "webhook_config_name": "osm-webhook-osm",
 }
-"""With --mesh-dir these have defaults; in a cluster the chart gives them."""
+"""Defaults that apply only with --mesh-dir. In a cluster these flags are required: the chart sets them."""
 
 CERTIFICATE_MANAGERS: Final = ("tresor", "vault", "cert-manager")
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """What both programs are told. Durations in seconds; port 0 = any free one; pod: the own one, if known."""
+class SharedConfiguration:
+    """The configuration that both programs have in common.
+
+    Durations are in seconds. Port 0 means any free port. `pod` is the name of the program's own pod, empty if unknown.
+    """
 
     verbosity: str
     mesh_name: str
     osm_namespace: str
-    osm_version: str
     osm_config_name: str
     ca_bundle_secret_name: str
     certificate_manager: str
@@ -47,80 +66,18 @@ class Shared:
 
     @property
     def ca_common_name(self) -> str:
-        """The common name of a new certificate authority."""
+        """The common name of a new certificate authority (CA)."""
         return f"{self.mesh_name}-ca"
 
 
 def add_shared_flags(parser: FlagParser) -> None:
-    """Add the flags of `Shared`, and those that are accepted so that upstream's charts can start this program."""
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    mesh = parser.add_argument_group("the mesh")
-    mesh.add_argument("--mesh-name", type=label, metavar="NAME", help="name of the mesh (with --mesh-dir: osm)")
-    mesh.add_argument(
-        "--osm-namespace",
-        type=label,
-        metavar="NAME",
-        help="namespace of the control plane (with --mesh-dir: osm-system)",
-    )
-    mesh.add_argument("--osm-version", metavar="TEXT", default="", help="version of the mesh, for the logs")
-    mesh.add_argument(
-        "--osm-config-name",
-        type=name,
-        metavar="NAME",
-        default="osm-mesh-config",
-        help="name of the MeshConfig (%(default)s)",
-    )
-    mesh.add_argument(
-        "--trust-domain",
-        type=domain,
-        metavar="NAME",
-        default="cluster.local",
-        help="last part of identities (%(default)s)",
-    )
-    mesh.add_argument(
-        "--kubeconfig", metavar="FILE", default="", help="kubeconfig file; in-cluster credentials without it"
-    )
-
-    alone = parser.add_argument_group("on one machine, without Kubernetes")
-    alone.add_argument(
-        "--mesh-dir", type=folder, metavar="DIR", help="folder of Kubernetes manifests: the mesh, watched"
-    )
-    alone.add_argument(
-        "--ca-dir", type=folder, metavar="DIR", default=Path("osm-ca"),
-        help="folder of the certificate authority, made on the first start (./%(default)s)",
-    )  # fmt: skip
-
-    listen = parser.add_argument_group("listening (port 0: any free one, printed)")
-    listen.add_argument("--bind-address", type=address, metavar="IP", help="listen on this address (all)")
-    listen.add_argument(
-        "--http-port",
-        type=port,
-        default=PROBE_PORT,
-        metavar="PORT",
-        help="probes and metrics, plain HTTP (%(default)s)",
-    )
-    listen.add_argument(
-        "--grpc-health-port", type=port, metavar="PORT", help="the same verdicts by grpc.health.v1, plaintext (off)"
-    )
-
-    probes = parser.add_argument_group("probes and stopping (seconds, or 500ms, 1m30s)")
-    _add_duration(probes, "--heartbeat-limit", 15, "no beat for this long: not alive")
-    _add_duration(probes, "--canary-limit", 3, "no answer to the self-made request within this: not ready")
-    _add_duration(probes, "--drain-delay", 5, "after SIGTERM go on serving this long, not ready")
-    _add_duration(probes, "--grace", 20, "from SIGTERM to the end, at most")
-
-    certificates = parser.add_argument_group("certificates")
-    certificates.add_argument(
-        "--ca-bundle-secret-name", type=name, metavar="NAME", help="Secret of the certificate authority"
-    )
-    certificates.add_argument(
-        "--certificate-manager",
-        choices=CERTIFICATE_MANAGERS,
-        metavar="NAME",
-        default="tresor",
-        help="only tresor is built in (%(default)s)",
-    )
-
+    """Add the flags of SharedConfiguration, and --version."""
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="print the version")
+    _add_mesh_flags(parser)
+    _add_standalone_flags(parser)
+    _add_port_flags(parser)
+    _add_probe_flags(parser)
+    _add_certificate_flags(parser)
     logs = parser.add_argument_group("logs")
     logs.add_argument(
         "--verbosity",
@@ -128,40 +85,167 @@ def add_shared_flags(parser: FlagParser) -> None:
         choices=list(LEVELS),
         default="info",
         metavar="LEVEL",
-        help="%(choices)s (%(default)s); the MeshConfig's osmLogLevel wins where it says one",
+        help="lowest level that is logged: %(choices)s; osmLogLevel of the MeshConfig overrides it "
+        "(default: %(default)s)",
     )
 
 
-def add_accepted_flags(parser: FlagParser) -> argparse._ArgumentGroup:
-    """Add flags that upstream's charts pass and that decide nothing here; their group, for more of them."""
-    accepted = parser.add_argument_group("accepted from upstream's charts, without effect here")
-    add_switch(accepted, "--enable-reconciler", default=False, help_text="the webhook's bundle is always kept right")
-    add_switch(accepted, "--enable-mesh-root-certificate", default=False, help_text="not supported")
-    for flag, default in {
-        "--vault-protocol": "http", "--vault-host": "vault.default.svc.cluster.local", "--vault-token": "",
-        "--vault-role": "openservicemesh", "--vault-port": "8200", "--vault-token-secret-name": "",
-        "--vault-token-secret-key": "", "--cert-manager-issuer-name": "osm-ca", "--cert-manager-issuer-kind": "Issuer",
-        "--cert-manager-issuer-group": "cert-manager.io",
-    }.items():  # fmt: skip
-        accepted.add_argument(flag, default=default, metavar="TEXT", help=argparse.SUPPRESS)
-    return accepted
+def required_with_default(key: str) -> str:
+    """The end of a help text: the flag is required in a cluster, and has this default with --mesh-dir."""
+    return f"(required; with --mesh-dir, default: {_MESH_DIR_DEFAULTS[key]})"
 
 
-def shared_values(parser: FlagParser, given: argparse.Namespace, *, pod: str) -> Shared:
-    """Check what was given and fill in what --mesh-dir gives by default. Ends the process with status 2 on an error."""
-    required = [key for key in _STANDALONE if hasattr(given, key) and getattr(given, key) is None]
-    if given.mesh_dir is None and required:
-        flags = ", ".join("--" + key.replace("_", "-") for key in required)
+def _add_mesh_flags(parser: FlagParser) -> None:
+    mesh = parser.add_argument_group("mesh")
+    mesh.add_argument(
+        "--mesh-name",
+        type=parse_dns_label,
+        metavar="NAME",
+        help=f"name of the mesh {required_with_default('mesh_name')}",
+    )
+    mesh.add_argument(
+        "--osm-namespace",
+        type=parse_dns_label,
+        metavar="NAME",
+        help=f"namespace of the control plane {required_with_default('osm_namespace')}",
+    )
+    mesh.add_argument(
+        "--osm-config-name",
+        type=parse_dns_subdomain,
+        metavar="NAME",
+        default=DEFAULT_MESH_CONFIG,
+        help="name of the MeshConfig (default: %(default)s)",
+    )
+    mesh.add_argument(
+        "--trust-domain",
+        type=parse_trust_domain,
+        metavar="DOMAIN",
+        default=DEFAULT_TRUST_DOMAIN,
+        help="trust domain of the proxies' identities (default: %(default)s)",
+    )
+    mesh.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        default="",
+        help="kubeconfig of the cluster (default: the pod's service account)",
+    )
+
+
+def _add_standalone_flags(parser: FlagParser) -> None:
+    standalone = parser.add_argument_group("without Kubernetes, on one machine")
+    standalone.add_argument(
+        "--mesh-dir",
+        type=parse_folder,
+        metavar="DIR",
+        help="read the mesh from the Kubernetes manifests in this folder, and follow their changes "
+        "(default: read the mesh from the Kubernetes API)",
+    )
+    standalone.add_argument(
+        "--ca-dir",
+        type=parse_folder,
+        metavar="DIR",
+        default=Path("osm-ca"),
+        help="with --mesh-dir, folder of the certificate authority (CA), created on the first start "
+        "(default: ./%(default)s)",
+    )
+
+
+def _add_port_flags(parser: FlagParser) -> None:
+    ports = parser.add_argument_group("addresses and ports", "Port 0 means any free port; the log says which.")
+    ports.add_argument(
+        "--bind-address",
+        type=parse_ip_address,
+        metavar="IP",
+        help="listen on this address only (default: all addresses, IPv4 and IPv6)",
+    )
+    ports.add_argument(
+        "--http-port",
+        type=parse_port,
+        default=PROBE_PORT,
+        metavar="PORT",
+        help="port of the probes and metrics, plain HTTP (default: %(default)s)",
+    )
+    ports.add_argument(
+        "--grpc-health-port",
+        type=parse_port,
+        metavar="PORT",
+        help="port that serves the same probes as grpc.health.v1, plaintext (default: off)",
+    )
+
+
+def _add_probe_flags(parser: FlagParser) -> None:
+    probes = parser.add_argument_group(
+        "probes and shutdown", "TIME is in seconds (5, 0.5) or has units (500ms, 1m30s)."
+    )
+    add_duration_flag(
+        probes, "--heartbeat-limit", default=15, help_text="not alive after this time without a heartbeat; at least 1s"
+    )
+    add_duration_flag(
+        probes,
+        "--canary-limit",
+        default=3,
+        help_text="not ready if a canary request takes longer than this; at least 100ms",
+    )
+    add_duration_flag(
+        probes,
+        "--drain-delay",
+        default=5,
+        help_text="time between SIGTERM and shutdown: still serving, but not ready; below --grace",
+    )
+    add_duration_flag(probes, "--grace", default=20, help_text="longest time between SIGTERM and exit")
+
+
+def _add_certificate_flags(parser: FlagParser) -> None:
+    certificates = parser.add_argument_group("certificates")
+    certificates.add_argument(
+        "--ca-bundle-secret-name",
+        type=parse_dns_subdomain,
+        metavar="NAME",
+        help=f"name of the CA's Secret {required_with_default('ca_bundle_secret_name')}",
+    )
+    certificates.add_argument(
+        "--certificate-manager",
+        choices=CERTIFICATE_MANAGERS,
+        metavar="NAME",
+        default="tresor",
+        help="source of certificates; only tresor is supported (default: %(default)s)",
+    )
+
+
+def add_compatibility_flags(parser: FlagParser) -> argparse._ArgumentGroup:
+    """Add the flags that upstream's charts pass and that have no effect here. Returns their group."""
+    group = parser.add_argument_group(
+        "flags of upstream's charts",
+        "Upstream's charts can start this program: their flags are accepted, but these\n"
+        "and --vault-* and --cert-manager-* have no effect.",
+    )
+    group.add_argument("--osm-version", metavar="TEXT", default="", help="version of OSM (default: empty)")
+    add_boolean_flag(
+        group, "--enable-reconciler", default=False, help_text="the CA bundle of the webhook is always reconciled"
+    )
+    add_boolean_flag(
+        group, "--enable-mesh-root-certificate", default=False, help_text="MeshRootCertificates are not supported"
+    )
+    for flag in (
+        *("--vault-protocol", "--vault-host", "--vault-token", "--vault-role", "--vault-port"),
+        *("--vault-token-secret-name", "--vault-token-secret-key"),
+        *("--cert-manager-issuer-name", "--cert-manager-issuer-kind", "--cert-manager-issuer-group"),
+    ):
+        group.add_argument(flag, metavar="TEXT", help=argparse.SUPPRESS)
+    return group
+
+
+def read_shared_flags(parser: FlagParser, arguments: argparse.Namespace, *, pod: str) -> SharedConfiguration:
+    """Check the shared flags and apply the defaults of --mesh-dir. Raises WrongFlagsError."""
+    missing = [key for key in _MESH_DIR_DEFAULTS if hasattr(arguments, key) and getattr(arguments, key) is None]
+    if arguments.mesh_dir is None and missing:
+        flags = ", ".join("--" + key.replace("_", "-") for key in missing)
         parser.error(f"without --mesh-dir these flags are required: {flags}")
-    for key in required:
-        setattr(given, key, _STANDALONE[key])
-    if given.drain_delay >= given.grace:
-        parser.error(f"--drain-delay {given.drain_delay:g} must be below --grace {given.grace:g}")
-    if given.heartbeat_limit < 1 or given.canary_limit < 0.1:
+    for key in missing:
+        setattr(arguments, key, _MESH_DIR_DEFAULTS[key])
+    if arguments.drain_delay >= arguments.grace:
+        parser.error(f"--drain-delay {arguments.drain_delay:g} must be below --grace {arguments.grace:g}")
+    if arguments.heartbeat_limit < 1 or arguments.canary_limit < 0.1:
         parser.error("--heartbeat-limit must be at least 1s and --canary-limit at least 100ms")
-    given.pod = pod
-    return Shared(**{field: getattr(given, field) for field in Shared.__slots__})
-
-
-def _add_duration(group: argparse._ArgumentGroup, flag: str, default: float, help_text: str) -> None:
-    group.add_argument(flag, type=seconds, default=float(default), metavar="TIME", help=f"{help_text} ({default})")
+    arguments.pod = pod
+    return SharedConfiguration(**{field: getattr(arguments, field) for field in SharedConfiguration.__slots__})

@@ -1,1 +1,1 @@
-"""Program: osm-controller, the ADS with its CA, mesh and metrics."""
+"""osm-controller: the ADS, with its CA, mesh and metrics."""

@@ -1,4 +1,4 @@
-"""osm-controller's own part: CA, mesh folder, publisher, ADS; what the judge is told; the stop in reverse."""
+"""osm-controller: CA, mesh, publisher and ADS put together; what its judge is told; the stop in reverse order."""
 
 import asyncio
 import contextlib
@@ -15,17 +15,18 @@ from osm_probes.ads.limits import Limits
 from osm_probes.ads.listen import ListenConfig
 from osm_probes.ads.server import AdsServer
 from osm_probes.configuration.controller import ControllerConfiguration
-from osm_probes.controller.capacity import capacity, streams_at_most
-from osm_probes.controller.debug import TOPIC, connected_json
+from osm_probes.controller.capacity import capacity_of_process, max_streams
+from osm_probes.controller.debug import PROXIES_PAGE, proxies_page
 from osm_probes.controller.metrics import ControllerMetrics
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.judge_state import AdsCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.mesh.identity import CANARY, Identity, ProxyName
+from osm_probes.mesh.names import CONTROLLER, controller_server_name
 from osm_probes.mesh.ports import SMI_VERSION_PATH
 from osm_probes.mesh.settings import Settings
-from osm_probes.mesh.smi import smi_body
+from osm_probes.mesh.smi import smi_version_body
 from osm_probes.pki.certificate import Certificate
 from osm_probes.pki.certificate_store import CertificateStore
 from osm_probes.publisher import Publisher
@@ -33,23 +34,26 @@ from osm_probes.runtime.environment import Environment, Reads, load_environment
 from osm_probes.runtime.process import Process
 from osm_probes.snapshot.cache import SnapshotCache
 from osm_probes.xds.build import SnapshotBuilder
-from osm_probes.xds.names import controller_name
 
-# What is left of the grace for the end of streams is kept below it, so that the rest still fits.
+# Kept back from the grace period for what comes after the streams have ended.
 _LAST_STEPS: Final = 2.0
 
 
-async def serve_control(configuration: ControllerConfiguration, process: Process) -> None:
-    """Serve until a stop is asked for, then drain. Raises OsmError where it cannot start."""
+async def serve_controller(configuration: ControllerConfiguration, process: Process) -> None:
+    """Serve until a stop is asked for, then drain. Raises OsmError if it cannot start."""
     metrics = ControllerMetrics()
     async with load_environment(
-        configuration.shared, agent="osm-controller", reads=Reads.WHOLE_MESH, metrics=metrics, waiting=process.warn
+        configuration.shared,
+        agent=CONTROLLER,
+        reads=Reads.WHOLE_MESH,
+        metrics=metrics,
+        waiting=process.set_warnings,
     ) as environment:
         await ControllerApp(configuration, process, environment=environment, metrics=metrics).run()
 
 
 class ControllerApp:
-    """The parts of a controller, and what passes between them."""
+    """The parts of a controller, and what they tell each other."""
 
     def __init__(
         self,
@@ -68,12 +72,12 @@ class ControllerApp:
         self._source = environment.source
         self._metrics = metrics
         self._lifecycle = Lifecycle("ADS")
-        self._capacity = capacity()
+        self._capacity = capacity_of_process()
         validity = timedelta(seconds=Settings().certificate_validity)
         self._workloads = CertificateStore(self._issue_workload, validity=validity)
         self._own = CertificateStore(self._issue, validity=validity)
-        self._server_name = controller_name(shared.osm_namespace)
-        canary = ProxyName(str(uuid.uuid4()), CANARY, Identity(shared.osm_namespace, "osm-controller"))
+        self._server_name = controller_server_name(shared.osm_namespace)
+        canary = ProxyName(str(uuid.uuid4()), CANARY, Identity(shared.osm_namespace, CONTROLLER))
         self._canary_name = canary.common_name(shared.trust_domain)
         self._was_full = False
         self._cache = SnapshotCache()
@@ -85,40 +89,40 @@ class ControllerApp:
             trust=self._trust,
             trust_domain=shared.trust_domain,
         )
-        self._shown = self._own.certificate(self._server_name), self._trust.value.roots_pem
+        self._served = self._own.certificate(self._server_name), self._trust.value.roots_pem
         self._ads = AdsServer(
             self._lifecycle,
             self._cache,
             authenticator=Authenticator(shared.trust_domain, self._admit),
-            listen_config=ListenConfig(configuration.ads_port, *self._shown, shared.bind_address or ""),
+            listen_config=ListenConfig(configuration.ads_port, *self._served, shared.bind_address or ""),
             limits=Limits(connections=self._capacity.connections),
             observe=self._observe,
         )
 
     async def run(self) -> None:
         """Serve until a stop is asked for, then drain."""
-        self._process.measure(self._metrics)
-        self._process.keeper.texts[TOPIC] = lambda: connected_json(self._ads.proxies, self._source.mesh.value)
+        self._process.use_metrics(self._metrics)
+        self._process.judge.pages[PROXIES_PAGE] = lambda: proxies_page(self._ads.proxies, self._source.mesh.value)
         if self._environment.cluster is not None:
-            from osm_probes.runtime.pod_events import telling
+            from osm_probes.runtime.pod_events import transition_recorder
 
-            self._process.keeper.transitions = telling(self._environment.cluster.events)
-        # Before it listens: the judge must know whom to dial when the first proxy is served.
-        self._tell()
+            self._process.judge.on_transition = transition_recorder(self._environment.cluster.events)
+        # Before it listens: the judge must know how to connect as soon as the first proxy is served.
+        self._update_judge()
         async with (
             background_tasks(
-                show=self._process.show(self._lifecycle),
+                show=self._process.publish_phases(self._lifecycle),
                 publish=self._publisher.run(),
                 workloads=self._workloads.renew(),
                 own=self._own.renew(),
             ),
-            self._duties(),
+            self._leader_tasks(),
             self._ads.serving(),
             background_tasks(
                 mesh=self._follow_mesh(),
-                manifests=self._tell_of(self._source.problem),
-                builds=self._tell_of(self._publisher.failing),
-                authority=self._tell_of(self._environment.authority_problem),
+                source=self._update_judge_after(self._source.problem),
+                builds=self._update_judge_after(self._publisher.failing),
+                authority=self._update_judge_after(self._environment.ca_problem),
                 certificates=self._follow_certificates(),
                 trust=self._follow_trust(),
                 versions=self._follow_versions(),
@@ -128,13 +132,13 @@ class ControllerApp:
             await self._drain()
 
     async def _follow_versions(self) -> None:
-        """Answer /smi/version by what the cluster serves."""
+        """Answer /smi/version with what the cluster serves."""
         if self._environment.cluster is not None:
             async for served in self._environment.cluster.source.versions.values():
-                self._process.answer(SMI_VERSION_PATH, smi_body(served))
+                self._process.set_body(SMI_VERSION_PATH, smi_version_body(served))
 
-    def _duties(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """What one of all controllers does for the cluster."""
+    def _leader_tasks(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """What the leader among the controllers does for the cluster."""
         if self._environment.cluster is None:
             return contextlib.nullcontext()
         from osm_probes.controller.leader import leader_tasks
@@ -157,56 +161,56 @@ class ControllerApp:
         await self._ads.drain(within=max(1.0, shared.grace - shared.drain_delay - _LAST_STEPS))
 
     async def _follow_mesh(self) -> None:
-        """Apply the settings of each new mesh, and tell the judge whether there is one."""
+        """Apply the settings of each new mesh, and update the judge."""
         async for _ in self._source.mesh.values():
             settings = self._settings()
-            self._ads.max_streams = streams_at_most(
+            self._ads.max_streams = max_streams(
                 self._capacity,
                 flag=self._configuration.max_data_plane_connections,
                 setting=settings.max_data_plane_connections,
             )
-            for certificates in (self._workloads, self._own):
-                certificates.change_validity(timedelta(seconds=settings.certificate_validity))
-            self._process.log_at(settings.log_level)
-            self._tell()
+            for store in (self._workloads, self._own):
+                store.change_validity(timedelta(seconds=settings.certificate_validity))
+            self._process.set_log_level(settings.log_level)
+            self._update_judge()
             await self._ads.recheck()
 
-    async def _tell_of(self, latest: Latest[Any]) -> None:
-        """Tell the judge anew whenever this changes."""
+    async def _update_judge_after(self, latest: Latest[Any]) -> None:
+        """Update the judge whenever this changes."""
         async for _ in latest.values():
-            self._tell()
+            self._update_judge()
 
     async def _follow_certificates(self) -> None:
-        """Show the ADS's newest certificate, and give the judge the newest of the canary."""
+        """Serve the ADS's newest certificate, and send the judge the canary's newest."""
         async for _ in self._own.renewed.values():
-            await self._show()
+            await self._serve_certificate()
 
     async def _follow_trust(self) -> None:
-        """Trust whom the newest trust names, and have its signer sign what is in use."""
+        """Serve the newest roots, and reissue all certificates when the signer has changed."""
         async for trust in self._trust.values():
-            await self._show()
+            await self._serve_certificate()
             if trust.signer != self._signer:
                 self._signer = trust.signer
-                for certificates in (self._workloads, self._own):
-                    certificates.replace_all()
+                for store in (self._workloads, self._own):
+                    store.replace_all()
 
-    async def _show(self) -> None:
-        shown = self._own.certificate(self._server_name), self._trust.value.roots_pem
-        if shown != self._shown:
-            self._shown = shown
-            await self._ads.renew(shown[0], root_pem=shown[1])
-        self._tell()
+    async def _serve_certificate(self) -> None:
+        served = self._own.certificate(self._server_name), self._trust.value.roots_pem
+        if served != self._served:
+            self._served = served
+            await self._ads.renew(served[0], root_pem=served[1])
+        self._update_judge()
 
-    def _tell(self) -> None:
+    def _update_judge(self) -> None:
         """Tell the judge all that it cannot see itself."""
         self._was_full = self._ads.full
         canary = self._own.certificate(self._canary_name)
-        self._process.brief(
-            told={"mesh": self._mesh_problem(), "capacity": self._capacity_problem()},
+        self._process.update_judge(
+            problems={"mesh": self._mesh_problem(), "capacity": self._capacity_problem()},
             warnings=tuple(self._warnings()),
             expiries={
                 "root": self._trust.value.signer.not_after,
-                "ads": self._shown[0].not_after,
+                "ads": self._served[0].not_after,
                 "canary": canary.not_after,
             },
             ads=AdsCanary(
@@ -224,8 +228,8 @@ class ControllerApp:
     def _warnings(self) -> Iterator[str]:
         if self._source.mesh.value is not None and self._source.problem.value:
             yield f"the last good mesh is served: {self._source.problem.value}"
-        if self._environment.authority_problem.value:
-            yield self._environment.authority_problem.value
+        if self._environment.ca_problem.value:
+            yield self._environment.ca_problem.value
         for identity, reason in self._publisher.failing.value.items():
             yield f"the last good configuration of {identity} is served: {reason}"
 
@@ -238,7 +242,7 @@ class ControllerApp:
         return f"all {self._ads.max_streams} places for proxies are taken" if self._ads.full else ""
 
     def _admit(self, name: ProxyName) -> None:
-        """Only pods of the mesh, under their own service account."""
+        """Admit only pods of the mesh, with their own service account. Raises NotAdmittedError."""
         mesh = self._source.mesh.value
         if mesh is None or not mesh.has_proxy(name.uuid, identity=name.identity):
             raise NotAdmittedError(f"no pod of the mesh has the proxy {name.uuid} with service account {name.identity}")
@@ -246,12 +250,12 @@ class ControllerApp:
     def _observe(self, event: Event, /, *, type_url: str = "", seconds: float = 0.0) -> None:
         self._metrics.count(event.value, type_url=type_url, seconds=seconds)
         if event in (Event.CONNECTED, Event.RECONNECTED, Event.DISCONNECTED, Event.CAPPED):
-            # A stream is counted once the event is over.
-            asyncio.get_running_loop().call_soon(self._tell_capacity)
+            # The stream is counted only after this event has been handled.
+            asyncio.get_running_loop().call_soon(self._update_judge_if_full_changed)
 
-    def _tell_capacity(self) -> None:
+    def _update_judge_if_full_changed(self) -> None:
         if self._ads.full != self._was_full:
-            self._tell()
+            self._update_judge()
 
     def _issue(self, name: str, validity: timedelta) -> Certificate:
         self._metrics.issued.inc()

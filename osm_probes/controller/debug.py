@@ -1,4 +1,4 @@
-"""The ADS's proxies -> what /debug/proxies says and `osm proxy list` reads: no key, no configuration."""
+"""The ADS's streams -> the JSON of /debug/proxies."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -9,24 +9,26 @@ import msgspec
 from osm_probes.ads.events import ConnectedProxy, Rejection
 from osm_probes.foundation.text import legible
 from osm_probes.mesh.mesh import Mesh
-from osm_probes.mesh.proxy_status import Connected, ProxyFacts, Refused
+from osm_probes.mesh.proxy_status import ConnectedProxies, ProxyStatus, RejectedVersion
 from osm_probes.snapshot.snapshot import short_name
 
-TOPIC: Final = "proxies"
-_MOST: Final = 10_000
-_LONGEST: Final = 500
+PROXIES_PAGE: Final = "proxies"
+"""The name of the page by which the judge asks for it."""
+
+_MAX_PROXIES: Final = 10_000
+_MAX_REASON: Final = 500
 
 
-def connected_json(proxies: Sequence[ConnectedProxy], mesh: Mesh | None) -> str:
-    """The text of /debug/proxies. Safe beside the event loop: what it is given is not changed any more."""
-    told = [_facts(each, mesh) for each in islice(proxies, _MOST)]
-    return msgspec.json.encode(Connected(len(proxies), told)).decode()
+def proxies_page(proxies: Sequence[ConnectedProxy], mesh: Mesh | None) -> str:
+    """The JSON. It may be called in any thread: its arguments do not change."""
+    statuses = [_status(proxy, mesh) for proxy in islice(proxies, _MAX_PROXIES)]
+    return msgspec.json.encode(ConnectedProxies(len(proxies), statuses)).decode()
 
 
-def _facts(proxy: ConnectedProxy, mesh: Mesh | None) -> ProxyFacts:
+def _status(proxy: ConnectedProxy, mesh: Mesh | None) -> ProxyStatus:
     name = proxy.name
     known = mesh.proxies.get((name.uuid, name.identity)) if mesh else None
-    return ProxyFacts(
+    return ProxyStatus(
         uuid=name.uuid,
         namespace=name.identity.namespace,
         service_account=name.identity.service_account,
@@ -34,11 +36,12 @@ def _facts(proxy: ConnectedProxy, mesh: Mesh | None) -> ProxyFacts:
         protocol=proxy.form,
         connected=round(proxy.age, 1),
         accepted={short_name(type_url): version for type_url, version in proxy.accepted.items()},
-        rejected=_refused(proxy.rejection),
+        rejected=_rejected(proxy.rejection),
     )
 
 
-def _refused(rejection: Rejection | None) -> Refused | None:
+def _rejected(rejection: Rejection | None) -> RejectedVersion | None:
     if rejection is None:
         return None
-    return Refused(short_name(rejection.type_url), rejection.version, legible(rejection.detail)[:_LONGEST])
+    reason = legible(rejection.detail)[:_MAX_REASON]
+    return RejectedVersion(short_name(rejection.type_url), rejection.version, reason)

@@ -1,4 +1,4 @@
-"""What the leader among the controllers does for the cluster: bootstrap Secrets and the rotation of the CA."""
+"""The work that only the leader among the controllers does: bootstrap Secrets and the rotation of the CA."""
 
 import contextlib
 import socket
@@ -7,30 +7,43 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 from osm_probes.cluster.bootstrap_gc import BootstrapGarbageCollector
-from osm_probes.cluster.bootstrap_secrets import Credentials
+from osm_probes.cluster.bootstrap_secrets import CredentialIssuer
 from osm_probes.cluster.ca_rotation import CaRotation
 from osm_probes.cluster.connection import Cluster
-from osm_probes.configuration.shared import Shared
+from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.leader_election import LeaderElector
+from osm_probes.mesh.names import CONTROLLER
 from osm_probes.pki.trust import Trust
 
-_LEASE: Final = "osm-controller"
+_LEASE: Final = CONTROLLER
 
 
 @contextlib.asynccontextmanager
 async def leader_tasks(
-    cluster: Cluster, shared: Shared, trust: Latest[Trust], *, certificate_validity: Callable[[], float]
+    cluster: Cluster, shared: SharedConfiguration, trust: Latest[Trust], *, certificate_validity: Callable[[], float]
 ) -> AsyncGenerator[None, None]:
-    """What one of all controllers does for the cluster, while the block lasts. certificate_validity: in seconds."""
+    """Take part in the leader election during the block, and do the leader's work whenever this replica is the leader.
+
+    certificate_validity: seconds for which workload certificates are valid.
+    """
     candidate = f"{shared.pod or socket.gethostname()}-{uuid.uuid4()}"
     elector = LeaderElector(cluster.client, namespace=shared.osm_namespace, name=_LEASE, candidate=candidate)
-    leads = elector.holds
-    credentials = Credentials(trust, trust_domain=shared.trust_domain, osm_namespace=shared.osm_namespace)
-    janitor = BootstrapGarbageCollector(cluster.client, leads=leads, pods=cluster.source.pods, credentials=credentials)
-    rotation = CaRotation(
-        cluster.ca_secret, trust, leads=leads, refreshed=lambda: janitor.refreshed, outlived=certificate_validity
+    garbage_collector = BootstrapGarbageCollector(
+        cluster.client,
+        is_leader=elector.is_leader,
+        pods=cluster.source.pods,
+        credentials=CredentialIssuer(trust, trust_domain=shared.trust_domain, osm_namespace=shared.osm_namespace),
     )
-    async with background_tasks(lease=elector.run(), janitor=janitor.run(), rotation=rotation.run()):
+    rotation = CaRotation(
+        cluster.ca_secret,
+        trust,
+        is_leader=elector.is_leader,
+        distributed_trust=lambda: garbage_collector.distributed_trust,
+        certificate_validity=certificate_validity,
+    )
+    async with background_tasks(
+        lease=elector.run(), bootstrap_secrets=garbage_collector.run(), ca_rotation=rotation.run()
+    ):
         yield

@@ -11,32 +11,39 @@ _BUCKETS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 
 
 class ControllerMetrics(ProgramMetrics):
-    """What the ADS did. Its events come by name, from a closed set."""
+    """The families of the ADS. Events come by name, from the closed set `ads.events.Event`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.connected = self._gauge("osm_proxy_connect_count", "Proxies connected now")
+        self.connected = self._gauge("osm_proxy_connect_count", "Proxies that are connected now")
         self._events = {
-            "reconnected": self._gauge("osm_proxy_reconnect_count", "Proxies that came back"),
-            "capped": self._gauge("osm_proxy_max_connections_rejected", "Streams refused because all places are taken"),
-            "broadcast": self._gauge("osm_proxy_broadcast_event_count", "Changes told to proxies"),
+            "reconnected": self._gauge("osm_proxy_reconnect_count", "Proxies that reconnected"),
+            "capped": self._gauge(
+                "osm_proxy_max_connections_rejected",
+                "Streams refused because the maximum number of proxies is connected",
+            ),
+            "broadcast": self._gauge("osm_proxy_broadcast_event_count", "Changes that were announced to proxies"),
         }
         self._by_type = {
-            "requested": self._gauge("osm_proxy_xds_request_count", "Requests of proxies", "type"),
-            "sent": self._gauge("osm_proxy_response_send_success_count", "Responses sent", "type"),
-            "unsent": self._gauge("osm_proxy_response_send_error_count", "Responses that could not be sent", "type"),
-            "rejected": self._gauge("osm_proxy_rejected_count", "Versions that a proxy rejected (NACK)", "type"),
+            "requested": self._gauge("osm_proxy_xds_request_count", "xDS requests from proxies", "type"),
+            "sent": self._gauge("osm_proxy_response_send_success_count", "xDS responses sent", "type"),
+            "unsent": self._gauge(
+                "osm_proxy_response_send_error_count", "xDS responses that could not be sent", "type"
+            ),
+            "rejected": self._gauge(
+                "osm_proxy_rejected_count", "Resource versions that a proxy rejected (NACK)", "type"
+            ),
         }
         self._took = Histogram(
             "osm_proxy_config_update_time",
-            "Seconds until a proxy had taken a response from the wire",
+            "Seconds until a response was written to a proxy's connection",
             ["resource_type", "success"],
             buckets=_BUCKETS,
             registry=self.registry,
         )
 
     def count(self, event: str, *, type_url: str = "", seconds: float = 0.0) -> None:
-        """Count an event of the ADS; those without a family are ignored."""
+        """Count an event of the ADS. Events without a family are ignored."""
         if event in ("connected", "reconnected"):
             self.connected.inc()
         elif event == "disconnected":

@@ -1,1 +1,1 @@
-"""Foundation: what every part stands on; no word of the mesh in it."""
+"""General building blocks; nothing specific to meshes."""

@@ -1,4 +1,4 @@
-"""Foundation: durations as Go writes them -> seconds; seconds -> how kubectl tells an age."""
+"""Durations in Go's form -> seconds; seconds -> an age in kubectl's form."""
 
 import re
 from typing import Final
@@ -11,12 +11,12 @@ _LONGEST_TEXT: Final = 64
 def seconds_of(text: str) -> float:
     """The seconds of `24h`, `1h30m`, `500ms`. Raises ValueError, naming the text."""
     if len(text) > _LONGEST_TEXT or not re.fullmatch(f"({_AMOUNT.pattern})+", text):
-        raise ValueError(f"{text[:_LONGEST_TEXT]!r} is no duration such as 24h, 1h30m or 500ms")
+        raise ValueError(f"{text[:_LONGEST_TEXT]!r} is not a duration such as 24h, 1h30m or 500ms")
     return sum(float(amount) * _UNITS[unit] for amount, unit in _AMOUNT.findall(text))
 
 
 def age(seconds: float) -> str:
-    """Seconds as kubectl tells an age, rounded down: 45s, 12m, 3h, 5d."""
+    """An age in kubectl's form, rounded down: 45s, 12m, 3h, 5d."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * size:
             return f"{int(seconds // size)}{unit}"

@@ -1,4 +1,4 @@
-"""Foundation: the root of the project's own errors."""
+"""The root of the project's own errors."""
 
 
 class OsmError(Exception):

@@ -1,4 +1,4 @@
-"""Foundation: one value, many readers; a slow reader skips what it missed."""
+"""One value, many readers; a slow reader skips what it missed."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -10,7 +10,7 @@ T = TypeVar("T")
 class Latest(Generic[T]):
     """The newest value of something that changes, for any number of readers on one event loop.
 
-    Level-triggered: readers see the newest value, not each one, so there is no backlog and no lost wake-up.
+    Level-triggered: readers see the newest value, not every one, so there is no backlog and no lost wake-up.
     """
 
     def __init__(self, value: T) -> None:
@@ -29,7 +29,7 @@ class Latest(Generic[T]):
         return self._version
 
     def set(self, value: T) -> bool:
-        """Take a new value and wake all readers; an equal value is no change. True if it changed."""
+        """Set a new value and wake all readers. An equal value is no change. Returns whether it changed."""
         if value == self._value:
             return False
         self._value = value
@@ -40,7 +40,7 @@ class Latest(Generic[T]):
         return True
 
     async def after(self, version: int) -> int:
-        """Wait until the version is above the given one; the version reached. Never ends without a change."""
+        """Wait until the version is greater than the given one; the version then."""
         while self._version <= version:
             if self._changed is None:
                 self._changed = asyncio.Event()
@@ -54,3 +54,17 @@ class Latest(Generic[T]):
         while True:
             seen = await self.after(seen)
             yield self._value
+
+
+class Changes(Latest[int]):
+    """An event that happens again and again, with no value of its own: how often it has happened.
+
+    Level-triggered as every `Latest`: a reader that was busy during three of them sees one change.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def notify(self) -> None:
+        """It has happened: wake all readers."""
+        self.set(self.value + 1)

@@ -1,4 +1,4 @@
-"""An address and a port -> listening sockets that a program serves itself or hands to its judge."""
+"""Address and port -> a listening socket."""
 
 import errno
 import socket
@@ -14,13 +14,13 @@ class AddressInUseError(OsmError):
 
 
 class UnusableAddressError(OsmError):
-    """The address cannot be listened on: it is not one of this machine's, or the port is not ours to take."""
+    """The address is not one of this machine, or this user may not use the port."""
 
 
 def listen(port: int, *, address: str = "") -> socket.socket:
-    """Listen on all addresses, IPv4 and IPv6 (IPv4 alone where IPv6 is off), or on the one literal given.
+    """Listen on all addresses, IPv4 and IPv6 (only IPv4 where IPv6 is off), or on the IP address given.
 
-    Port 0 is any free port. Raises AddressInUseError, UnusableAddressError.
+    Port 0 means any free port. Raises AddressInUseError, UnusableAddressError.
     """
     family = socket.AF_INET if address and ":" not in address else socket.AF_INET6
     try:

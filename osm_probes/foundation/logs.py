@@ -1,59 +1,103 @@
-"""Foundation: log events -> one JSON line each on stderr, never waiting for the reader of stderr."""
+"""Log records -> one JSON line each on stderr; a blocked stderr never blocks the program."""
 
 import json
 import logging
 import os
 import queue
 import threading
-from collections.abc import Mapping, MutableMapping
-from typing import Any, Final
-
-from osm_probes.foundation.plain_structlog import FilteringBoundLogger, structlog
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
 
 LEVELS: Final[Mapping[str, int]] = {
     "trace": 5,
-    "debug": 10,
-    "info": 20,
-    "warn": 30,
-    "error": 40,
-    "fatal": 50,
-    "panic": 50,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+    "panic": logging.CRITICAL,
     "disabled": 100,
 }
-"""The level names of --verbosity and their weights."""
+"""The level names of --verbosity, and the levels of `logging`."""
 
-_LINE_LIMIT = 4096  # a pipe takes lines up to this whole, so two processes on one stderr never mix theirs
-# A pipe holds 64 KB in 16 pages: a line of 15 goes in with one write, whole, unless its reader is behind.
+LOGGER: Final = logging.getLogger("osm_probes")
+"""The parent of all records of this project. Those of other libraries go to the root logger."""
+
+# A pipe takes lines up to this length whole, so that two processes on one stderr never mix their lines.
+_LINE_LIMIT = 4096
+# A pipe holds 64 KB in 16 pages: a line of 15 pages is written at once, unless its reader is behind.
 _LONG_LINE_LIMIT = 15 * 4096
 _QUEUE_LIMIT = 2000
 _SHORTER = (1500, 300, 40, 0)
 _LONG_SHORTER = (48_000, 40_000, 30_000, 20_000, 8_000, *_SHORTER)
-_MOST_FACTS = 30
-_NAMES = {"warning": "warn", "critical": "fatal", "exception": "error"}
+_MAX_FACTS = 30
+_NAMES = {logging.WARNING: "warn", logging.CRITICAL: "fatal"}
 
 
 class LongText(str):
-    """A fact for whose sake its line may be 60 KB long: for rare lines, such as that with the stacks of a hang."""
+    """A fact whose line may be 60 KB long. For rare lines, such as the one with the stacks of a hanging program."""
 
     __slots__ = ()
 
 
-def logger(component: str) -> FilteringBoundLogger:
-    """A logger whose lines say that they come from `component`. Messages are constant, facts are keywords."""
-    bound: FilteringBoundLogger = structlog.get_logger(component=component)
-    return bound
+class ComponentLogger:
+    """Logs for one component. Messages are constant; facts are keywords, which become fields of the line."""
+
+    __slots__ = ("_component", "_depth")
+
+    def __init__(self, component: str, *, depth: int = 0) -> None:
+        self._component = component
+        self._depth = depth
+
+    def debug(self, message: str, **facts: object) -> None:
+        """For whoever looks for a fault in this project."""
+        self._log(logging.DEBUG, message, facts)
+
+    def info(self, message: str, **facts: object) -> None:
+        """What an operator wants to know afterwards."""
+        self._log(logging.INFO, message, facts)
+
+    def warning(self, message: str, **facts: object) -> None:
+        """Something is wrong, and the program copes with it."""
+        self._log(logging.WARNING, message, facts)
+
+    def error(self, message: str, **facts: object) -> None:
+        """A person should look."""
+        self._log(logging.ERROR, message, facts)
+
+    def critical(self, message: str, **facts: object) -> None:
+        """The program ends because of this."""
+        self._log(logging.CRITICAL, message, facts)
+
+    def _log(self, level: int, message: str, facts: Mapping[str, object]) -> None:
+        if LOGGER.isEnabledFor(level):
+            # 3: the caller of `info`, not this function.
+            extra = {"component": self._component, "facts": facts}
+            LOGGER.log(level, message, extra=extra, stacklevel=3 + self._depth)
+
+
+def logger(component: str, *, depth: int = 0) -> ComponentLogger:
+    """The logger of a component, such as `ads`.
+
+    depth: how many callers up the line is that a log line names as its file; 0 is the caller of `info`.
+    """
+    return ComponentLogger(component, depth=depth)
+
+
+def set_log_level(level: str) -> None:
+    """Log from this level on, a name of LEVELS. It may be changed at any time."""
+    LOGGER.setLevel(LEVELS[level])
 
 
 class LogWriter:
-    """Writes lines to stderr from a thread of its own: a blocked stderr never blocks the program.
+    """Writes lines to stderr from a thread of its own. Its queue is bounded: lines that do not fit are dropped.
 
-    The queue is bounded; what does not fit is dropped and counted in `dropped`. `level`, a name of LEVELS, is what
-    lines are written from; it may be changed at any time.
+    dropped: how many lines were dropped.
     """
 
     def __init__(self, descriptor: int = 2) -> None:
         self.dropped = 0
-        self.level = "info"
         self._descriptor = descriptor
         self._queue: queue.Queue[bytes] = queue.Queue(_QUEUE_LIMIT)
         self._thread = threading.Thread(target=self._write, name="log-writer", daemon=True)
@@ -84,98 +128,64 @@ class LogWriter:
                 self._queue.task_done()
 
 
-class _Logger:
-    """The end of structlog's chain: a rendered line goes to the writer."""
-
-    def __init__(self, writer: LogWriter) -> None:
-        self._writer = writer
-
-    def msg(self, line: str) -> None:
-        """Take one line."""
-        self._writer.put(line.encode("utf-8", "replace") + b"\n")
-
-    debug = info = warning = error = critical = log = msg
-
-
 def configure_logs(
-    level: str, *, component: str, writer: LogWriter | None = None, environment: Mapping[str, str] = os.environ
+    level: str, *, writer: LogWriter | None = None, environment: Mapping[str, str] = os.environ
 ) -> LogWriter:
-    """Send all logs of this process to stderr, from `level` (a name of LEVELS) on. `component` where none is bound.
+    """Send all logs of this process to stderr, from `level` (a name of LEVELS) on; other libraries' from warnings on.
 
-    Other modules log with `logger("ads").info("…")`. With OSM_HUMAN_DEBUG_LOG=true lines are for a person's eyes.
+    With OSM_HUMAN_DEBUG_LOG=true the lines are for people instead of JSON.
     """
     writer = writer or LogWriter()
-    line = _HumanLine if environment.get("OSM_HUMAN_DEBUG_LOG") == "true" else _Line
-    writer.level = level
-
-    def judge(_logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        name = _NAMES.get(method, method)
-        if LEVELS[name] < LEVELS[writer.level]:
-            raise structlog.DropEvent
-        event["level"] = name
-        return event
-
-    def make(*arguments: Any) -> _Logger:
-        return _Logger(writer)
-
-    structlog.configure(
-        processors=[
-            judge,
-            structlog.processors.CallsiteParameterAdder(
-                [structlog.processors.CallsiteParameter.FILENAME, structlog.processors.CallsiteParameter.LINENO]
-            ),
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            line(component),
-        ],
-        logger_factory=make,
-        cache_logger_on_first_use=False,
-    )
-    logging.basicConfig(handlers=[_Others(logging.WARNING)], level=logging.WARNING, force=True)
+    handler = _Handler(writer, _HumanFormatter() if environment.get("OSM_HUMAN_DEBUG_LOG") == "true" else _Formatter())
+    LOGGER.handlers = [handler]
+    LOGGER.propagate = False
+    set_log_level(level)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     return writer
 
 
-class _Others(logging.Handler):
-    """Warnings and errors of other libraries, such as asyncio: lines of the same form, component = the library."""
+class _Handler(logging.Handler):
+    """Puts formatted records on the writer's queue."""
+
+    def __init__(self, writer: LogWriter, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._writer = writer
+        self.setFormatter(formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take one record."""
-        report = logger(record.name)
-        say = report.error if record.levelno >= logging.ERROR else report.warning
-        error = record.exc_info[1] if record.exc_info else None
-        say(record.getMessage(), **({"error": f"{type(error).__name__}: {error}"} if error else {}))
+        try:
+            self._writer.put(self.format(record).encode("utf-8", "replace") + b"\n")
+        except Exception:  # a fact that cannot be written must not end what logs it
+            self._writer.dropped += 1
 
 
-class _Line:
-    """Renders an event as the contract's JSON object: level, component, time, file, message, then the facts."""
+class _Formatter(logging.Formatter):
+    """A record as the contract's JSON object: level, component, time, file, message, then the facts."""
 
-    def __init__(self, component: str) -> None:
-        self._component = component
-
-    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-        line = {
-            "level": event.pop("level"),
-            "component": event.pop("component", self._component),
-            "time": event.pop("time"),
-            "file": f"{event.pop('filename')}:{event.pop('lineno')}",
-            "message": event.pop("event"),
-            **event,
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "level": _NAMES.get(record.levelno, record.levelname.lower()),
+            "component": getattr(record, "component", record.name),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")[:-6] + "Z",
+            "file": f"{record.filename}:{record.lineno}",
+            "message": record.getMessage(),
+            **getattr(record, "facts", _error_of(record)),
         }
         is_long = any(isinstance(value, LongText) for value in line.values())
         limit = _LONG_LINE_LIMIT if is_long else _LINE_LIMIT
-        for most in _LONG_SHORTER if is_long else _SHORTER:
+        for longest in _LONG_SHORTER if is_long else _SHORTER:
             text = json.dumps(line, separators=(",", ":"), default=str, ensure_ascii=False)
             if len(text.encode("utf-8", "replace")) < limit:
                 return text
-            line = {key: _cut(value, most) for key, value in list(line.items())[:_MOST_FACTS]}
+            line = {key: _cut(value, longest) for key, value in list(line.items())[:_MAX_FACTS]}
         return text
 
 
-class _HumanLine(_Line):
-    """The same for a person's eyes: time, level, component, message, then the facts as key=value."""
+class _HumanFormatter(_Formatter):
+    """A record for people: time, level, component, message, then the facts as key=value."""
 
-    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-        """Render."""
-        facts = json.loads(super().__call__(logger, method, event))
+    def format(self, record: logging.LogRecord) -> str:
+        facts = json.loads(super().format(record))
         level, component, time, _, message = (
             facts.pop(key) for key in ("level", "component", "time", "file", "message")
         )
@@ -183,6 +193,12 @@ class _HumanLine(_Line):
         return f"{time} {level:<5} {component}: {message}{rest}"
 
 
-def _cut(value: object, most: int) -> str:
+def _error_of(record: logging.LogRecord) -> Mapping[str, object]:
+    """The error of another library's record."""
+    error = record.exc_info[1] if record.exc_info else None
+    return {"error": f"{type(error).__name__}: {error}"} if error else {}
+
+
+def _cut(value: object, longest: int) -> str:
     text = str(value)
-    return text if len(text) <= most else f"{text[:most]}…"
+    return text if len(text) <= longest else f"{text[:longest]}…"

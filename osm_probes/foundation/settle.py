@@ -1,4 +1,4 @@
-"""Foundation: a burst of changes -> one wake-up, not later than a bound."""
+"""A burst of changes -> one wake-up, after a limited time."""
 
 import asyncio
 import contextlib
@@ -10,13 +10,13 @@ T = TypeVar("T")
 
 
 async def settle(latest: Latest[T], since: int, *, quiet: float, at_most: float) -> int:
-    """Wait for a change after version `since`, then until it is quiet; the version reached.
+    """Wait for a change after version `since`, then until changes pause; the version then.
 
-    quiet: seconds without a further change that count as settled. at_most: seconds after the first change when it
-    counts as settled in any case, so that steady change cannot hold it up.
+    quiet: the length of the pause, in seconds. at_most: seconds after the first change at which the wait ends in any
+    case, so that steady change cannot prolong it for ever.
     """
     version = await latest.after(since)
-    # Either bound ends the waiting by TimeoutError: both mean settled.
+    # Either limit ends the wait with a TimeoutError, and both mean settled.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(at_most):
             while True:

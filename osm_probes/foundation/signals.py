@@ -1,4 +1,4 @@
-"""Foundation: SIGTERM and SIGINT -> a wish to stop, from the program's first moment on."""
+"""SIGTERM and SIGINT -> a request to stop, from the program's first moment on."""
 
 import asyncio
 import os
@@ -7,13 +7,13 @@ from types import FrameType
 
 
 class StopSignals:
-    """Hears SIGTERM and SIGINT from `install()` on, before any event loop runs.
+    """Handles SIGTERM and SIGINT from `install()` on, before an event loop runs.
 
-    As process 1 of a container a signal without a handler is ignored, and before heavy imports are done the default
-    would end the process in the middle of its start with a status that is not 0; so `install()` comes before them.
+    The kernel ignores a signal without a handler in process 1 of a container, and elsewhere the default would end the
+    process with a status that is not 0. So `install()` comes before all heavy imports.
 
-    As long as nobody waits in `stop()` nothing is served that would have to be drained: a signal ends the process at
-    once with status 0. Then the first signal is the wish to stop, and the second ends the process at once, with status
+    Before `stop()` is awaited, nothing is served that would have to be drained: a signal ends the process at once, with
+    status 0. From then on, the first signal is a request to stop; the second one ends the process at once, with status
     128 + its number.
     """
 
@@ -22,20 +22,20 @@ class StopSignals:
         self._stop = asyncio.Event()
 
     def install(self) -> None:
-        """Take over both signals. Call it from the main thread, as early as can be."""
+        """Install the handlers. Call it in the main thread, as early as possible."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._hear)
+            signal.signal(number, self._handle)
 
     async def stop(self) -> None:
-        """Wait until a stop is asked for."""
+        """Wait for the request to stop."""
         self._loop = asyncio.get_running_loop()
         await self._stop.wait()
 
-    def _hear(self, number: int, _process: FrameType | None) -> None:
+    def _handle(self, number: int, _process: FrameType | None) -> None:
         if self._loop is None:
             os._exit(0)
         if self._stop.is_set():
             os._exit(128 + number)
         self._stop.set()
-        # The event alone does not wake a loop that sleeps in its selector.
+        # The event does not wake an event loop that waits in its selector.
         self._loop.call_soon_threadsafe(lambda: None)

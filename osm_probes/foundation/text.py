@@ -1,11 +1,11 @@
-"""Foundation: text from outside -> text that every encoder, and a terminal, takes."""
+"""Text from outside -> text that is safe to encode and to print."""
 
 
 def legible(text: object) -> str:
-    """The text, with escapes for what is no Unicode: a file's name may be any bytes, and a log line may not."""
+    """The text, with escapes for what is not Unicode: the name of a file may be any bytes."""
     return str(text).encode(errors="backslashreplace").decode()
 
 
 def one_line(text: str) -> str:
-    """The text without line ends and other control characters: what others wrote must not steer a terminal."""
+    """The text without line ends and other control characters, which could control a terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -1,1 +1,1 @@
-"""Health: how a part tells its truth."""
+"""Health state, heartbeat, checks, and the messages between a program and its judge."""

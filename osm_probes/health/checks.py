@@ -1,33 +1,26 @@
-"""Health: questions whose answer is yes, or no with a reason."""
+"""Health checks and their results."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.tasks import start
 
 
 class UnhealthyError(OsmError):
-    """The answer of a check is no; the text is the reason, for a person."""
+    """A check failed; the text is the reason, for a person."""
 
 
-Question = Callable[[], Awaitable[None]]
-"""Returns = yes; UnhealthyError = no; anything else = no, and logged."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A named question about health."""
-
-    name: str
-    ask: Question
+CheckFunction = Callable[[], Awaitable[None]]
+"""Returns if healthy. UnhealthyError means unhealthy; any other error does as well, and is logged."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The answer of one check: no reason = healthy. `took` is in seconds."""
+    """The result of one check; an empty reason means healthy. `took` is in seconds."""
 
     name: str
     reason: str = ""
@@ -35,56 +28,57 @@ class CheckResult:
 
     @property
     def healthy(self) -> bool:
-        """True if the answer is yes."""
+        """Whether the check succeeded."""
         return not self.reason
 
 
-async def examine(checks: Sequence[Check], *, within: float) -> tuple[CheckResult, ...]:
-    """Ask all checks at once; their reports in the same order. Silence for `within` seconds is a no."""
-    return tuple(await asyncio.gather(*(_examine(check, within=within) for check in checks)))
+async def run_checks(checks: Mapping[str, CheckFunction], *, within: float) -> dict[str, CheckResult]:
+    """Run all checks concurrently; the results by name, in the same order. A check fails after `within` seconds."""
+    results = await asyncio.gather(*(_run(name, check, within=within) for name, check in checks.items()))
+    return {result.name: result for result in results}
 
 
-async def _examine(check: Check, *, within: float) -> CheckResult:
+async def _run(name: str, check: CheckFunction, *, within: float) -> CheckResult:
     started = time.monotonic()
     reason = ""
     try:
         async with asyncio.timeout(within):
-            await check.ask()
+            await check()
     except UnhealthyError as error:
         reason = str(error) or "no reason given"
     except TimeoutError:
         reason = f"no answer within {within:g} s"
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        logger("health").error("a check broke", check=check.name, error=reason)
-    return CheckResult(check.name, reason, time.monotonic() - started)
+        logger("health").error("a check failed with an unexpected error", check=name, error=reason)
+    return CheckResult(name, reason, time.monotonic() - started)
 
 
-def coalesced(ask: Question, *, keep: float, clock: Callable[[], float] = time.monotonic) -> Question:
-    """The same question, asked at most once at a time, its answer kept for `keep` seconds after it came.
+def coalesced(check: CheckFunction, *, keep: float, clock: Callable[[], float] = time.monotonic) -> CheckFunction:
+    """The same check, which runs at most once at a time; its result is kept for `keep` seconds.
 
-    So probes cannot amplify load: a hundred probes at once are one question.
+    So probes cannot amplify load: concurrent callers share one run.
     """
     running: asyncio.Task[Exception | None] | None = None
-    answered_at = float("-inf")
+    finished_at = float("-inf")
 
-    async def answer() -> Exception | None:
-        nonlocal answered_at
+    async def run() -> Exception | None:
+        nonlocal finished_at
         try:
-            await ask()
+            await check()
         except Exception as error:
             return error
         finally:
-            answered_at = clock()
+            finished_at = clock()
         return None
 
-    async def ask_once() -> None:
+    async def run_once() -> None:
         nonlocal running
-        if running is None or (running.done() and (running.cancelled() or clock() - answered_at >= keep)):
-            running = asyncio.ensure_future(answer())
-        # A caller that gives up must not take the question away from the others.
+        if running is None or (running.done() and (running.cancelled() or clock() - finished_at >= keep)):
+            running = start(run(), name="health check")
+        # A caller that gives up must not cancel the check for the others.
         error = await asyncio.shield(running)
         if error is not None:
             raise error
 
-    return ask_once
+    return run_once

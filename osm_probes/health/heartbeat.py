@@ -1,4 +1,4 @@
-"""Health: a heartbeat and a phase in shared memory, which another process reads without asking."""
+"""A program's heartbeat and phase in shared memory, which its judge reads."""
 
 import mmap
 import os
@@ -14,7 +14,7 @@ _BEAT, _PHASE, _SERVED = range(3)
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatReading:
-    """What a pulse says at one moment: `beat_age` in seconds."""
+    """A heartbeat at one moment. beat_age: seconds since the last beat."""
 
     beat_age: float
     phase: Phase
@@ -22,10 +22,10 @@ class HeartbeatReading:
 
 
 class Heartbeat:
-    """Beat, phase and served-once in a memfd that is handed on by its descriptor: no name, no disk.
+    """The last beat, the phase, and whether the program has served, in a memfd that is passed by descriptor.
 
-    Each value is one aligned 8-byte cell, written whole: a reader never sees half of one
-    (`struct.pack_into` writes byte by byte; one in six reads saw a zero).
+    Each value is one aligned cell of 8 bytes, written at once, so that a reader never sees half a value. With
+    `struct.pack_into`, which writes byte by byte, one in six reads saw a zero.
     """
 
     def __init__(self, descriptor: int, *, clock: Callable[[], int] = time.monotonic_ns) -> None:
@@ -36,7 +36,7 @@ class Heartbeat:
 
     @classmethod
     def create(cls, *, clock: Callable[[], int] = time.monotonic_ns) -> "Heartbeat":
-        """A new pulse that has beaten just now and is STARTING. Its descriptor is not inherited unless passed on."""
+        """A new heartbeat that beats now and is STARTING. Child processes do not inherit it unless told so."""
         descriptor = os.memfd_create("heartbeat", os.MFD_CLOEXEC)
         os.ftruncate(descriptor, _SIZE)
         heartbeat = cls(descriptor, clock=clock)
@@ -44,25 +44,25 @@ class Heartbeat:
         return heartbeat
 
     def beat(self) -> None:
-        """Say: alive now."""
+        """Record a beat now."""
         self._cells[_BEAT] = self._clock()
 
     def show(self, phase: Phase, *, has_served: bool) -> None:
-        """Say what the component is."""
+        """Record the phase."""
         self._cells[_SERVED] = int(has_served)
         self._cells[_PHASE] = int(phase)
 
     def read(self, *, not_before: int = 0) -> HeartbeatReading:
-        """What the pulse says now; a beat older than `not_before` (clock's ns) counts from there.
+        """The heartbeat now. A beat before `not_before` (ns of the clock) counts as if it had been then.
 
-        A reader that was itself asleep gives the moment when it woke, so that one pause of both is no missed beat.
+        A reader that was paused passes the moment when it resumed: the program may have been paused, too.
         """
         beat = max(self._cells[_BEAT], not_before)
         age = max(0, self._clock() - beat) / 1e9
         return HeartbeatReading(age, Phase(self._cells[_PHASE]), bool(self._cells[_SERVED]))
 
     def close(self) -> None:
-        """Give the memory and the descriptor back."""
+        """Release the memory and the descriptor."""
         self._cells.release()
         self._map.close()
         os.close(self.descriptor)

@@ -1,4 +1,4 @@
-"""Health: what a program tells its judge: names, limits, facts, and how to dial the program as its clients do."""
+"""All that a program tells its judge: checks, paths, limits, facts, and how to connect as its clients do."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,9 +7,9 @@ from msgspec import Struct, field
 
 
 class AdsCanary(Struct, frozen=True, kw_only=True):
-    """The controller's own first proxy: dial the ADS and expect one resource.
+    """How to connect to the ADS as a proxy does, and the resource to expect.
 
-    `address` is a literal; `request` a serialised DiscoveryRequest; a response that contains `expected` is the yes.
+    address: an IP address. request: a serialised DiscoveryRequest. expected: bytes that the response must contain.
     """
 
     address: str
@@ -26,10 +26,11 @@ class AdsCanary(Struct, frozen=True, kw_only=True):
 
 
 class WebhookCanary(Struct, frozen=True, kw_only=True):
-    """The injector's own first pod: post `body`, a whole AdmissionReview, to `path` and expect a patch.
+    """How to connect to the webhook as the API server does, and the review to post.
 
-    `address` is a literal; `bundle_pem` is what the API server trusts, `server_name` the name that it asks for.
-    no_bundle: why the API server trusts nothing, and so asks nobody; "" where it does.
+    address: an IP address. bundle_pem: the certificates that the API server trusts; server_name: the name that it
+    verifies. body: an AdmissionReview whose pod the webhook must patch. no_bundle: why there is no bundle; "" if there
+    is one.
     """
 
     address: str
@@ -42,26 +43,25 @@ class WebhookCanary(Struct, frozen=True, kw_only=True):
 
 
 class JudgeState(Struct, frozen=True, kw_only=True, tag=True):
-    """All that the judge of one program knows beside its pulse. A change is a new one, told whole.
+    """All that the judge of one program knows beside the heartbeat. It is sent whole whenever something changes.
 
-    alive: the check that liveness asks ("ads" or "webhook").
-    ready: the checks that readiness asks, in the order in which they are named.
-    ready_bodies: the paths of readiness, and what each says when all is well.
-    fixed_bodies: paths whose answer is known beforehand, such as /version.
-    asked_paths: paths whose JSON only the program can write, with the topic that it is asked about.
-    told: reasons of the checks that the program judges itself, by name: "" = yes. A check not told yet is a no.
-    expiries: when each certificate in use ends, by kind (root, ads, canary, webhook; aware times): judged against the
-    clock when asked.
-    warnings: what a person should know and no verdict rests on, such as one proxy that cannot be configured.
-    log_level: what the judge writes from, a name of LEVELS. Limits are in seconds.
+    alive: the name of liveness's check ("ads" or "webhook").
+    ready: the names of readiness's checks, in the order in which answers list them.
+    ready_bodies: the paths of readiness, and the body of each when the program is ready.
+    fixed_bodies: paths whose body is known beforehand, such as /version.
+    program_pages: paths whose JSON only the program can write, with the name of the page.
+    problems: the answers of the checks that the program decides, by name; "" means healthy, a missing one unhealthy.
+    expiries: when each certificate in use expires, by kind (root, ads, canary, webhook), as aware times.
+    warnings: what a person should know although it decides nothing, such as one proxy that cannot be configured.
+    heartbeat_limit, canary_limit: in seconds. log_level: a name of foundation.logs.LEVELS.
     """
 
     alive: str
     ready: tuple[str, ...]
     ready_bodies: Mapping[str, str]
     fixed_bodies: Mapping[str, str] = field(default_factory=dict)
-    asked_paths: Mapping[str, str] = field(default_factory=dict)
-    told: Mapping[str, str] = field(default_factory=dict)
+    program_pages: Mapping[str, str] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
     expiries: Mapping[str, datetime] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     ads: AdsCanary | None = None
@@ -69,19 +69,3 @@ class JudgeState(Struct, frozen=True, kw_only=True, tag=True):
     heartbeat_limit: float = 15.0
     canary_limit: float = 3.0
     log_level: str = "info"
-
-
-CONTROLLER = JudgeState(
-    alive="ads",
-    ready=("ads", "mesh", "certificates", "capacity", "draining"),
-    ready_bodies={"/health/ready": "Service is ready"},
-    asked_paths={"/debug/proxies": "proxies"},
-)
-"""Where a controller's briefing starts from: the contract's names."""
-
-INJECTOR = JudgeState(
-    alive="webhook",
-    ready=("certificate", "bundle", "review"),
-    ready_bodies={"/health/ready": "Service is ready", "/healthz": "Health OK"},
-)
-"""Where an injector's briefing starts from: the contract's names."""

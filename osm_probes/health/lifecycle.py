@@ -1,4 +1,4 @@
-"""Health: the only way a component says what it is: one phase, moved along allowed edges."""
+"""The phase of a serving component. Only allowed moves are possible."""
 
 import asyncio
 import enum
@@ -10,7 +10,7 @@ from osm_probes.foundation.latest import Latest
 
 
 class Phase(enum.IntEnum):
-    """What a serving component is; the numbers are what the judge reads from shared memory."""
+    """What a serving component does. The judge reads the numbers from shared memory."""
 
     STARTING = 0
     SERVING = 1
@@ -31,11 +31,11 @@ _NEXT = {
 
 
 class ImpossibleMoveError(OsmError):
-    """A component was told to become what it cannot become from where it is."""
+    """A component cannot move from its phase to the one that was asked for."""
 
 
 class Lifecycle:
-    """One component's phase, since when, why, and whether it has ever served."""
+    """One component's phase, since when, why, and whether the component has ever served."""
 
     def __init__(self, name: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
@@ -47,7 +47,7 @@ class Lifecycle:
 
     @property
     def phase(self) -> Phase:
-        """What the component is now."""
+        """The phase now."""
         return self.phases.value
 
     @property
@@ -56,7 +56,7 @@ class Lifecycle:
         return self._clock() - self._since
 
     def move(self, phase: Phase, *, reason: str) -> None:
-        """Become `phase` because of `reason`; the phase it has already is no move. Raises ImpossibleMoveError."""
+        """Move to `phase`; nothing happens if it is the present one. Raises ImpossibleMoveError."""
         if phase is self.phase:
             return
         if phase not in _NEXT[self.phase]:
@@ -66,7 +66,7 @@ class Lifecycle:
         self.phases.set(phase)
 
     async def until(self, *phases: Phase, within: float | None = None) -> Phase:
-        """Wait for one of these phases. TimeoutError after `within` seconds; None: the caller's bound."""
+        """Wait for one of these phases. Raises TimeoutError after `within` seconds, if they are given."""
         async with asyncio.timeout(within):
             while self.phase not in phases:
                 await self.phases.after(self.phases.version)

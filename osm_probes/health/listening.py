@@ -1,7 +1,7 @@
-"""Health: whether one's own socket still listens: looked up in the kernel's table, which never lies about it.
+"""Whether the own listening socket still exists, by the kernel's tables of sockets.
 
-Not by a dial: another process on the port would answer it, a firewall would refuse it, and each one costs the server a
-connection. A library such as grpc says nothing when its listening socket is destroyed from outside.
+A connection would not tell: another process on the port could accept it, a firewall could refuse it, and each one costs
+the server. A library such as grpc reports nothing when its listening socket is destroyed from outside.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Final
 
 from osm_probes.foundation.logs import logger
 
-# Where IPv6 is on, most libraries' sockets are of IPv6: what is found in the first table spares the walk of the other.
+# Most libraries listen with an IPv6 socket where IPv6 is on, so the second table is rarely read.
 _TABLES: Final = (Path("/proc/self/net/tcp6"), Path("/proc/self/net/tcp"))
 _LISTEN: Final = b"0A"
 _ALL: Final = frozenset({"0.0.0.0", "::ffff:0.0.0.0", "::"})
@@ -20,7 +20,7 @@ _LOOKS: Final = 2
 
 
 def owner(table: Iterable[bytes], *, among: Container[bytes]) -> int | None:
-    """The inode of the socket that listens on one of these addresses, as /proc/net/tcp tells it; None: there is none.
+    """The inode of the socket that listens on one of these addresses, by a table such as /proc/net/tcp; or None.
 
     Fields: https://docs.kernel.org/networking/proc_net_tcp.html
     """
@@ -32,9 +32,9 @@ def owner(table: Iterable[bytes], *, among: Container[bytes]) -> int | None:
 
 
 def kernel_forms(host: str, port: int) -> frozenset[bytes]:
-    """A literal address and a port as the tables may write them: words of the machine's byte order in hexadecimal.
+    """An IP address and a port in the forms of the tables: hexadecimal words in the machine's byte order.
 
-    A library may listen on an IPv4 address by a socket of IPv6, and take either "all" for both.
+    A library may listen on an IPv4 address with an IPv6 socket, and on all addresses with either.
     """
     hosts = {host, f"::ffff:{host}"} if ":" not in host else {host}
     if ip_address(host).is_unspecified:
@@ -48,7 +48,7 @@ def _kernel_form(host: str, port: int) -> bytes:
 
 
 class OwnSocket:
-    """The socket of this process that listens on a literal address; known by its inode from `claim` on."""
+    """The socket of this process that listens on an IP address. `claim` remembers its inode."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = {"host": host, "port": port}
@@ -57,14 +57,16 @@ class OwnSocket:
         self._inode: int | None = None
 
     def claim(self) -> None:
-        """The socket that listens there now is ours: call it after each bind."""
+        """Remember the socket that listens now. Call it after each bind."""
         self._inode = None
         self.listens()
         if self._inode is None:
-            logger("health").warning("the listening socket is in no table: its loss would not be seen", **self._address)
+            logger("health").warning(
+                "the listening socket is in no table: its loss would go unnoticed", **self._address
+            )
 
     def listens(self) -> bool:
-        """Whether it is still there. A table that cannot be read, such as without a descriptor left, is no news."""
+        """Whether the socket still exists. True if the tables cannot be read, as without a free file descriptor."""
         try:
             found = self._look()
         except OSError:
@@ -73,7 +75,7 @@ class OwnSocket:
         return found == self._inode
 
     async def lost(self, *, every: float) -> None:
-        """Wait until it is missing at two looks on end: between a server and its successor it is for a moment."""
+        """Wait until the socket is missing twice in a row: during a hand-over it is missing for a moment."""
         missing = 0
         while missing < _LOOKS:
             await asyncio.sleep(every)

@@ -1,4 +1,4 @@
-"""Program <-> judge: their messages over an inherited socket pair, one JSON line each."""
+"""The messages between a program and its judge, over an inherited socket pair, one JSON line each."""
 
 from datetime import datetime
 from typing import Final
@@ -10,32 +10,35 @@ from osm_probes.foundation.errors import OsmError
 from osm_probes.health.judge_state import JudgeState
 
 LINE_LIMIT: Final = 16 << 20
-"""The longest line that either side takes, in bytes: a program's metrics are the longest."""
+"""The longest line that either side accepts, in bytes. A program's metrics are the longest."""
 
 
-class Beat(Struct, frozen=True, tag=True):
-    """The judge says: alive now."""
+class JudgeBeat(Struct, frozen=True, tag=True):
+    """Judge to program: I am alive."""
 
 
-class TextRequest(Struct, frozen=True, tag=True):
-    """The judge asks for a text that only the program can write, by its topic."""
+class PageRequest(Struct, frozen=True, tag=True):
+    """Judge to program: send the page of this name, which only you can write."""
 
-    topic: str
+    name: str
 
 
-class Text(Struct, frozen=True, tag=True):
-    """A text of the program, such as its metrics."""
+class Page(Struct, frozen=True, tag=True):
+    """Program to judge: a page, such as the metrics."""
 
-    topic: str
+    name: str
     text: str
 
 
 METRICS: Final = "metrics"
-"""The topic of the program's metrics, in Prometheus' text format."""
+"""The name of the page with the program's metrics, in Prometheus' text format."""
 
 
 class Transition(Struct, frozen=True, kw_only=True, tag=True):
-    """A probe's verdict changed: `check` and `reason` say why it fell, `lasted` how many s the one before had held."""
+    """Judge to program: a probe's verdict changed.
+
+    check, reason: why it fell; empty if it recovered. lasted: for how many seconds the probe had the verdict before.
+    """
 
     at: datetime
     probe: str
@@ -48,16 +51,16 @@ class Transition(Struct, frozen=True, kw_only=True, tag=True):
 DRAINING: Final = "it is draining"
 """The reason of a transition to not ready because a stop was asked for."""
 
-ToJudge = JudgeState | Text
-ToProgram = Beat | TextRequest | Transition
+ToJudge = JudgeState | Page
+ToProgram = JudgeBeat | PageRequest | Transition
 
 
 class OversizedMessageError(OsmError):
-    """A message is longer than the other side takes; it was not sent."""
+    """A message is longer than the other side accepts; it was not sent."""
 
 
 class MalformedMessageError(OsmError):
-    """The other side said something that is none of its messages."""
+    """The other side sent something that is none of its messages."""
 
 
 _for_judge: msgspec.json.Decoder[ToJudge] = msgspec.json.Decoder(ToJudge)
@@ -73,7 +76,7 @@ def line_of(message: ToJudge | ToProgram) -> bytes:
 
 
 def message_to_judge(line: bytes) -> ToJudge:
-    """What the program said. Raises MalformedMessageError."""
+    """A line that the program sent. Raises MalformedMessageError."""
     try:
         return _for_judge.decode(line)
     except msgspec.DecodeError as error:
@@ -81,7 +84,7 @@ def message_to_judge(line: bytes) -> ToJudge:
 
 
 def message_to_program(line: bytes) -> ToProgram:
-    """What the judge said. Raises MalformedMessageError."""
+    """A line that the judge sent. Raises MalformedMessageError."""
     try:
         return _for_program.decode(line)
     except msgspec.DecodeError as error:

@@ -1,9 +1,10 @@
-"""Health: a component that lost its listener -> one that has it again in the same process, or has failed."""
+"""A component that lost its listening socket binds again, or fails."""
 
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from osm_probes.foundation.backoff import Backoff
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
 from osm_probes.health.lifecycle import Lifecycle, Phase
@@ -17,17 +18,16 @@ _LONGEST_PAUSE: Final = 2.0
 async def recover(
     lifecycle: Lifecycle, bind: Callable[[], Awaitable[None]], *, reason: str, within: float = RECOVER_WITHIN
 ) -> None:
-    """RECOVERING because of `reason` until `bind` succeeds, then SERVING; a component that stops meanwhile stays so.
+    """Be RECOVERING until `bind` succeeds, then SERVING. A component that is stopped meanwhile stays stopped.
 
-    Raises the last OsmError of `bind` where it did not succeed within so many seconds.
+    Raises the last OsmError of `bind` if it has not succeeded within `within` seconds.
     """
     lifecycle.move(Phase.RECOVERING, reason=reason)
-    logger(lifecycle.name).warning("the listener is lost", error=reason)
-    pause = _FIRST_PAUSE
+    logger(lifecycle.name).warning("the listening socket is lost", error=reason)
+    backoff = Backoff(first=_FIRST_PAUSE, most=_LONGEST_PAUSE, chance=lambda: 1.0)  # no jitter: nothing else binds here
     while _recovering(lifecycle):
-        # Before the first attempt too: a listener that is lost as soon as it is there must not become a busy loop.
-        await _pause(lifecycle, max(0.0, min(pause, within - lifecycle.age)))
-        pause = min(2 * pause, _LONGEST_PAUSE)
+        # Before the first attempt too: a socket that is lost again and again must not become a busy loop.
+        await _pause(lifecycle, max(0.0, min(backoff.pause(), within - lifecycle.age)))
         if _recovering(lifecycle) and await _succeeds(bind, last=lifecycle.age >= within):
             break
     if _recovering(lifecycle):
@@ -35,7 +35,7 @@ async def recover(
 
 
 async def _pause(lifecycle: Lifecycle, seconds: float) -> None:
-    """Sleep; a component that is asked to stop does not wait for it."""
+    """Sleep, but not longer than until the component is asked to stop."""
     with contextlib.suppress(TimeoutError):
         await lifecycle.until(Phase.DRAINING, Phase.STOPPED, Phase.FAILED, within=seconds)
 

@@ -1,4 +1,4 @@
-"""Health: where a program's stacks are written when its judge asks for them: memory that both processes hold."""
+"""Shared memory into which a program writes the stacks of its threads when its judge asks for them."""
 
 import faulthandler
 import fcntl
@@ -7,13 +7,13 @@ import signal
 from typing import Final, Self
 
 REQUEST: Final = signal.SIGUSR1
-"""What makes a program write its stacks."""
+"""The signal at which a program writes its stacks."""
 
 
 class StackFile:
-    """The stacks of all threads of one program, in a memfd that is handed on by its descriptor.
+    """The stacks of one program's threads, in a memfd that is passed to the judge by descriptor.
 
-    The signal's handler is C and needs no GIL, so that a program which holds it for ever still writes.
+    The signal handler is written in C and needs no GIL: it works even if a thread holds the GIL for ever.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -21,27 +21,27 @@ class StackFile:
 
     @classmethod
     def create(cls) -> Self:
-        """A new one, into which this process writes from now on whenever it gets `REQUEST`."""
+        """A new file, into which this process writes from now on whenever it receives REQUEST."""
         descriptor = os.memfd_create("stacks", os.MFD_CLOEXEC)
-        # Both processes share one file position; appending, neither needs it.
+        # Both processes share one file position, which appending does not use.
         fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
         faulthandler.register(REQUEST, file=descriptor, all_threads=True, chain=False)
         return cls(descriptor)
 
     @property
     def size(self) -> int:
-        """Bytes written since it was cleared."""
+        """Bytes written since the last `clear`."""
         return os.fstat(self.descriptor).st_size
 
     def clear(self) -> None:
-        """Forget what was written."""
+        """Drop what was written."""
         os.ftruncate(self.descriptor, 0)
 
     def read(self, *, limit: int) -> str:
-        """What was written, `limit` bytes of it at most."""
+        """What was written, at most `limit` bytes of it."""
         return os.pread(self.descriptor, limit, 0).decode("utf-8", "replace")
 
     def close(self) -> None:
-        """Write no more, and give the memory back."""
+        """Stop writing, and release the memory."""
         faulthandler.unregister(REQUEST)
         os.close(self.descriptor)

@@ -1,4 +1,4 @@
-"""Health: work that ends unasked is a failure, said once."""
+"""Work that must not end by itself."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,9 +9,9 @@ from osm_probes.health.lifecycle import Lifecycle, Phase
 
 
 async def supervised(lifecycle: Lifecycle, work: Coroutine[Any, Any, None]) -> None:
-    """Run `work` as long as the component lives: an end that nobody asked for makes it FAILED, logged once.
+    """Run `work`. If it ends by itself or raises, the component has FAILED, which is logged once.
 
-    Asked for: a cancellation, or a component that drains, has stopped or has failed already.
+    That is no failure if the work is cancelled, or if the component drains, has stopped or has failed already.
     """
     reason = "ended by itself"
     try:

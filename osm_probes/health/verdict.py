@@ -1,4 +1,4 @@
-"""Health: a probe's verdict in JSON, as the judge answers it and `osm probe` reads it."""
+"""A probe's verdict in JSON, as the judge answers it and `osm probe` reads it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,7 +7,7 @@ from msgspec import Struct
 
 
 class CheckVerdict(Struct):
-    """A check's word in JSON; `seconds` it took."""
+    """A check in JSON. seconds: how long it took."""
 
     name: str
     healthy: bool
@@ -16,7 +16,7 @@ class CheckVerdict(Struct):
 
 
 class Verdict(Struct):
-    """A probe's answer in JSON; `transitions` are the newest, oldest first."""
+    """A probe in JSON. since: when it got this verdict. transitions: the newest ones, oldest first."""
 
     probe: str
     healthy: bool

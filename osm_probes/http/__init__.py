@@ -1,1 +1,1 @@
-"""Shell: listening socket -> requests -> answers; the one home of aiohttp."""
+"""The HTTP server. Only this package imports aiohttp."""

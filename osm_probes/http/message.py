@@ -1,4 +1,4 @@
-"""Request -> answer: the values between a handler and the connection that carries them."""
+"""Request and answer: the values that a connection and a handler exchange."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ JSON: Final = "application/json"
 
 
 class RefusedRequestError(OsmError):
-    """A request that gets this status with the text as its body."""
+    """The request is answered with this status, and with the text as the body."""
 
-    def __init__(self, status: HTTPStatus, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
         self.status = status
 
 
 class Body(Protocol):
-    """How a body is read."""
+    """Reads the body of a request."""
 
     async def __call__(self, *, limit: int, within: float) -> bytes:
-        """All of it. Raises RefusedRequestError: it is larger, slower, or no body as HTTP has them."""
+        """The whole body. Raises RefusedRequestError if it is too long (bytes), too slow (seconds) or malformed."""
 
 
 async def _empty(*, limit: int, within: float) -> bytes:
@@ -32,7 +32,7 @@ async def _empty(*, limit: int, within: float) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request; path and query are decoded, `secure` = it came over TLS. A body that nobody reads is skipped."""
+    """A request. Path and query are decoded; `secure` means over TLS. A body that is not read is skipped."""
 
     path: str
     method: str = "GET"
@@ -52,4 +52,4 @@ class Answer:
 
 
 Handler = Callable[[Request], Awaitable[Answer | None]]
-"""Answers a request; None = no response at all. It may raise RefusedRequestError."""
+"""Answers a request; None closes the connection without a response. It may raise RefusedRequestError."""

@@ -1,1 +1,1 @@
-"""Program: osm-injector, the webhook that adds sidecars to pods."""
+"""osm-injector: the webhook that adds sidecars to pods."""

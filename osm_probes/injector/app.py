@@ -1,4 +1,4 @@
-"""osm-injector's own part: CA and mesh folder, then the webhook; what the judge is told; the stop in reverse."""
+"""osm-injector: CA, namespaces and webhook put together; what its judge is told; the stop in reverse order."""
 
 import asyncio
 import socket
@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from osm_probes.admission.handler import Handler
+from osm_probes.admission.canary_review import canary_review
+from osm_probes.admission.handler import WebhookHandler
 from osm_probes.admission.options import InjectionOptions
-from osm_probes.admission.self_check import sample_review
 from osm_probes.admission.server import WebhookServer
 from osm_probes.admission.webhook import Webhook
-from osm_probes.canary.webhook import ask_bundle, ask_certificate, ask_review
+from osm_probes.canary.webhook import check_bundle, check_certificate, check_review
 from osm_probes.configuration.injector import InjectorConfiguration
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.listen import listen
@@ -24,6 +24,7 @@ from osm_probes.health.judge_state import WebhookCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.injector.backends import InjectorBackends, standalone_backends
 from osm_probes.injector.metrics import InjectorMetrics
+from osm_probes.mesh.names import INJECTOR, webhook_server_name
 from osm_probes.mesh.ports import REVIEW_PATH
 from osm_probes.mesh.settings import Settings
 from osm_probes.pki.certificate import Certificate
@@ -33,21 +34,25 @@ from osm_probes.runtime.process import Process
 
 _KEEP: Final = 0.25
 _LAST_STEPS: Final = 2.0
-# When its timeout is over the API server no longer listens, not to words either.
+# Of the webhook's timeout: after it the API server no longer reads a response, not even an error.
 _ANSWER_SHARE: Final = 0.9
 
 
-async def serve_injection(configuration: InjectorConfiguration, process: Process) -> None:
-    """Serve until a stop is asked for, then drain. Raises OsmError where it cannot start."""
+async def serve_injector(configuration: InjectorConfiguration, process: Process) -> None:
+    """Serve until a stop is asked for, then drain. Raises OsmError if it cannot start."""
     metrics = InjectorMetrics()
     async with load_environment(
-        configuration.shared, agent="osm-injector", reads=Reads.NAMESPACES, metrics=metrics, waiting=process.warn
+        configuration.shared,
+        agent=INJECTOR,
+        reads=Reads.NAMESPACES,
+        metrics=metrics,
+        waiting=process.set_warnings,
     ) as environment:
-        await Injection(configuration, process, environment=environment, metrics=metrics).run()
+        await InjectorApp(configuration, process, environment=environment, metrics=metrics).run()
 
 
-class Injection:
-    """The parts of an injector, and what passes between them."""
+class InjectorApp:
+    """The parts of an injector, and what they tell each other."""
 
     def __init__(
         self,
@@ -64,24 +69,24 @@ class Injection:
         self._signer = environment.trust.value.signer
         self._source = environment.source
         self._cluster = environment.cluster
-        self._authority_problem = environment.authority_problem
+        self._ca_problem = environment.ca_problem
         self._metrics = metrics
         self._lifecycle = Lifecycle("webhook")
         self._certificates = CertificateStore(self._issue, validity=timedelta(seconds=Settings().certificate_validity))
-        self._name = f"osm-injector.{shared.osm_namespace}.svc"
+        self._name = webhook_server_name(shared.osm_namespace)
         self._backends = self._choose_backends()
         self._options = self._first_options()
         self._webhook = Webhook(
             self._options,
             namespaces=self._backends.namespaces,
             within=configuration.webhook_timeout * _ANSWER_SHARE,
-            store=self._backends.store,
+            bootstrap_store=self._backends.bootstrap_store,
             observer=metrics,
         )
         self._server = WebhookServer(
             self._listen,
             certificate=self._certificates.certificate(self._name),
-            handler=Handler(self._webhook, can_inject=coalesced(self._can_inject, keep=_KEEP)),
+            handler=WebhookHandler(self._webhook, can_inject=coalesced(self._can_inject, keep=_KEEP)),
             lifecycle=self._lifecycle,
             grace=max(1.0, shared.grace - shared.drain_delay - _LAST_STEPS),
         )
@@ -92,21 +97,21 @@ class Injection:
             server_name=self._name,
             bundle_pem=bundle.pem,
             path=REVIEW_PATH,
-            body=sample_review(),
+            body=canary_review(),
             no_bundle=bundle.missing,
         )
 
     async def run(self) -> None:
         """Serve until a stop is asked for, then drain."""
-        self._process.measure(self._metrics)
+        self._process.use_metrics(self._metrics)
         if self._cluster is not None:
-            from osm_probes.runtime.pod_events import telling
+            from osm_probes.runtime.pod_events import transition_recorder
 
-            self._process.keeper.transitions = telling(self._cluster.events)
-        self._tell()
+            self._process.judge.on_transition = transition_recorder(self._cluster.events)
+        self._update_judge()
         async with (
             background_tasks(
-                show=self._process.show(self._lifecycle),
+                show=self._process.publish_phases(self._lifecycle),
                 renew=self._certificates.renew(),
             ),
             self._server,
@@ -115,10 +120,10 @@ class Injection:
                 certificate=self._follow_certificate(),
                 trust=self._follow_trust(),
                 bundle=self._follow_bundle(),
-                authority=self._tell_of(self._authority_problem),
-                source=self._tell_of(self._source.problem),
+                authority=self._update_judge_after(self._ca_problem),
+                source=self._update_judge_after(self._source.problem),
             ),
-            background_tasks(**{name: work() for name, work in self._backends.works.items()}),
+            background_tasks(**{name: work() for name, work in self._backends.background_work.items()}),
         ):
             await self._process.until_stop(grace=self._configuration.shared.grace)
             if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
@@ -147,54 +152,54 @@ class Injection:
         return cluster_backends(self._cluster, self._configuration, self._trust)
 
     async def _can_inject(self) -> None:
-        """The three checks of readiness, asked by the webhook of itself."""
+        """The three checks of readiness, which the webhook asks of itself for /healthz on its own port."""
         if self._lifecycle.phase is not Phase.SERVING:
             raise UnhealthyError(f"the webhook is {self._lifecycle.phase.name}")
         limit = self._configuration.shared.canary_limit
-        questions = (ask_certificate, ask_bundle, ask_review)
+        questions = (check_certificate, check_bundle, check_review)
         await asyncio.gather(*(ask(self._canary, within=limit) for ask in questions))
 
     async def _follow_mesh(self) -> None:
         async for mesh in self._source.mesh.values():
             settings = mesh.settings if mesh is not None else Settings()
             self._certificates.change_validity(timedelta(seconds=settings.certificate_validity))
-            self._process.log_at(settings.log_level)
-            self._webhook.use(replace(self._options, log_level=settings.sidecar_log_level))
+            self._process.set_log_level(settings.log_level)
+            self._webhook.update_options(replace(self._options, log_level=settings.sidecar_log_level))
 
     async def _follow_bundle(self) -> None:
-        """Judge by what the API server trusts now."""
+        """Have the judge verify with the bundle that the API server trusts now."""
         async for bundle in self._backends.bundle.values():
             self._canary = structs.replace(self._canary, bundle_pem=bundle.pem, no_bundle=bundle.missing)
-            self._tell()
+            self._update_judge()
 
     async def _follow_trust(self) -> None:
-        """Have the newest signer sign what is served."""
+        """Reissue the certificate when the signer has changed."""
         async for trust in self._trust.values():
             if trust.signer != self._signer:
                 self._signer = trust.signer
                 self._certificates.replace_all()
-            self._tell()
+            self._update_judge()
 
-    async def _tell_of(self, latest: Latest[Any]) -> None:
+    async def _update_judge_after(self, latest: Latest[Any]) -> None:
         async for _ in latest.values():
-            self._tell()
+            self._update_judge()
 
     async def _follow_certificate(self) -> None:
         async for _ in self._certificates.renewed.values():
-            self._server.use(self._certificates.certificate(self._name))
-            self._tell()
+            self._server.update_certificate(self._certificates.certificate(self._name))
+            self._update_judge()
 
-    def _tell(self) -> None:
+    def _update_judge(self) -> None:
         """Tell the judge all that it cannot see itself."""
         served = self._certificates.certificate(self._name)
         expiries = {"root": self._trust.value.signer.not_after, "webhook": served.not_after}
-        self._process.brief(webhook=self._canary, expiries=expiries, warnings=tuple(self._warnings()))
+        self._process.update_judge(webhook=self._canary, expiries=expiries, warnings=tuple(self._warnings()))
 
     def _warnings(self) -> Iterator[str]:
         if self._source.mesh.value is not None and self._source.problem.value:
             yield f"what was last read is used: {self._source.problem.value}"
-        if self._authority_problem.value:
-            yield self._authority_problem.value
+        if self._ca_problem.value:
+            yield self._ca_problem.value
 
     def _issue(self, name: str, validity: timedelta) -> Certificate:
         self._metrics.issued.inc()

@@ -1,11 +1,11 @@
-"""What an injector works with beside its webhook: namespaces, where bootstraps go, and what the API server trusts."""
+"""What an injector needs besides its webhook: namespaces, a store of bootstraps, and the webhook's CA bundle."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from osm_probes.admission.namespaces import KnownNamespaces, Namespaces
-from osm_probes.admission.webhook import Store
+from osm_probes.admission.namespaces import MeshNamespaces, NamespaceLookup
+from osm_probes.admission.webhook import BootstrapStore
 from osm_probes.foundation.latest import Latest
 from osm_probes.mesh.source import MeshSource
 from osm_probes.pki.trust import CaBundle, Trust
@@ -13,14 +13,18 @@ from osm_probes.pki.trust import CaBundle, Trust
 
 @dataclass(frozen=True, slots=True)
 class InjectorBackends:
-    """How this injector gets at the world; `works` go on beside it, by their names."""
+    """The backends of an injector, in a cluster or standalone.
 
-    namespaces: Namespaces
+    bundle: the CA bundle with which the API server verifies the webhook. bootstrap_store: None = bootstraps are not
+    stored. background_work: coroutine functions that run until the injector stops, by the name of their task.
+    """
+
+    namespaces: NamespaceLookup
     bundle: Latest[CaBundle]
-    store: Store | None = None
-    works: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
+    bootstrap_store: BootstrapStore | None = None
+    background_work: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
 
 
 def standalone_backends(source: MeshSource, trust: Trust) -> InjectorBackends:
-    """On one machine: nobody stores bootstraps, and whoever asks trusts the authority."""
-    return InjectorBackends(KnownNamespaces(source), Latest(CaBundle(trust.roots_pem)))
+    """Without a cluster: bootstraps are not stored, and clients trust the CA itself."""
+    return InjectorBackends(MeshNamespaces(source), Latest(CaBundle(trust.roots_pem)))

@@ -1,4 +1,4 @@
-"""osm-injector: the entry; signals and flags first, then the probes' port, then all that is heavy."""
+"""osm-injector: signal handlers first, then flags, then the probes' port, then all heavy imports."""
 
 import os
 import sys
@@ -9,21 +9,28 @@ _NAME = "osm-injector"
 
 
 def main() -> None:
-    """Run until SIGTERM; the process ends with the status that `osm-injector --help` tells."""
+    """Run until SIGTERM; the exit statuses are in `osm-injector --help`."""
     signals = StopSignals()
     signals.install()
     from osm_probes.configuration.injector import parse_injector
-    from osm_probes.health.judge_state import INJECTOR
+    from osm_probes.runtime.initial_judge_state import INJECTOR
     from osm_probes.runtime.process import Process, run_program
-    from osm_probes.runtime.startup import parsed, telling_fatal
+    from osm_probes.runtime.startup import fatal_reporter, parse_or_report
 
     pod = os.environ.get("INJECTOR_POD_NAME", "")
-    configuration = parsed(parse_injector, sys.argv[1:], os.environ, component=_NAME, pod=pod)
+    configuration = parse_or_report(parse_injector, sys.argv[1:], os.environ, component=_NAME, pod=pod)
 
     async def serve(process: Process) -> None:
-        from osm_probes.injector.app import serve_injection
+        from osm_probes.injector.app import serve_injector
 
-        await serve_injection(configuration, process)
+        await serve_injector(configuration, process)
 
-    fatal = telling_fatal(_NAME, configuration.shared)
-    run_program(_NAME, shared=configuration.shared, judge_state=INJECTOR, signals=signals, serve=serve, fatal=fatal)
+    report_fatal = fatal_reporter(_NAME, configuration.shared)
+    run_program(
+        _NAME,
+        shared=configuration.shared,
+        judge_state=INJECTOR,
+        signals=signals,
+        serve=serve,
+        report_fatal=report_fatal,
+    )

@@ -6,13 +6,13 @@ from osm_probes.runtime.metrics import ProgramMetrics
 
 
 class InjectorMetrics(ProgramMetrics):
-    """What the webhook answered."""
+    """The families of the webhook."""
 
     def __init__(self) -> None:
         super().__init__()
         self._reviews = Counter(
             "osm_admission_webhook_response",
-            "Reviews answered, by kind and whether without an error",
+            "Answered reviews, by kind and by whether there was no error",
             ["kind", "success"],
             registry=self.registry,
         )

@@ -1,1 +1,1 @@
-"""Process: answers the probes of either program, from outside of it."""
+"""The process that answers the probes of either program."""

@@ -1,4 +1,4 @@
-"""Judge -> program: the judge's end of the socket pair."""
+"""The judge's end of the socket pair to its program."""
 
 import asyncio
 import contextlib
@@ -7,66 +7,73 @@ from collections.abc import Callable
 from typing import Final, Self
 
 from osm_probes.health.judge_state import JudgeState
-from osm_probes.health.messages import LINE_LIMIT, TextRequest, ToProgram, line_of, message_to_judge
+from osm_probes.health.messages import LINE_LIMIT, PageRequest, ToProgram, line_of, message_to_judge
 
-_TEXT_WITHIN: Final = 1.0
-_UNREAD_LIMIT: Final = 65536
+_PAGE_WITHIN: Final = 1.0
+_UNSENT_LIMIT: Final = 65536
 
 
 class ProgramLink:
-    """Tells the program what it reads, and drops what it does not: a stopped program costs no memory and no time."""
+    """Sends what the program reads, and drops what it does not: a stopped program costs no memory and no time.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    page_within: seconds that the program has to write a page.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, page_within: float = _PAGE_WITHIN
+    ) -> None:
         self._reader = reader
         self._writer = writer
-        self._asked: dict[str, asyncio.Future[str]] = {}
+        self._page_within = page_within
+        self._requested: dict[str, asyncio.Future[str]] = {}
 
     @classmethod
-    async def over(cls, pair: socket.socket) -> Self:
+    async def over(cls, pair: socket.socket, *, page_within: float = _PAGE_WITHIN) -> Self:
         """The link over this end of the pair."""
-        return cls(*await asyncio.open_unix_connection(sock=pair, limit=LINE_LIMIT))
+        reader, writer = await asyncio.open_unix_connection(sock=pair, limit=LINE_LIMIT)
+        return cls(reader, writer, page_within=page_within)
 
     @property
-    def unread(self) -> int:
-        """Bytes that wait here for the program to read."""
+    def unsent(self) -> int:
+        """Bytes that wait for the program to read."""
         return self._writer.transport.get_write_buffer_size()
 
-    def say(self, message: ToProgram) -> None:
-        """Tell the program; never waits."""
-        if self.unread < _UNREAD_LIMIT:
+    def send(self, message: ToProgram) -> None:
+        """Send a message, or drop it if the program does not read. It never blocks."""
+        if self.unsent < _UNSENT_LIMIT:
             self._writer.write(line_of(message))
 
     async def first(self) -> JudgeState | None:
-        """The briefing with which the program begins; None if it has ended."""
+        """The program's first state; None if it has ended."""
         line = await self._line()
         message = message_to_judge(line) if line else None
         return message if isinstance(message, JudgeState) else None
 
-    async def hear(self, brief: Callable[[JudgeState], None]) -> None:
-        """Take what the program says, until it has ended."""
+    async def receive(self, update: Callable[[JudgeState], None]) -> None:
+        """Take what the program sends, until it ends."""
         while line := await self._line():
             message = message_to_judge(line)
             if isinstance(message, JudgeState):
-                brief(message)
-            elif (asked := self._asked.pop(message.topic, None)) and not asked.done():
-                asked.set_result(message.text)
+                update(message)
+            elif (requested := self._requested.pop(message.name, None)) and not requested.done():
+                requested.set_result(message.text)
 
-    async def text(self, topic: str) -> str | None:
-        """What the program says about a topic, None if it is silent for 1 s. Many askers at once are one question."""
-        asked = self._asked.get(topic)
-        if asked is None:
-            asked = self._asked[topic] = asyncio.get_running_loop().create_future()
-            self.say(TextRequest(topic))
+    async def page(self, name: str) -> str | None:
+        """A page that the program writes; None if it does not answer in time. Requests at the same time are one."""
+        requested = self._requested.get(name)
+        if requested is None:
+            requested = self._requested[name] = asyncio.get_running_loop().create_future()
+            self.send(PageRequest(name))
         try:
-            async with asyncio.timeout(_TEXT_WITHIN):
-                return await asyncio.shield(asked)
+            async with asyncio.timeout(self._page_within):
+                return await asyncio.shield(requested)
         except TimeoutError:
-            if self._asked.get(topic) is asked:  # the question may never have reached it
-                del self._asked[topic]
+            if self._requested.get(name) is requested:  # the request may have been dropped: send a new one next time
+                del self._requested[name]
             return None
 
     async def close(self) -> None:
-        """Give the pair back."""
+        """Close this end of the pair."""
         self._writer.transport.abort()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()

@@ -1,59 +1,24 @@
-"""Vitals -> what they say about alive and ready: the contract's table, pure."""
+"""The result of a probe, and its forms: bare for a kubelet, a line a check for people, JSON for programs."""
 
-import enum
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import Final
 
+import msgspec
+
 from osm_probes.health.checks import CheckResult
-from osm_probes.health.heartbeat import HeartbeatReading
-from osm_probes.health.lifecycle import Phase
-from osm_probes.health.messages import DRAINING
+from osm_probes.health.messages import Transition
+from osm_probes.health.verdict import CheckVerdict, Verdict
 
-UNSERVED: Final = "it has not served yet"
-"""The reason of a no before the first yes."""
-
-
-class Life(enum.Enum):
-    """What liveness answers."""
-
-    ALIVE = enum.auto()
-    DEAD = enum.auto()
-    UNBORN = enum.auto()
-    """It has never served: no response."""
-
-
-def life(reading: HeartbeatReading, *, heartbeat_limit: float) -> Life:
-    """The verdict of liveness. A stop that was asked for is no death."""
-    if not reading.has_served:
-        return Life.UNBORN
-    return Life.DEAD if death(reading, heartbeat_limit=heartbeat_limit) else Life.ALIVE
-
-
-def death(reading: HeartbeatReading, *, heartbeat_limit: float) -> str:
-    """Why a component that has served would need a restart; "" = it would not."""
-    if reading.phase is Phase.FAILED:
-        return "it has failed"
-    if reading.beat_age > heartbeat_limit:
-        return f"no beat for {reading.beat_age:.1f} s"
-    return ""
-
-
-def refusal(reading: HeartbeatReading, *, heartbeat_limit: float) -> str:
-    """Why it serves nobody now, by its own word; "" = a dial decides."""
-    if reading.phase is Phase.RECOVERING:
-        return "it lost its listener and binds again"
-    return death(reading, heartbeat_limit=heartbeat_limit)
-
-
-def leaving(reading: HeartbeatReading) -> str:
-    """Why no new work should be sent to it, though it serves; "" = send it."""
-    return DRAINING if reading.phase in (Phase.DRAINING, Phase.STOPPED) else ""
+_NAMES: Final = {"ads": "ADS"}
+_KINDS: Final = {"alive": "Liveness", "ready": "Readiness"}
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """A probe's verdict with the reports that it rests on. No life yet = no response."""
+    """The results of a probe's checks, in the contract's order. A program that has never served does not respond."""
 
     probe: str
     checks: tuple[CheckResult, ...]
@@ -61,15 +26,52 @@ class ProbeResult:
 
     @property
     def healthy(self) -> bool:
-        """True if every check said yes."""
-        return self.responds and all(report.healthy for report in self.checks)
+        """The verdict: whether every check said yes."""
+        return self.responds and all(check.healthy for check in self.checks)
 
     @property
     def status(self) -> HTTPStatus:
-        """The verdict in HTTP's word."""
+        """The verdict as an HTTP status."""
         return HTTPStatus.OK if self.healthy else HTTPStatus.SERVICE_UNAVAILABLE
 
     @property
-    def culprit(self) -> CheckResult:
-        """The first report that says no; one without a name if none does."""
-        return next((report for report in self.checks if not report.healthy), CheckResult(""))
+    def first_failure(self) -> CheckResult:
+        """The first check that said no; one without a name if none did."""
+        return next((check for check in self.checks if not check.healthy), CheckResult(""))
+
+    def bare(self, *, ok: str) -> str:
+        """The contract's sentence: `ok`, or the first check that fails."""
+        if self.healthy:
+            return ok
+        name = self.first_failure.name
+        return f"{_KINDS[self.probe]} probe for {_NAMES.get(name, name)} indicates it is not {self.probe}"
+
+    def verbose(
+        self, *, excluded: Collection[str], known: Collection[str], ok: str, warnings: Sequence[str] = ()
+    ) -> str:
+        """A line for each check, in Kubernetes' form, then the warnings, and the bare sentence last.
+
+        known: all checks that the probe has.
+        """
+        lines = [_line(check) for check in self.checks]
+        lines += [f"[+]{name} excluded" for name in known if name in excluded]
+        lines += [f"warn: no check {name} to exclude" for name in sorted(set(excluded) - set(known))]
+        lines += [f"warn: {warning}" for warning in warnings]
+        return "\n".join([*lines, self.bare(ok=ok)])
+
+    def json(self, *, since: datetime | None, transitions: Sequence[Transition], warnings: Sequence[str] = ()) -> str:
+        """The result as `health.verdict.Verdict`; since: when the probe got this verdict."""
+        checks = [CheckVerdict(each.name, each.healthy, each.reason, round(each.took, 4)) for each in self.checks]
+        verdict = Verdict(
+            probe=self.probe,
+            healthy=self.healthy,
+            since=since,
+            checks=checks,
+            warnings=warnings,
+            transitions=[msgspec.structs.asdict(transition) for transition in transitions],
+        )
+        return msgspec.json.encode(verdict).decode()
+
+
+def _line(check: CheckResult) -> str:
+    return f"[+]{check.name} ok" if check.healthy else f"[-]{check.name} failed: {check.reason}"

@@ -1,1 +1,1 @@
-"""The Kubernetes API: how objects are read, watched and written; the only home of its client."""
+"""The Kubernetes API: reading, watching and writing objects. Only this package imports the client library."""

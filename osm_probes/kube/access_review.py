@@ -1,4 +1,4 @@
-"""Who may do what, as the API server sees it: its reviews of access."""
+"""SelfSubjectAccessReviews: whether a user may do something, as the API server decides it."""
 
 from typing import Any
 
@@ -18,14 +18,17 @@ class _Review(msgspec.Struct):
 
 
 async def allowed(client: KubernetesClient, verb: str, kind: Kind, *, namespace: str = "") -> bool:
-    """Whether the own user may do this, in one namespace or in all. Raises KubernetesError."""
+    """Whether the client's own user may do this in the namespace, or in all of them ("").
+
+    Raises KubernetesError.
+    """
     attributes: dict[str, Any] = {"verb": verb, "group": kind.group, "resource": kind.plural, "namespace": namespace}
-    return allowed_by(await client.create(ACCESS_REVIEWS, {"spec": {"resourceAttributes": attributes}}))
+    return review_allows(await client.create(ACCESS_REVIEWS, {"spec": {"resourceAttributes": attributes}}))
 
 
-def allowed_by(review: bytes) -> bool:
-    """What an answered review says. Raises KubernetesError."""
+def review_allows(review: bytes) -> bool:
+    """The decision in a review that the API server returned, as JSON. Raises KubernetesError."""
     try:
         return msgspec.json.decode(review, type=_Review).status.allowed
     except msgspec.DecodeError as error:
-        raise KubernetesError(f"no review of an access: {error}") from error
+        raise KubernetesError(f"the access review cannot be decoded: {error}") from error

@@ -1,4 +1,4 @@
-"""Requests -> the Kubernetes API -> bytes: each bounded in time, each no translated."""
+"""HTTP requests to the Kubernetes API -> response bodies. Failures become KubernetesError."""
 
 import asyncio
 import contextlib
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
     from httpx2.websockets import AsyncWebSocketSession
 
 REQUEST_WITHIN: Final = 15.0
-# TCP has so much of a request's time, and TLS again. Were that cut off by the request's own limit, the library would
-# not close the connection (its `except Exception` lets a cancellation pass): each attempt would cost a descriptor.
+# TCP and TLS each get this share of a request's time. If the request's own timeout ended them, the library would not
+# close the connection, because its `except Exception` does not catch a cancellation: one descriptor leaks per attempt.
 _CONNECT_SHARE: Final = 0.3
-# An API server sends a bookmark a minute at least: a watch that is silent for longer is dead.
-SILENCE: Final = 90.0
+# An API server sends a bookmark at least once a minute, so a watch that is silent for longer is dead.
+WATCH_SILENCE: Final = 90.0
 LINE_LIMIT: Final = 16 << 20
-"""The longest event of a watch that is taken, in bytes: etcd's objects have 1.5 MB at most."""
+"""The longest accepted line of a watch, in bytes. An object in etcd has at most 1.5 MB."""
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 
 _BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
-_REFUSALS: Final[Mapping[int, type[KubernetesError]]] = {
+_ERRORS: Final[Mapping[int, type[KubernetesError]]] = {
     HTTPStatus.FORBIDDEN: ForbiddenError,
     HTTPStatus.NOT_FOUND: NotFoundError,
     HTTPStatus.CONFLICT: ConflictError,
     HTTPStatus.GONE: ExpiredError,
 }
 
-Object = Mapping[str, Any]
-"""An object as it is written: plain JSON."""
+JsonObject = Mapping[str, Any]
+"""The body of a request: an object as plain JSON."""
 
 
 class _Status(msgspec.Struct):
@@ -56,8 +56,8 @@ class _Status(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back, whatever its status; `retry_after` is the header of that name."""
+class Response:
+    """An HTTP response of any status. retry_after: the header of that name."""
 
     status: int
     content: bytes
@@ -65,18 +65,18 @@ class Answer:
 
 
 class KubernetesClient:
-    """One API server, asked as one user. Close it after use, with `close()` or `async with`."""
+    """A client of one API server, as one user. Close it after use, with `close()` or `async with`."""
 
     def __init__(self, http: httpx2.AsyncClient, *, within: float = REQUEST_WITHIN) -> None:
         self._http = http
         self._within = within
 
-    def bounded(self, within: float) -> "KubernetesClient":
-        """The same client, each request of which has so many seconds; it is closed with this one."""
+    def with_timeout(self, within: float) -> "KubernetesClient":
+        """A client on the same connections whose requests time out after `within` seconds. Close only the original."""
         return KubernetesClient(self._http, within=within)
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close all connections."""
         await self._http.aclose()
 
     async def __aenter__(self) -> "KubernetesClient":
@@ -86,134 +86,142 @@ class KubernetesClient:
         await self.close()
 
     async def read(self, kind: Kind, name: str, *, namespace: str = "") -> bytes:
-        """One object as JSON. Raises KubernetesError; AbsentError where there is none."""
-        return await self.ask("GET", kind.path(namespace=namespace, name=name))
+        """Return one object as JSON. Raises KubernetesError; NotFoundError if it does not exist."""
+        return await self.request("GET", kind.path(namespace=namespace, name=name))
 
-    async def create(self, kind: Kind, body: Object, *, namespace: str = "") -> bytes:
-        """Create an object; what became of it. Raises KubernetesError; ConflictError where it is there already."""
-        return await self.ask("POST", kind.path(namespace=namespace), body=body)
+    async def create(self, kind: Kind, body: JsonObject, *, namespace: str = "") -> bytes:
+        """Create an object and return it as stored. Raises KubernetesError; ConflictError if it exists already."""
+        return await self.request("POST", kind.path(namespace=namespace), body=body)
 
-    async def replace(self, kind: Kind, name: str, body: Object, *, namespace: str = "") -> bytes:
-        """Replace an object, if it is still the version in `body`. Raises KubernetesError; ConflictError if not."""
-        return await self.ask("PUT", kind.path(namespace=namespace, name=name), body=body)
+    async def replace(self, kind: Kind, name: str, body: JsonObject, *, namespace: str = "") -> bytes:
+        """Replace an object. Raises KubernetesError; ConflictError if its version is no longer the one in `body`."""
+        return await self.request("PUT", kind.path(namespace=namespace, name=name), body=body)
 
     async def patch(
-        self, kind: Kind, name: str, body: object, *, form: str = MERGE_PATCH, namespace: str = ""
+        self, kind: Kind, name: str, body: object, *, content_type: str = MERGE_PATCH, namespace: str = ""
     ) -> bytes:
-        """Change a part of an object. Raises KubernetesError."""
-        return await self.ask("PATCH", kind.path(namespace=namespace, name=name), body=body, form=form)
+        """Patch an object; content_type: MERGE_PATCH or JSON_PATCH. Raises KubernetesError."""
+        path = kind.path(namespace=namespace, name=name)
+        return await self.request("PATCH", path, body=body, content_type=content_type)
 
-    async def delete(self, kind: Kind, name: str, *, namespace: str = "", body: Object | None = None) -> bytes:
-        """Delete an object; `body` = DeleteOptions. Raises KubernetesError."""
-        return await self.ask("DELETE", kind.path(namespace=namespace, name=name), body=body)
+    async def delete(self, kind: Kind, name: str, *, namespace: str = "", body: JsonObject | None = None) -> bytes:
+        """Delete an object; body: DeleteOptions. Raises KubernetesError."""
+        return await self.request("DELETE", kind.path(namespace=namespace, name=name), body=body)
 
-    async def ask(
+    async def request(
         self,
         method: str,
         path: str,
         *,
         query: Mapping[str, str] | None = None,
         body: object = None,
-        form: str = "application/json",
+        content_type: str = "application/json",
         accept: str = "application/json",
     ) -> bytes:
-        """One request and its answer's body, within 15 s unless `bounded`. Raises KubernetesError."""
-        answer = await self.exchange(method, path, query=query, body=body, form=form, accept=accept)
-        if answer.status >= HTTPStatus.BAD_REQUEST:
-            raise refusal(answer.status, answer.content, retry_after=answer.retry_after)
-        return answer.content
+        """Send a request and return the body of the response. Raises KubernetesError, also for a status of 400 or more.
 
-    async def exchange(
+        The timeout is 15 s, or that of `with_timeout`.
+        """
+        response = await self.send(method, path, query=query, body=body, content_type=content_type, accept=accept)
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            raise error_from_response(response)
+        return response.content
+
+    async def send(
         self,
         method: str,
         path: str,
         *,
         query: Mapping[str, str] | None = None,
         body: object = None,
-        form: str = "application/json",
+        content_type: str = "application/json",
         accept: str = "application/json",
-    ) -> Answer:
-        """As `ask`, where any status is an answer: a pod's, whom the API server asks. Raises KubernetesError."""
-        headers = {"Accept": accept, "Content-Type": form}
+    ) -> Response:
+        """Send a request and return the response of any status, such as a pod's that the API server proxies.
+
+        Raises KubernetesError if there is no response.
+        """
+        headers = {"Accept": accept, "Content-Type": content_type}
         content = None if body is None else msgspec.json.encode(body)
-        with _translated(f"{method} {path}"):
+        with _translate_errors(f"{method} {path}"):
             async with asyncio.timeout(self._within):
-                answer = await self._http.request(
+                response = await self._http.request(
                     method, path, params=query, content=content, headers=headers, timeout=self._timeout()
                 )
-                return Answer(answer.status_code, answer.content, answer.headers.get("Retry-After"))
+                return Response(response.status_code, response.content, response.headers.get("Retry-After"))
 
     @contextlib.asynccontextmanager
-    async def lines(
+    async def stream_lines(
         self, path: str, *, query: Mapping[str, str], accept: str = "application/json"
     ) -> AsyncGenerator[AsyncIterator[bytes], None]:
-        """An answer that comes line by line, as a watch's; silence for 90 s breaks it. Raises KubernetesError."""
-        with _translated(f"watch {path}"):
+        """Stream the lines of a watch. Raises KubernetesError, also after 90 s without data."""
+        with _translate_errors(f"watch {path}"):
             async with self._http.stream(
-                "GET", path, params=query, headers={"Accept": accept}, timeout=self._timeout(read=SILENCE)
-            ) as answer:
-                if answer.is_error:
+                "GET", path, params=query, headers={"Accept": accept}, timeout=self._timeout(read=WATCH_SILENCE)
+            ) as response:
+                if response.is_error:
                     async with asyncio.timeout(REQUEST_WITHIN):
-                        content = await answer.aread()
-                    raise refusal(answer.status_code, content, retry_after=answer.headers.get("Retry-After"))
-                yield _lines(answer.aiter_bytes())
+                        content = await response.aread()
+                    retry_after = response.headers.get("Retry-After")
+                    raise error_from_response(Response(response.status_code, content, retry_after))
+                yield _split_lines(response.aiter_bytes())
 
     def websocket(
         self, path: str, *, query: Mapping[str, str], protocol: str
     ) -> contextlib.AbstractAsyncContextManager["AsyncWebSocketSession"]:
-        """A WebSocket to this path; what it raises is the library's, which never leaves this package."""
+        """Open a WebSocket. It raises errors of httpx2, which callers in this package must translate."""
         return self._http.websocket(path, params=query, subprotocols=[protocol], keepalive_ping_interval_seconds=None)
 
     def _timeout(self, *, read: float | None = None) -> httpx2.Timeout:
         return httpx2.Timeout(self._within, connect=_CONNECT_SHARE * self._within, read=read or self._within)
 
 
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _split_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     rest: list[bytes] = []
     size = 0
     async for chunk in chunks:
-        *whole, last = chunk.split(b"\n")
-        for line in whole:
+        *complete, last = chunk.split(b"\n")
+        for line in complete:
             yield b"".join([*rest, line])
             rest, size = [], 0
         rest.append(last)
         size += len(last)
         if size > LINE_LIMIT:
-            raise KubernetesError(f"an event of more than {LINE_LIMIT >> 20} MiB")
+            raise KubernetesError(f"a watch event is longer than {LINE_LIMIT >> 20} MiB")
 
 
 @contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
+def _translate_errors(action: str) -> Iterator[None]:
     try:
         yield
     except (httpx2.TransportError, TimeoutError) as error:
-        raise UnreachableError(f"{what}: {_reason(error)}") from error
+        raise UnreachableError(f"{action}: {_reason(error)}") from error
     except httpx2.HTTPError as error:
-        raise KubernetesError(f"{what}: {_reason(error)}") from error
+        raise KubernetesError(f"{action}: {_reason(error)}") from error
     except (ConfigError, httpx2.InvalidURL, OSError) as error:
-        raise UnusableKubeconfigError(f"{what}: {_reason(error)}") from error
+        raise UnusableKubeconfigError(f"{action}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or {"ReadTimeout": "no answer in time", "ConnectTimeout": "no connection in time"}.get(
+    return str(error) or {"ReadTimeout": "no response in time", "ConnectTimeout": "no connection in time"}.get(
         type(error).__name__, type(error).__name__
     )
 
 
-def refusal(status: int, content: bytes, *, retry_after: str | None = None) -> KubernetesError:
-    """The error that an answer other than 2xx is, with the API server's words."""
+def error_from_response(response: Response) -> KubernetesError:
+    """The error that a response with status 400 or more means; its text is the API server's message."""
     try:
-        words = msgspec.json.decode(content, type=_Status).message
+        message = msgspec.json.decode(response.content, type=_Status).message
     except msgspec.DecodeError:
-        words = content[:200].decode("utf-8", "replace").strip()
-    text = words or f"HTTP status {status}"
+        message = response.content[:200].decode("utf-8", "replace").strip()
+    status, text = response.status, message or f"HTTP status {response.status}"
     if status in _BUSY:
-        return BusyError(text, retry_after=_whole_seconds(retry_after))
+        return BusyError(text, retry_after=_parse_seconds(response.retry_after))
     if status == HTTPStatus.UNAUTHORIZED:
         return ForbiddenError(f"{text}: the API server does not know this user")
-    known = _REFUSALS.get(status)
-    return known(text) if known else KubernetesError(f"{text} ({status})")
+    error = _ERRORS.get(status)
+    return error(text) if error else KubernetesError(f"{text} ({status})")
 
 
-def _whole_seconds(text: str | None) -> float:
-    return float(text) if text and text.isdecimal() and len(text) < 6 else 0.0
+def _parse_seconds(header: str | None) -> float:
+    return float(header) if header and header.isdecimal() and len(header) < 6 else 0.0

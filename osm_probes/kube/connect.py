@@ -1,4 +1,4 @@
-"""Kubeconfig, or the pod's service account -> a client."""
+"""Kubeconfig, or the pod's service account -> KubernetesClient."""
 
 import os
 from collections.abc import Mapping
@@ -18,39 +18,39 @@ from osm_probes.kube.errors import UnusableKubeconfigError
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-def kubeconfig_of_user(given: str, *, environment: Mapping[str, str], home: Path) -> str:
-    """The kubeconfig that a command uses, as kubectl finds it: given, $KUBECONFIG, ~/.kube/config; "" = this pod's.
+def find_kubeconfig(flag: str, *, environment: Mapping[str, str], home: Path) -> str:
+    """The kubeconfig of a command, chosen as kubectl does: the flag, $KUBECONFIG, then ~/.kube/config.
 
-    Raises UnusableKubeconfigError where none of them is there.
+    "" means the service account of this pod. Raises UnusableKubeconfigError if there is none of them.
     """
-    if given:
-        return given
-    if named := environment.get("KUBECONFIG", "").strip(os.pathsep):
-        return named
+    if flag:
+        return flag
+    if paths := environment.get("KUBECONFIG", "").strip(os.pathsep):
+        return paths
     standard = home / ".kube" / "config"
     if standard.is_file():
         return str(standard)
     if (SERVICE_ACCOUNT / "token").exists():
         return ""
-    raise UnusableKubeconfigError(f"no cluster to ask: give --kubeconfig, set KUBECONFIG, or have {standard}")
+    raise UnusableKubeconfigError(f"no cluster is configured: give --kubeconfig, set KUBECONFIG, or create {standard}")
 
 
-def connect(kubeconfig: str = "", *, agent: str = "osm", context: str | None = None) -> KubernetesClient:
-    """A client of the cluster that the file names, or "" of the one whose pod this is. Several files as in $KUBECONFIG.
+def connect(kubeconfig: str = "", *, user_agent: str = "osm", context: str | None = None) -> KubernetesClient:
+    """A client for the cluster in `kubeconfig`; it sends no request yet. Raises UnusableKubeconfigError.
 
-    `agent` is what the API server's log calls it. Nothing is asked yet; a token that the kubelet renews is read again.
-    Raises UnusableKubeconfigError.
+    kubeconfig: one file, or several as in $KUBECONFIG; "" is this pod's service account, whose token is read again when
+    the kubelet renews it. user_agent: the program's name in the API server's log.
     """
-    where = (
+    source = (
         f"--kubeconfig {kubeconfig}"
         if kubeconfig
-        else "no --kubeconfig (or, on one machine, --mesh-dir) is given, and this is no pod with a service account"
+        else "neither --kubeconfig nor --mesh-dir (for one machine) is given, and this is no pod with a service account"
     )
     try:
-        chosen = _chosen(kubeconfig, context)
-        http = AsyncClient(chosen, ConnectionParams())
+        config = _select_config(kubeconfig, context)
+        http = AsyncClient(config, ConnectionParams())
     except KeyError as error:
-        raise UnusableKubeconfigError(f"{where}: {error} is missing") from error
+        raise UnusableKubeconfigError(f"{source}: {error} is missing") from error
     except (
         ConfigError,
         msgspec.ValidationError,
@@ -60,22 +60,22 @@ def connect(kubeconfig: str = "", *, agent: str = "osm", context: str | None = N
         TypeError,
         AttributeError,
     ) as error:
-        raise UnusableKubeconfigError(f"{where}: {' '.join(str(error).split())}") from error
-    http.headers["User-Agent"] = f"{agent}/{__version__}"
+        raise UnusableKubeconfigError(f"{source}: {' '.join(str(error).split())}") from error
+    http.headers["User-Agent"] = f"{user_agent}/{__version__}"
     return KubernetesClient(http)
 
 
-def _chosen(kubeconfig: str, context: str | None) -> SingleConfig:
-    """The context by name, or the current one, from the first file that has it. Raises ConfigError."""
+def _select_config(kubeconfig: str, context: str | None) -> SingleConfig:
+    """The named context, or the current one, from the first file that contains it. Raises ConfigError."""
     if kubeconfig:
         files = [name for name in kubeconfig.split(os.pathsep) if name]
-        # As kubectl does, a file that is missing is passed over where there are others.
-        found = [name for name in files if Path(name).expanduser().is_file()] or files[:1]
-        configs = [KubeConfig.from_file(name) for name in found]
+        # As kubectl does, skip missing files, but report the first one if all are missing.
+        existing = [name for name in files if Path(name).expanduser().is_file()] or files[:1]
+        configs = [KubeConfig.from_file(name) for name in existing]
     else:
         configs = [KubeConfig.from_service_account(SERVICE_ACCOUNT)]
-    name = context or next((each.current_context for each in configs if each.current_context), None)
-    chosen = next((each for each in configs if name in each.contexts), configs[0]).get(name)
-    if chosen is None:
+    name = context or next((config.current_context for config in configs if config.current_context), None)
+    selected = next((config for config in configs if name in config.contexts), configs[0]).get(name)
+    if selected is None:
         raise ConfigError("no context")
-    return chosen
+    return selected

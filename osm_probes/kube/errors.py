@@ -1,51 +1,51 @@
-"""The Kubernetes API's answers that are no: one error for each thing that a caller does differently."""
+"""Errors of the Kubernetes API: one class for each case that callers handle differently."""
 
 from osm_probes.foundation.errors import OsmError
 
 
 class KubernetesError(OsmError):
-    """The API server did not do what it was asked; the text has its words.
+    """A request failed; the text contains the API server's message.
 
-    retry_after: seconds after which it wants to be asked again, 0 if it does not say.
+    retry_after: seconds that the API server asks clients to wait before the next attempt; 0 if it does not say.
     """
 
     retry_after = 0.0
 
-    def needing(self, permission: str) -> str:
-        """The text; of what is forbidden, with the permission that its user lacks, for a person who grants it."""
+    def explain(self, permission: str) -> str:
+        """The text for a person. If the request was forbidden, it names `permission`, which the user lacks."""
         return str(self)
 
 
 class UnusableKubeconfigError(KubernetesError):
-    """There is no kubeconfig or service account to ask with, or it cannot be used."""
+    """There is no kubeconfig and no service account, or it cannot be used."""
 
 
 class UnreachableError(KubernetesError):
-    """No answer: refused, timed out, or broken off. It may come back at any time."""
+    """No response: the connection was refused, timed out or broke. A retry may succeed."""
 
 
 class ForbiddenError(KubernetesError):
-    """The user may not do this."""
+    """The user does not have the permission, or the API server does not know the user."""
 
-    def needing(self, permission: str) -> str:
-        """The text, with the permission that its user lacks."""
+    def explain(self, permission: str) -> str:
+        """The text, followed by the permission that the user needs."""
         return f"{self}; its user must be allowed to {permission}"
 
 
 class NotFoundError(KubernetesError):
-    """There is no such object, or no such kind."""
+    """The object does not exist, or its kind is not served."""
 
 
 class ConflictError(KubernetesError):
-    """Somebody else was quicker: the object is there already, or is another version by now."""
+    """The object exists already, or its resourceVersion has changed."""
 
 
 class ExpiredError(KubernetesError):
-    """The version or the page asked for is forgotten (410): only a new list helps."""
+    """The API server no longer has the requested resourceVersion or page (410 Gone): list again."""
 
 
 class BusyError(KubernetesError):
-    """The API server asks to come again later (429, 503)."""
+    """The API server is overloaded or unavailable and asks for a later retry (429, 503, 504)."""
 
     def __init__(self, text: str, *, retry_after: float) -> None:
         super().__init__(text)

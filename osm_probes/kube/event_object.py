@@ -1,6 +1,7 @@
-"""What happened to this program -> the Event object that each reason has: pure.
+"""Repeated occurrences of one reason -> an Event object with a count. Pure.
 
-The form is that of https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/ in core/v1.
+The format is core/v1, as kubelets write it:
+https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 """
 
 import enum
@@ -8,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from osm_probes.kube.client import Object
+from osm_probes.kube.client import JsonObject
 from osm_probes.kube.kind import EVENTS, PODS
 
 MESSAGE_LIMIT: Final = 1024
@@ -16,7 +17,7 @@ _NAME_LIMIT: Final = 253
 
 
 class Severity(enum.Enum):
-    """What Kubernetes calls an Event's type."""
+    """The `type` of an Event."""
 
     NORMAL = "Normal"
     WARNING = "Warning"
@@ -24,7 +25,7 @@ class Severity(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class EventSource:
-    """Who speaks: a program (`component`) in a pod; `pod` "" if it is not known in which."""
+    """The program that reports Events (`component`) and the pod it runs in; pod "" if that is not known."""
 
     namespace: str
     pod: str
@@ -33,7 +34,10 @@ class EventSource:
 
 @dataclass(frozen=True, slots=True)
 class EventSeries:
-    """One reason's Event. `said`: how often so far; `written`: how much of that the API server knows."""
+    """All occurrences of one reason, which share one Event.
+
+    count: how many there were. written: the count in the API server; 0 if the Event does not exist there yet.
+    """
 
     name: str
     reason: str
@@ -41,56 +45,56 @@ class EventSeries:
     message: str
     first: datetime
     last: datetime
-    said: int = 1
+    count: int = 1
     written: int = 0
 
     @property
     def pending(self) -> bool:
-        """Whether there is something to write."""
-        return self.said > self.written
+        """Whether there are occurrences that the API server does not know."""
+        return self.count > self.written
 
-    def again(self, message: str, *, at: datetime) -> "EventSeries":
-        """The same, said once more."""
-        return replace(self, message=message, last=at, said=self.said + 1)
+    def repeat(self, message: str, *, at: datetime) -> "EventSeries":
+        """The series with one more occurrence."""
+        return replace(self, message=message, last=at, count=self.count + 1)
 
-    def news(self) -> Object:
-        """What of its Event changes: a merge patch."""
-        return {"count": self.said, "message": self.message, "lastTimestamp": timestamp(self.last)}
+    def patch(self) -> JsonObject:
+        """The merge patch that brings an existing Event up to date."""
+        return {"count": self.count, "message": self.message, "lastTimestamp": timestamp(self.last)}
 
-    def event(self, speaker: EventSource, *, uid: str) -> Object:
-        """The Event, whole, in the form that kubelets write."""
-        about = {
+    def event(self, source: EventSource, *, uid: str) -> JsonObject:
+        """The complete Event about the pod with this uid."""
+        pod = {
             "apiVersion": PODS.api_version,
             "kind": PODS.name,
-            "namespace": speaker.namespace,
-            "name": speaker.pod,
+            "namespace": source.namespace,
+            "name": source.pod,
             "uid": uid,
         }
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.name,
-            "metadata": {"namespace": speaker.namespace, "name": self.name},
-            "involvedObject": about,
+            "metadata": {"namespace": source.namespace, "name": self.name},
+            "involvedObject": pod,
             "type": self.severity.value,
             "reason": self.reason,
-            "source": {"component": speaker.component},
-            "reportingComponent": speaker.component,
-            "reportingInstance": speaker.pod,
+            "source": {"component": source.component},
+            "reportingComponent": source.component,
+            "reportingInstance": source.pod,
             "firstTimestamp": timestamp(self.first),
-            **self.news(),
+            **self.patch(),
         }
 
 
 def event_name(pod: str, token: str) -> str:
-    """The name of an Event about this pod; `token`: hexadecimal, never used before."""
+    """A valid name for an Event about this pod. token: unique, hexadecimal."""
     return f"{pod[: _NAME_LIMIT - len(token) - 1]}.{token}"
 
 
-def message_of(text: str) -> str:
-    """The text as an Event can have it: 1,024 characters at most, all of them UTF-8."""
+def truncate_message(text: str) -> str:
+    """The text as an Event accepts it: at most 1,024 characters, valid in UTF-8."""
     return text[:MESSAGE_LIMIT].encode("utf-8", "replace").decode()
 
 
 def timestamp(at: datetime) -> str:
-    """RFC 3339 in whole seconds."""
+    """RFC 3339, in UTC and whole seconds."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""What happened to this program -> Events on its own pod, which `kubectl describe pod` shows."""
+"""What happens to this program -> Events on its own pod, which `kubectl describe pod` shows."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 
 from osm_probes.foundation.backoff import Backoff
-from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.latest import Changes
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.problem_log import ProblemLog
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import (
     BusyError,
@@ -22,31 +23,29 @@ from osm_probes.kube.errors import (
     NotFoundError,
     UnreachableError,
 )
-from osm_probes.kube.event_object import EventSeries, EventSource, Severity, event_name, message_of
+from osm_probes.kube.event_object import EventSeries, EventSource, Severity, event_name, truncate_message
 from osm_probes.kube.kind import EVENTS, PODS
-from osm_probes.kube.wire import thing_of
+from osm_probes.kube.wire import decode_object
 
-_EVERY: Final = 5.0
-_MOST_SERIES: Final = 64
-_WRITE: Final = "create and patch events"
-_READ: Final = "get pods"
+_INTERVAL: Final = 5.0
+_MAX_SERIES: Final = 64
 
 _Key = tuple[str, Severity]
 
 
 @dataclass(slots=True)
-class _Topic:
-    """A reason's series, and when it may be written (again)."""
+class _Entry:
+    """A series, and the earliest time of its next write."""
 
     series: EventSeries
     due: float
 
 
 class EventRecorder:
-    """Events of one pod. A reason has one Event for each severity: a repetition raises its count, each 5 s at most.
+    """Records Events about one pod; without a pod's name it writes none.
 
-    Without a pod's name nothing is written. `say` may be called as often as one likes, on the event loop: 64 reasons
-    are kept at most.
+    Each reason has one Event per severity. A repetition raises the Event's count, which is written at most every 5 s.
+    At most 64 Events are kept.
     """
 
     def __init__(
@@ -59,97 +58,108 @@ class EventRecorder:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._speaker = EventSource(namespace, pod, component)
+        self._source = EventSource(namespace, pod, component)
         self._clock = clock
-        self._topics: dict[_Key, _Topic] = {}
-        self._says: Latest[int] = Latest(0)
-        self._writing = asyncio.Lock()
+        self._entries: dict[_Key, _Entry] = {}
+        self._changes = Changes()
+        self._write_lock = asyncio.Lock()
         self._uid = ""
-        self._refused: set[str] = set()
+        self._write_problem = ProblemLog(
+            "kubernetes", began="Events cannot be written", ended="Events can be written again", clock=clock
+        )
+        self._pod_problem = ProblemLog(
+            "kubernetes",
+            began="the own pod cannot be read: kubectl describe will not show its Events",
+            ended="the own pod can be read: kubectl describe will show its Events",
+            clock=clock,
+        )
 
-    def say(self, reason: str, message: str, *, severity: Severity) -> None:
-        """Have it written soon; never waits. `reason` is one of few words, the message a person's."""
-        self._note(reason, message, severity)
+    def record(self, reason: str, message: str, *, severity: Severity) -> None:
+        """Queue an occurrence for `run` to write. Call it on the event loop, as often as needed; it never waits.
 
-    async def say_now(self, reason: str, message: str, *, within: float) -> None:
-        """Write one Warning before this returns, in so many seconds at most; whether that went well is logged only."""
-        topic = self._note(reason, message, Severity.WARNING)
-        if topic is None:
+        reason: from a small fixed set. message: for a person.
+        """
+        self._add(reason, message, severity)
+
+    async def record_now(self, reason: str, message: str, *, within: float) -> None:
+        """Write a Warning before this returns, in at most `within` seconds. A failure is logged, not raised."""
+        entry = self._add(reason, message, Severity.WARNING)
+        if entry is None:
             return
         try:
             async with asyncio.timeout(within):
-                # The pod is read, the Event written.
-                await self._write(topic, self._client.bounded(within / 2))
+                # Two requests: read the pod, write the Event.
+                await self._write(entry, self._client.with_timeout(within / 2))
         except TimeoutError:
-            logger("kubernetes").warning("an Event cannot be written", reason=reason, error="no answer in time")
+            logger("kubernetes").warning("an Event cannot be written", reason=reason, error="no response in time")
         except KubernetesError as error:
-            words = error.needing(self._needed(_WRITE))
-            logger("kubernetes").warning("an Event cannot be written", reason=reason, error=words)
+            logger("kubernetes").warning("an Event cannot be written", reason=reason, error=self._explain_write(error))
 
     async def run(self) -> None:
-        """Write what is said, without an end; while the API server is away it is kept."""
+        """Write the queued Events, until cancelled. While the API server is unreachable they stay queued."""
         backoff = Backoff()
         while True:
-            seen = self._says.version
+            seen = self._changes.version
             failure = await self._write_due()
             if failure is None:
                 backoff.reset()
-                await self._until_due(seen)
+                await self._wait_until_due(seen)
             else:
                 await asyncio.sleep(backoff.pause(at_least=failure.retry_after))
 
-    def _note(self, reason: str, message: str, severity: Severity) -> _Topic | None:
-        """Keep it for its Event; None if there will be none."""
-        if not self._speaker.pod or not self._has_room(key := (reason, severity)):
+    def _add(self, reason: str, message: str, severity: Severity) -> _Entry | None:
+        """Count an occurrence; None if no Event will be written for it."""
+        key = (reason, severity)
+        if not self._source.pod or not self._make_room(key):
             logger("kubernetes").debug("no Event is written", reason=reason, text=message)
             return None
-        now, text = datetime.now(UTC), message_of(message)
-        topic = self._topics.get(key)
-        if topic is None:
-            name = event_name(self._speaker.pod, secrets.token_hex(8))
-            topic = self._topics[key] = _Topic(EventSeries(name, reason, severity, text, now, now), self._clock())
+        now, text = datetime.now(UTC), truncate_message(message)
+        entry = self._entries.get(key)
+        if entry is None:
+            name = event_name(self._source.pod, secrets.token_hex(8))
+            entry = self._entries[key] = _Entry(EventSeries(name, reason, severity, text, now, now), self._clock())
         else:
-            topic.series = topic.series.again(text, at=now)
-        self._says.set(self._says.value + 1)
-        return topic
+            entry.series = entry.series.repeat(text, at=now)
+        self._changes.notify()
+        return entry
 
-    def _has_room(self, key: _Key) -> bool:
-        """Whether one more fits; the one that has said nothing for longest gives way."""
-        if key in self._topics or len(self._topics) < _MOST_SERIES:
+    def _make_room(self, key: _Key) -> bool:
+        """Drop the written series with the oldest occurrence if needed. False if all series are unwritten."""
+        if key in self._entries or len(self._entries) < _MAX_SERIES:
             return True
-        silent = {each: topic.series.last for each, topic in self._topics.items() if not topic.series.pending}
-        if silent:
-            del self._topics[min(silent, key=lambda each: silent[each])]
-        return bool(silent)
+        written = {other: entry.series.last for other, entry in self._entries.items() if not entry.series.pending}
+        if written:
+            del self._entries[min(written, key=lambda other: written[other])]
+        return bool(written)
 
-    def _waiting(self) -> Iterator[_Topic]:
-        return (topic for topic in self._topics.values() if topic.series.pending)
+    def _pending(self) -> Iterator[_Entry]:
+        return (entry for entry in self._entries.values() if entry.series.pending)
 
-    async def _until_due(self, seen: int) -> None:
-        due = min((topic.due for topic in self._waiting()), default=None)
+    async def _wait_until_due(self, seen: int) -> None:
+        due = min((entry.due for entry in self._pending()), default=None)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if due is None else max(0.0, due - self._clock())):
-                await self._says.after(seen)
+                await self._changes.after(seen)
 
     async def _write_due(self) -> KubernetesError | None:
-        """Write all that is due; the last failure, if any. An Event that is refused keeps no other waiting."""
+        """Write all Events that are due and return the last failure. A rejected Event does not delay the others."""
         failure: KubernetesError | None = None
-        # As it is now: more may be said while these are written.
-        for topic in [each for each in self._waiting() if each.due <= self._clock()]:
+        # A list, because occurrences may be added during the writes.
+        for entry in [entry for entry in self._pending() if entry.due <= self._clock()]:
             try:
-                await self._write(topic, self._client)
+                await self._write(entry, self._client)
             except (UnreachableError, BusyError) as error:
                 logger("kubernetes").debug("an Event cannot be written yet", error=str(error))
                 return error
             except KubernetesError as error:
-                self._tell_once("Events cannot be written", error, _WRITE)
+                self._write_problem.update(self._explain_write(error))
                 failure = error
         return failure
 
-    async def _write(self, topic: _Topic, client: KubernetesClient) -> None:
-        """Bring a reason's Event up to date. Raises KubernetesError."""
-        async with self._writing:
-            series = topic.series
+    async def _write(self, entry: _Entry, client: KubernetesClient) -> None:
+        """Bring the Event of a series up to date. Raises KubernetesError."""
+        async with self._write_lock:
+            series = entry.series
             if not series.pending:
                 return
             try:
@@ -157,44 +167,44 @@ class EventRecorder:
             except NotFoundError:
                 if not series.written:
                     raise
-                # It expired: an Event lives for an hour.
+                # The API server deletes an Event after an hour.
                 await self._create(series, client)
-            topic.series = replace(topic.series, written=series.said)
-            topic.due = self._clock() + _EVERY
-            self._refused.discard(_WRITE)
+            entry.series = replace(entry.series, written=series.count)
+            entry.due = self._clock() + _INTERVAL
+            self._write_problem.update("")
 
     async def _create(self, series: EventSeries, client: KubernetesClient) -> None:
-        body = series.event(self._speaker, uid=await self._find_uid(client))
+        body = series.event(self._source, uid=await self._pod_uid(client))
         try:
-            await client.create(EVENTS, body, namespace=self._speaker.namespace)
+            await client.create(EVENTS, body, namespace=self._source.namespace)
         except ConflictError:
-            # An earlier attempt had arrived; only its answer was lost.
+            # An earlier attempt succeeded, but its response was lost.
             await self._patch(series, client)
 
     async def _patch(self, series: EventSeries, client: KubernetesClient) -> None:
-        await client.patch(EVENTS, series.name, series.news(), namespace=self._speaker.namespace)
+        await client.patch(EVENTS, series.name, series.patch(), namespace=self._source.namespace)
 
-    async def _find_uid(self, client: KubernetesClient) -> str:
-        """The own pod's uid, by which `kubectl describe` finds Events; "" where it is refused.
+    async def _pod_uid(self, client: KubernetesClient) -> str:
+        """The own pod's uid, by which `kubectl describe` finds Events; "" if the pod cannot be read.
 
-        Raises UnreachableError and BusyError: the Event can wait for it.
+        Raises UnreachableError and BusyError, so that the Event is written later.
         """
         if not self._uid:
             try:
-                pod = await client.read(PODS, self._speaker.pod, namespace=self._speaker.namespace)
-                self._uid = thing_of(pod).metadata.uid
+                pod = await client.read(PODS, self._source.pod, namespace=self._source.namespace)
+                self._uid = decode_object(pod).metadata.uid
             except (UnreachableError, BusyError):
                 raise
-            except (KubernetesError, msgspec.DecodeError) as error:
-                self._tell_once("kubectl describe will not show Events: the own pod cannot be read", error, _READ)
+            except KubernetesError as error:
+                self._pod_problem.update(error.explain(self._permission("get pods")))
+            except msgspec.DecodeError as error:
+                self._pod_problem.update(str(error))
+            else:
+                self._pod_problem.update("")
         return self._uid
 
-    def _tell_once(self, what: str, error: Exception, permission: str) -> None:
-        """Log what only a person can cure, until it is cured."""
-        if permission not in self._refused:
-            self._refused.add(permission)
-            words = error.needing(self._needed(permission)) if isinstance(error, KubernetesError) else str(error)
-            logger("kubernetes").warning(what, error=words)
+    def _explain_write(self, error: KubernetesError) -> str:
+        return error.explain(self._permission("create and patch events"))
 
-    def _needed(self, permission: str) -> str:
-        return f'{permission} of API group "" in namespace {self._speaker.namespace}'
+    def _permission(self, action: str) -> str:
+        return f'{action} of API group "" in namespace {self._source.namespace}'

@@ -1,12 +1,15 @@
-"""Lists and watches of one kind -> its objects as they are now, whatever the API server does meanwhile.
+"""A local copy of all objects of one kind, kept while the API server fails.
 
-The rules: https://kubernetes.io/docs/reference/using-api/api-concepts/ ("Efficient detection of changes").
+A watch resumes at the resourceVersion of its last event; if that is too old (410), the objects are listed again.
+
+The rules: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 
 import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Final, Generic, Protocol, TypeVar
@@ -16,26 +19,35 @@ import msgspec
 from osm_probes.foundation.backoff import Backoff
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
-from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import ExpiredError, KubernetesError, NotFoundError
 from osm_probes.kube.list_options import ListOptions
-from osm_probes.kube.wire import Meta, Page, WatchEvent, error_of, event_of, page_of, thing_of
+from osm_probes.kube.paging import ListClient, list_pages
+from osm_probes.kube.wire import ObjectMeta, WatchEvent, decode_object, decode_watch_event, watch_error
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
-_PAGE: Final = 500
-# A watch ends by itself then, so that after an upgrade of the API servers not all hang on the one that was first.
-_WATCH_FOR: Final = (300, 600)
-_ABSENT_AGAIN: Final = 5.0
+# A watch ends by itself after a time in this range, in seconds, so that the clients of an API server spread over all
+# of them again after an upgrade.
+_WATCH_SECONDS: Final = (300, 600)
+_NOT_SERVED_RETRY: Final = 5.0
 _YIELD_EVERY: Final = 100
 
 
+class WatchClient(ListClient, Protocol):
+    """The part of a KubernetesClient that an informer needs."""
+
+    def stream_lines(
+        self, path: str, *, query: Mapping[str, str], accept: str = "application/json"
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Stream the lines of a watch. Raises KubernetesError."""
+
+
 class Decoder(Protocol[T_co]):
-    """One object's JSON -> what is kept of it."""
+    """Decodes the JSON of one object."""
 
     def __call__(self, content: bytes, /) -> T_co | None:
-        """The object, pruned; None if it is of no concern. Raises OsmError, naming the field."""
+        """The object, or None to leave it out. Raises OsmError, with the name of the invalid field."""
 
 
 Key = tuple[str, str]
@@ -43,19 +55,19 @@ Key = tuple[str, str]
 
 
 class Observer(Protocol):
-    """Who counts what a watch brings."""
+    """Counts what the API server sends, such as for metrics."""
 
     def __call__(self, kind: str, event: str, /) -> None:
-        """Something arrived. event: added, modified, deleted, listed or failed."""
+        """kind: its plural. event: added, modified, deleted, listed or failed."""
 
 
-def unobserved(_kind: str, _event: str, /) -> None:
-    """For who does not count."""
+def ignore_event(_kind: str, _event: str, /) -> None:
+    """The Observer that does nothing."""
 
 
 @dataclass(slots=True)
 class _State(Generic[T]):
-    """What is known: objects, those that cannot be used, and the version that it all is as of."""
+    """The objects, the errors of invalid ones, and the resourceVersion of both."""
 
     objects: dict[Key, T] = field(default_factory=dict)
     errors: dict[Key, str] = field(default_factory=dict)
@@ -63,59 +75,59 @@ class _State(Generic[T]):
 
 
 class Informer(Generic[T]):
-    """All objects of one kind as they are now.
+    """A cache of all selected objects of one kind, kept up to date by `run`.
 
-    `notify` is called after each change of what can be read here; `revision` counts those of objects and errors.
-    `synced`: the first list was complete; from then on what is known stays, however long the API server is away. An
-    optional kind that does not exist is an empty list.
-    `kind` is the one wanted, in the version that the API server serves.
-    `trouble` says why it cannot be asked now, "" if it can. An object that cannot be used keeps its last good form;
-    `errors` says which and why.
+    notify: called after each change of a public attribute; it must not block.
+    revision: a counter of changes of `objects`, `errors` and `kind`.
+    synced: true after the first complete list. From then on the objects stay available while the API server is away.
+    kind: the kind in the version that is served. An optional kind that is not served is an empty list.
+    problem: why the kind cannot be listed or watched now; "" if it can.
+    An object that becomes invalid keeps its last valid form; `errors` says why it is invalid.
     """
 
     def __init__(
         self,
-        client: KubernetesClient,
-        wanted: ListOptions,
+        client: WatchClient,
+        options: ListOptions,
         *,
         decode: Decoder[T],
         notify: Callable[[], None],
-        observe: Observer = unobserved,
+        observe: Observer = ignore_event,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.wanted = wanted
-        self.trouble = ""
+        self.options = options
+        self.problem = ""
         self.synced = False
         self.revision = 0
+        self.kind = options.kind
         self._client = client
         self._decode = decode
         self._notify = notify
         self._observe = observe
         self._clock = clock
-        self._heard_at = clock()
+        self._last_contact = clock()
         self._backoff = Backoff()
-        self.kind = wanted.kind
-        self._places = cycle(zip(wanted.kind.versions, wanted.paths, strict=True))
-        self._asked, self._path = next(self._places)
+        self._versions = cycle(options.versions)
+        self._requested = next(self._versions)
         self._state: _State[T] = _State()
 
     @property
     def objects(self) -> Mapping[Key, T]:
-        """The objects by namespace and name. Read it on the event loop; copy what you keep."""
+        """The objects by namespace and name. Read it on the event loop; copy it to keep it."""
         return self._state.objects
 
     @property
     def errors(self) -> Mapping[Key, str]:
-        """Why some objects cannot be used as they are now."""
+        """The reason for each object that is invalid now."""
         return self._state.errors
 
     @property
     def age(self) -> float:
-        """Seconds since the API server last said something about this kind; up to about 60 is silence as usual."""
-        return self._clock() - self._heard_at
+        """Seconds since the API server last sent something about this kind. Up to about 60 is normal."""
+        return self._clock() - self._last_contact
 
     async def run(self) -> None:
-        """Keep it true, without an end."""
+        """List, then watch, again and again, until cancelled."""
         while True:
             try:
                 if not self._state.version:
@@ -124,139 +136,125 @@ class Informer(Generic[T]):
                 await asyncio.sleep(self._backoff.pause())
             except (ExpiredError, msgspec.DecodeError) as error:
                 self._state.version = ""
-                logger("kubernetes").debug("a new list is needed", kind=str(self.wanted.kind), error=str(error))
+                logger("kubernetes").debug("a new list is needed", kind=str(self.options.kind), error=str(error))
                 await asyncio.sleep(self._backoff.pause())
             except NotFoundError as error:
-                await self._miss(error)
+                await self._handle_not_served(error)
             except KubernetesError as error:
-                await self._fail(error)
+                await self._handle_failure(error)
 
     async def _list(self) -> None:
-        """Take the whole list, page by page, in the place of what was known: what is missing was deleted."""
+        """Replace all objects by those of a new list; objects that it does not contain were deleted."""
         fresh: _State[T] = _State()
-        query = {**self.wanted.query, "limit": str(_PAGE)}
-        while True:
-            page = await self._ask_page(query)
-            for index, item in enumerate(page.items or ()):
-                self._take(item, _key(thing_of(item).metadata), fresh)
+        async for page in list_pages(self._client, self._requested):
+            if page.restarts:
+                fresh = _State()
+            for index, item in enumerate(page.items):
+                self._store(item, _key(decode_object(item).metadata), fresh)
                 if index % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
-            fresh.version = page.metadata.resource_version
-            if not page.metadata.more:
-                break
-            query["continue"] = page.metadata.more
-        self._observe(self.wanted.kind.plural, "listed")
-        self._replace(fresh)
+            fresh.version = page.resource_version
+        self._observe(self.options.kind.plural, "listed")
+        self._replace_state(fresh)
 
-    def _replace(self, fresh: _State[T]) -> None:
+    def _replace_state(self, fresh: _State[T]) -> None:
         differs = fresh.objects != self._state.objects or fresh.errors != self._state.errors
-        changed = differs or self.kind != self._asked or not self.synced
-        self._state, self.synced, self.kind = fresh, True, self._asked
-        self._heard(changed=changed)
-
-    async def _ask_page(self, query: dict[str, str]) -> Page:
-        accept = self.wanted.accept("PartialObjectMetadataList")
-        try:
-            content = await self._client.ask("GET", self._path, query=query, accept=accept)
-        except ExpiredError:
-            if "continue" not in query:
-                raise
-            # Paging took longer than the API server remembers: begin again, all at once.
-            del query["continue"], query["limit"]
-            content = await self._client.ask("GET", self._path, query=query, accept=accept)
-        return page_of(content)
+        changed = differs or self.kind != self._requested.kind or not self.synced
+        self._state, self.synced, self.kind = fresh, True, self._requested.kind
+        self._record_contact(changed=changed)
 
     async def _watch(self) -> None:
-        """Take what changes, until the API server ends the watch."""
-        lasts = random.uniform(*_WATCH_FOR)
+        """Apply changes until the API server ends the watch."""
+        seconds = random.uniform(*_WATCH_SECONDS)
         query = {
-            **self.wanted.query,
+            **self._requested.query,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._state.version,
-            "timeoutSeconds": f"{lasts:.0f}",
+            "timeoutSeconds": f"{seconds:.0f}",
         }
-        accept = self.wanted.accept("PartialObjectMetadata")
-        async with self._client.lines(self._path, query=query, accept=accept) as lines:
-            self._heard(changed=False)
-            await self._follow(lines)
+        accept = self._requested.watch_type
+        async with self._client.stream_lines(self._requested.path, query=query, accept=accept) as lines:
+            self._record_contact(changed=False)
+            await self._apply_events(lines)
 
-    async def _follow(self, lines: AsyncIterator[bytes]) -> None:
+    async def _apply_events(self, lines: AsyncIterator[bytes]) -> None:
         index = 0
         async for line in lines:
-            event = event_of(line)
-            thing = thing_of(event.object)
+            event = decode_watch_event(line)
+            content = decode_object(event.object)
             if event.type == "ERROR":
-                raise error_of(thing)
-            changed = event.type != "BOOKMARK" and self._apply(event, thing.metadata)
-            self._state.version = thing.metadata.resource_version
-            self._heard(changed=changed)
-            # Only now: a watch that ends as soon as it has begun is no success.
+                raise watch_error(content)
+            changed = event.type != "BOOKMARK" and self._apply(event, content.metadata)
+            self._state.version = content.metadata.resource_version
+            self._record_contact(changed=changed)
+            # Only after an event: a watch that ends at once is a failure, and its retries must slow down.
             self._backoff.reset()
             index += 1
             if index % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
-    def _apply(self, event: WatchEvent, metadata: Meta) -> bool:
-        self._observe(self.wanted.kind.plural, event.type.lower())
+    def _apply(self, event: WatchEvent, metadata: ObjectMeta) -> bool:
+        """Apply a change; whether `objects` or `errors` differ afterwards."""
+        self._observe(self.options.kind.plural, event.type.lower())
         key = _key(metadata)
         if event.type != "DELETED":
-            return self._take(event.object, key, self._state)
+            return self._store(event.object, key, self._state)
         known = self._state.objects.pop(key, None) is not None
         return (self._state.errors.pop(key, None) is not None) or known
 
-    def _take(self, content: msgspec.Raw, key: Key, into: _State[T]) -> bool:
-        """Keep an object; whether that changes anything. One that cannot be used keeps its last good form."""
-        known, said = self._state.objects.get(key), self._state.errors.get(key, "")
-        found, error = self._decoded(bytes(content), key, known)
+    def _store(self, content: msgspec.Raw, key: Key, state: _State[T]) -> bool:
+        """Store an object in `state`; whether it differs from before. An invalid one keeps its last valid form."""
+        previous, previous_error = self._state.objects.get(key), self._state.errors.get(key, "")
+        decoded, error = self._decode_or_keep(bytes(content), key, previous)
         if error:
-            into.errors[key] = error
+            state.errors[key] = error
         else:
-            into.errors.pop(key, None)
-        if error and error != said:
-            logger("kubernetes").error("an object cannot be used: its last good form stays", error=error)
-        # What is equal stays the very same object: readers compare by identity first.
-        found = known if found == known else found
-        if found is None:
-            into.objects.pop(key, None)
+            state.errors.pop(key, None)
+        if error and error != previous_error:
+            logger("kubernetes").error("an object is invalid: its last valid form stays in use", error=error)
+        # Keep the identity of an equal object: readers compare by identity first.
+        decoded = previous if decoded == previous else decoded
+        if decoded is None:
+            state.objects.pop(key, None)
         else:
-            into.objects[key] = found
-        return found is not known or error != said
+            state.objects[key] = decoded
+        return decoded is not previous or error != previous_error
 
-    def _decoded(self, content: bytes, key: Key, known: T | None) -> tuple[T | None, str]:
+    def _decode_or_keep(self, content: bytes, key: Key, previous: T | None) -> tuple[T | None, str]:
         try:
             return self._decode(content), ""
         except OsmError as error:
-            return known, f"{self._named(key)}: {error}"
+            return previous, f"{self._display_name(key)}: {error}"
 
-    def _named(self, key: Key) -> str:
+    def _display_name(self, key: Key) -> str:
         namespace, name = key
-        return f"{self.wanted.kind.name} {f'{namespace}/' if namespace else ''}{name}"
+        return f"{self.options.kind.name} {f'{namespace}/' if namespace else ''}{name}"
 
-    def _heard(self, *, changed: bool) -> None:
-        self._heard_at = self._clock()
+    def _record_contact(self, *, changed: bool) -> None:
+        self._last_contact = self._clock()
         self.revision += changed
-        if changed or self.trouble:
-            self.trouble = ""
+        if changed or self.problem:
+            self.problem = ""
             self._notify()
 
-    async def _miss(self, error: NotFoundError) -> None:
-        """The kind does not exist, now or yet."""
-        if not self.wanted.kind.optional:
-            await self._fail(error)
+    async def _handle_not_served(self, error: NotFoundError) -> None:
+        """Try the next version of an optional kind; if none is served, the list is empty."""
+        if not self.options.kind.optional:
+            await self._handle_failure(error)
             return
-        self._asked, self._path = next(self._places)
-        if self._path != self.wanted.paths[0]:
-            return  # another version may be served
-        self._replace(_State())
-        await asyncio.sleep(_ABSENT_AGAIN * random.uniform(0.8, 1.2))
+        self._requested = next(self._versions)
+        if self._requested != self.options:
+            return
+        self._replace_state(_State())
+        await asyncio.sleep(_NOT_SERVED_RETRY * random.uniform(0.8, 1.2))
 
-    async def _fail(self, error: KubernetesError) -> None:
-        self._observe(self.wanted.kind.plural, "failed")
-        self.trouble = f"{self.wanted.kind.plural} cannot be watched: {error.needing(self.wanted.permission)}"
+    async def _handle_failure(self, error: KubernetesError) -> None:
+        self._observe(self.options.kind.plural, "failed")
+        self.problem = f"{self.options.kind.plural} cannot be watched: {error.explain(self.options.permission)}"
         self._notify()
         await asyncio.sleep(self._backoff.pause(at_least=error.retry_after))
 
 
-def _key(metadata: Meta) -> Key:
+def _key(metadata: ObjectMeta) -> Key:
     return metadata.namespace, metadata.name

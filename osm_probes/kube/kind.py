@@ -1,4 +1,4 @@
-"""Kinds of objects, and the paths where the Kubernetes API has them."""
+"""Kinds of Kubernetes objects, and their API paths."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -6,9 +6,9 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind as the API serves it. `plural` is its name in paths and in permissions; group "" is the core's.
+    """A kind as the API serves it. group: "" is the core group. plural: its name in paths and in RBAC rules.
 
-    optional: defined by a CRD that may be missing, come and go. or_version: as good, where `version` is not served.
+    optional: defined by a CRD, which may not be installed. or_version: also acceptable if `version` is not served.
     """
 
     group: str
@@ -20,18 +20,18 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """What manifests have in apiVersion."""
+        """The apiVersion of its manifests."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, *, namespace: str = "", name: str = "") -> str:
-        """The path of one object, or of all in a namespace, or everywhere."""
+        """The path of one object, of all objects in a namespace, or of all in the cluster."""
         parts = ["apis" if self.group else "api", self.api_version]
         parts += ["namespaces", namespace] if namespace else []
         return "/" + "/".join([*parts, self.plural, *([name] if name else [])])
 
     @property
     def versions(self) -> "tuple[Kind, ...]":
-        """The same kind in each version that will do, the best first."""
+        """The kind in each acceptable version, the preferred one first."""
         other = replace(self, version=self.or_version, or_version=self.version) if self.or_version else None
         return (self, other) if other else (self,)
 

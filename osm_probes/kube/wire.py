@@ -1,4 +1,4 @@
-"""The parts of lists and watch events that every kind has, as the API sends them."""
+"""JSON that is the same for every kind: metadata, pages of lists, watch events, the data of Secrets."""
 
 import base64
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ import msgspec
 from osm_probes.kube.errors import BusyError, ExpiredError, KubernetesError
 
 
-class Meta(msgspec.Struct, rename="camel"):
-    """Of an object, what finds it again."""
+class ObjectMeta(msgspec.Struct, rename="camel"):
+    """The part of an object's metadata that identifies the object and its version."""
 
     name: str = ""
     namespace: str = ""
@@ -18,48 +18,48 @@ class Meta(msgspec.Struct, rename="camel"):
     resource_version: str = ""
 
 
-class Thing(msgspec.Struct):
-    """Any object; in an ERROR event a Status."""
+class AnyObject(msgspec.Struct):
+    """An object of any kind. The object of an ERROR event is a Status, with `code` and `message`."""
 
-    metadata: Meta = msgspec.field(default_factory=Meta)
+    metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
     code: int = 0
     message: str = ""
 
 
-class PageMeta(msgspec.Struct, rename="camel"):
-    """Of a page: as of which version, and where the next one begins."""
+class ListMeta(msgspec.Struct, rename="camel"):
+    """The metadata of a page. continue_token: requests the next page; empty on the last one."""
 
     resource_version: str = ""
-    more: str = msgspec.field(name="continue", default="")
+    continue_token: str = msgspec.field(name="continue", default="")
 
 
 class Page(msgspec.Struct):
-    """A part of a list."""
+    """One page of a list."""
 
-    metadata: PageMeta
+    metadata: ListMeta
     items: list[msgspec.Raw] | None = None
 
 
 class WatchEvent(msgspec.Struct):
-    """What a watch says: ADDED, MODIFIED, DELETED, BOOKMARK or ERROR."""
+    """One line of a watch. `type` is ADDED, MODIFIED, DELETED, BOOKMARK or ERROR."""
 
     type: str
     object: msgspec.Raw
 
 
-def error_of(status: Thing) -> KubernetesError:
-    """What an ERROR event means."""
+def watch_error(status: AnyObject) -> KubernetesError:
+    """The Status of an ERROR event -> the error that it means."""
     if status.code == HTTPStatus.TOO_MANY_REQUESTS:
         return BusyError(status.message, retry_after=1.0)
-    # Whatever else it is, as in client-go: what was missed can only be found by a new list.
+    # As client-go does for every other code: events may have been missed, so only a new list is safe.
     return ExpiredError(f"{status.message} ({status.code})")
 
 
-def secret_data(files: Mapping[str, bytes]) -> dict[str, str]:
-    """Contents by name -> the `data` of a Secret."""
+def encode_secret_data(files: Mapping[str, bytes]) -> dict[str, str]:
+    """File contents by name -> the base64 `data` of a Secret."""
     return {name: base64.b64encode(content).decode() for name, content in files.items()}
 
 
-page_of = msgspec.json.Decoder(Page).decode
-event_of = msgspec.json.Decoder(WatchEvent).decode
-thing_of = msgspec.json.Decoder(Thing).decode
+decode_page = msgspec.json.Decoder(Page).decode
+decode_watch_event = msgspec.json.Decoder(WatchEvent).decode
+decode_object = msgspec.json.Decoder(AnyObject).decode

@@ -1,1 +1,1 @@
-"""Vocabulary: the services, proxies and settings of the mesh, as values."""
+"""The services, proxies, policies and settings of a mesh, as plain values."""

@@ -1,24 +1,25 @@
-"""Vocabulary: who a workload is, and how a proxy's certificate says it."""
+"""The identities of workloads, and the names in proxies' certificates."""
 
 import re
 from dataclasses import dataclass
 
 from osm_probes.foundation.errors import OsmError
-from osm_probes.mesh.labels import UUID
+from osm_probes.mesh.labels import PROXY_UUID_PATTERN
+from osm_probes.mesh.names import CONTROLLER, INJECTOR
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
 SIDECAR = "sidecar"
 CANARY = "canary"
-_CONTROL_PLANE = ("osm-controller", "osm-injector")
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
+_CONTROL_PLANE = (CONTROLLER, INJECTOR)
 
 
 class UnknownIdentityError(OsmError):
-    """A name says no identity of this mesh."""
+    """A certificate's name is not the name of a proxy of this mesh."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Identity:
-    """A service account: what a workload is to the mesh. All proxies with one identity get one configuration."""
+    """A service account: the identity of a workload. All proxies with the same identity get the same configuration."""
 
     namespace: str
     service_account: str
@@ -28,15 +29,15 @@ class Identity:
         return f"{self.service_account}.{self.namespace}.{trust_domain}"
 
     @property
-    def misleading(self) -> bool:
-        """True if its principal could be taken for a proxy's name, the controller's or the injector's.
+    def ambiguous(self) -> bool:
+        """True if its principal could be mistaken for the name of a proxy, the controller or the injector.
 
-        Those begin with a uuid, or the program's name, and go on with a dot. A service account's name may do so, too:
-        `<uuid>.canary.x`, or `osm-controller.osm-system` in a namespace `svc`. Whatever the trust domain, as long as it
-        does not begin with `svc` (the programs' flags see to that), only such service accounts are in the way.
+        Those names begin with a uuid, or with the program's name, followed by a dot. A service account's name may begin
+        the same way: `<uuid>.canary.x`, or `osm-controller.osm-system` in a namespace `svc`. Only such service accounts
+        collide, if the trust domain does not begin with `svc`, which the programs' flags reject.
         """
         first, dot, _ = self.service_account.partition(".")
-        return bool(dot) and (first in _CONTROL_PLANE or UUID.match(first) is not None)
+        return bool(dot) and (first in _CONTROL_PLANE or PROXY_UUID_PATTERN.match(first) is not None)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.service_account}"
@@ -44,26 +45,26 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class ProxyName:
-    """What the common name of a proxy's certificate says: which proxy (uuid), of which kind, for whom."""
+    """The content of a proxy certificate's common name: the proxy's uuid, its kind and its identity."""
 
     uuid: str
     kind: str
     identity: Identity
 
     def common_name(self, trust_domain: str) -> str:
-        """`<uuid>.<kind>.<service account>.<namespace>.<trust domain>`, as the contract has it."""
+        """`<uuid>.<kind>.<service account>.<namespace>.<trust domain>`, as in Open Service Mesh."""
         return f"{self.uuid}.{self.kind}.{self.identity.principal(trust_domain)}"
 
     @classmethod
     def parse(cls, common_name: str, *, trust_domain: str) -> "ProxyName":
-        """Read a common name. Raises UnknownIdentityError where it is no proxy of this trust domain."""
+        """Parse a common name. Raises UnknownIdentityError if it does not name a proxy of this trust domain."""
         stem = common_name.removesuffix(f".{trust_domain}")
-        # A service account's name may hold dots; uuid and kind before it and the namespace behind it may not.
+        # A service account's name may contain dots; uuid, kind and namespace may not.
         uuid, _, rest = stem.partition(".")
         kind, _, rest = rest.partition(".")
         account, _, namespace = rest.rpartition(".")
-        known = kind in (SIDECAR, CANARY) and UUID.match(uuid) and _LABEL.match(namespace)
-        if stem == common_name or not known or not all(_LABEL.match(part) for part in account.split(".")):
+        valid = kind in (SIDECAR, CANARY) and PROXY_UUID_PATTERN.match(uuid) and _DNS_LABEL.match(namespace)
+        if stem == common_name or not valid or not all(_DNS_LABEL.match(part) for part in account.split(".")):
             raise UnknownIdentityError(
                 f"{common_name!r} is not <uuid>.<kind>.<service account>.<namespace>.{trust_domain}"
             )

@@ -1,10 +1,10 @@
-"""Vocabulary: the labels and annotations of namespaces, pods and Secrets, by which a mesh is told."""
+"""The labels and annotations of Kubernetes objects that a mesh reads or writes."""
 
 import re
 from typing import Final
 
 PREFIX: Final = "openservicemesh.io/"
-"""The prefix of all labels and annotations of a mesh but PROXY_UUID."""
+"""The prefix of the mesh's own labels and annotations, except PROXY_UUID."""
 
 # On namespaces.
 MONITORED_BY: Final = PREFIX + "monitored-by"
@@ -16,16 +16,26 @@ INJECTION: Final = PREFIX + "sidecar-injection"
 
 # On pods.
 PROXY_UUID: Final = "osm-proxy-uuid"
-INBOUND_PORTS: Final = PREFIX + "inbound-port-exclusion-list"
-OUTBOUND_PORTS: Final = PREFIX + "outbound-port-exclusion-list"
-EXCLUDED_RANGES: Final = PREFIX + "outbound-ip-range-exclusion-list"
-INCLUDED_RANGES: Final = PREFIX + "outbound-ip-range-inclusion-list"
+PROXY_UUID_PATTERN: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+"""The values of PROXY_UUID that name a proxy; other values are ignored."""
+INBOUND_PORT_EXCLUSIONS: Final = PREFIX + "inbound-port-exclusion-list"
+OUTBOUND_PORT_EXCLUSIONS: Final = PREFIX + "outbound-port-exclusion-list"
+OUTBOUND_IP_RANGE_EXCLUSIONS: Final = PREFIX + "outbound-ip-range-exclusion-list"
+OUTBOUND_IP_RANGE_INCLUSIONS: Final = PREFIX + "outbound-ip-range-inclusion-list"
 
 # On Secrets.
-TRUST_MARK: Final = PREFIX + "trust"
-"""The fingerprint of the trust that a bootstrap Secret's certificate and roots belong to."""
+TRUST_FINGERPRINT: Final = PREFIX + "trust"
+"""The fingerprint of the CA certificates that a bootstrap Secret's certificate and roots come from."""
 CA_SIGNS_SINCE: Final = PREFIX + "ca-signs-since"
-"""When `ca.crt` of the CA Secret began to sign, in RFC 3339, while the root before it is still trusted."""
+"""The time (RFC 3339) when `ca.crt` of the CA Secret began to sign. Set while the previous root is still trusted."""
 
-UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-"""The values of PROXY_UUID that name a proxy."""
+# On the control plane's Deployments and pods.
+APP: Final = "app"
+MESH_NAME: Final = "meshName"
+
+# Labels that Kubernetes defines.
+APP_VERSION: Final = "app.kubernetes.io/version"
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+SERVICE_NAME: Final = "kubernetes.io/service-name"
+"""On an EndpointSlice: the name of its Service."""
+OS: Final = "kubernetes.io/os"

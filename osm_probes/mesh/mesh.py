@@ -1,16 +1,16 @@
-"""Vocabulary: the whole mesh as one value; what sources make and the publisher reads."""
+"""The whole mesh as one value. Sources make it, the publisher reads it."""
 
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from osm_probes.mesh.identity import Identity
-from osm_probes.mesh.policy import Ignored, Permission, Split
+from osm_probes.mesh.policy import IgnoredPolicy, Permission, Split
 from osm_probes.mesh.settings import Settings
 
 
 class Protocol(enum.Enum):
-    """What is spoken on a service port, as far as the proxy cares."""
+    """The protocol of a service port, as far as it changes the proxy's configuration."""
 
     HTTP = "http"
     TCP = "tcp"
@@ -18,7 +18,7 @@ class Protocol(enum.Enum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """One address that answers for a service port: an IP and the port on the pod."""
+    """One address behind a service port: an IP address and the port on the pod."""
 
     address: str
     port: int
@@ -26,9 +26,9 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ServicePort:
-    """A port of a service: `number` is what callers dial, each endpoint has the pod's own port.
+    """A port of a service: clients connect to `number`; each endpoint has the pod's own port.
 
-    `target` is the port on the pods (for a service without endpoints, what the manifest says). Sorted endpoints.
+    target: the port on the pods; for a service without endpoints, the one in the manifest. endpoints: sorted.
     """
 
     number: int
@@ -39,7 +39,7 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service. `addresses`: its cluster IPs, none if headless. `identities`: who answers for it, sorted."""
+    """A service. addresses: its cluster IPs, none if headless. identities: those of its pods, sorted."""
 
     namespace: str
     name: str
@@ -50,7 +50,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A pod with a sidecar: its uuid (label osm-proxy-uuid) and the pod's names."""
+    """A pod with a sidecar: the proxy's uuid (label osm-proxy-uuid), and the pod's name, identity and address."""
 
     uuid: str
     namespace: str
@@ -60,32 +60,33 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
-class Namespace:
-    """A namespace of the mesh: what it says about the injection of sidecars, in labels and annotations of ours."""
+class NamespaceMetadata:
+    """The labels and annotations of a namespace that decide whether its pods get sidecars."""
 
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """Everything that decides what proxies are told. Services sorted by namespace and name; proxies by their keys.
+    """Everything that decides the configuration of proxies.
 
-    The key of a proxy is its uuid with its identity: whoever gives a pod another's uuid shuts nobody out.
-    `refused`: identities that are left out since they are misleading. `permissions` count while the settings are not
-    permissive, `splits` (one for a service) always; both sorted. `ignored`: policies that have no effect.
+    services: sorted by namespace and name. proxies: the key is the uuid with the identity, so that a pod with a copied
+    uuid and another identity does not replace the original. ambiguous_identities: left out of the mesh, see
+    `Identity.ambiguous`. permissions: they count only if the settings are not permissive. splits: they always count,
+    one for each service. ignored_policies: those that have no effect. Permissions and splits are sorted.
     """
 
     services: tuple[Service, ...] = ()
     proxies: Mapping[tuple[str, Identity], Proxy] = field(default_factory=dict)
     identities: frozenset[Identity] = frozenset()
-    refused: frozenset[Identity] = frozenset()
-    namespaces: Mapping[str, Namespace] = field(default_factory=dict)
+    ambiguous_identities: frozenset[Identity] = frozenset()
+    namespaces: Mapping[str, NamespaceMetadata] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     permissions: tuple[Permission, ...] = ()
     splits: tuple[Split, ...] = ()
-    ignored: frozenset[Ignored] = frozenset()
+    ignored_policies: frozenset[IgnoredPolicy] = frozenset()
 
     def has_proxy(self, uuid: str, *, identity: Identity) -> bool:
-        """Whether a pod of this identity has the proxy with this uuid."""
+        """True if a pod with this identity has the proxy with this uuid."""
         return (uuid, identity) in self.proxies

@@ -1,4 +1,4 @@
-"""Vocabulary: who may call whom, and how calls to a service are shared out among others."""
+"""Who may call whom, and how the traffic of a service is split."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,11 @@ from osm_probes.mesh.identity import Identity
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Requests:
-    """HTTP requests that are alike. The path, without its query, and each header must match a regular expression whole.
+class RequestMatch:
+    """A condition on HTTP requests. The path without its query, and each header, must fully match a regular expression.
 
-    An empty path is any, no methods are all. `headers`: names in lower case, each with its expression, never empty.
+    path: "" matches every path. methods: empty matches every method. headers: lower-case names, each with its regular
+    expression, which is never empty.
     """
 
     path: str = ""
@@ -19,23 +20,24 @@ class Requests:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Permission:
-    """What `sources` may ask of `destination`: these requests of HTTP ports; if `connections`, anything of TCP ports.
+    """What `sources` may do with `destination`: send the matching requests to HTTP ports, and connect to TCP ports.
 
-    Both hold on these `ports` of the pods only, on all if there are none. `name` is the policy's, `namespace/name`.
-    Sorted sources (at least one), requests and ports.
+    name: `namespace/name` of the policy. requests: HTTP requests that are permitted. connections: whether TCP
+    connections are permitted. ports: the ports of the pods that both are limited to; empty means all ports. There is at
+    least one source; sources, requests and ports are sorted.
     """
 
     name: str
     destination: Identity
     sources: tuple[Identity, ...]
-    requests: tuple[Requests, ...] = ()
+    requests: tuple[RequestMatch, ...] = ()
     connections: bool = False
     ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Split:
-    """Calls to a service go to others of its namespace, in these shares: names with weights above 0, sorted by name."""
+    """A service's traffic goes to other services of its namespace. backends: names with weights above 0, by name."""
 
     namespace: str
     service: str
@@ -43,8 +45,8 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Ignored:
-    """A policy, or a rule of one, that has no effect, and why: for the operator."""
+class IgnoredPolicy:
+    """A policy, or a rule of one, that has no effect, and the reason."""
 
     policy: str
     reason: str

@@ -1,10 +1,10 @@
-"""Vocabulary: the ports and HTTP paths of control plane and sidecars, as the contract has them."""
+"""The ports and HTTP paths of the control plane and of sidecars."""
 
 from typing import Final
 
 # The control plane.
 ADS_PORT: Final = 15128
-"""Where sidecars dial the controller."""
+"""The controller's xDS server (ADS), which sidecars connect to."""
 PROBE_PORT: Final = 9091
 """The probes, metrics and versions of both programs, in plain HTTP."""
 WEBHOOK_PORT: Final = 9090
@@ -24,6 +24,7 @@ ADMIN_PORT: Final = 15000
 OUTBOUND_PORT: Final = 15001
 INBOUND_PORT: Final = 15003
 PROXY_METRICS_PORT: Final = 15010
+PROXY_METRICS_PATH: Final = "/stats/prometheus"
 
 # Rewritten application probes.
 LIVENESS_PROBE_PORT: Final = 15901
@@ -31,4 +32,4 @@ READINESS_PROBE_PORT: Final = 15902
 STARTUP_PROBE_PORT: Final = 15903
 TCP_PROBE_PORT: Final = 15904
 FIRST_GRPC_PROBE_PORT: Final = 15905
-"""A gRPC probe has no path: each gRPC port of a pod has a port of its own, from this one on."""
+"""gRPC probes have no path, so each gRPC port of a pod gets a probe port of its own, from this one on."""

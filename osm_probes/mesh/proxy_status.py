@@ -1,20 +1,20 @@
-"""Vocabulary: what /debug/proxies says of connected proxies, and `osm proxy list` reads: no key, no configuration."""
+"""The JSON of /debug/proxies, which `osm proxy list` reads. It contains no keys and no configuration."""
 
 from collections.abc import Mapping
 
 import msgspec
 
 
-class Refused(msgspec.Struct, frozen=True):
-    """The last version that a proxy rejected, and its words."""
+class RejectedVersion(msgspec.Struct, frozen=True):
+    """The last version that a proxy rejected (NACK), with its error message."""
 
     type: str
     version: str
     reason: str
 
 
-class ProxyFacts(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """A proxy with an open stream: `accepted` versions by type, `connected` in seconds."""
+class ProxyStatus(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """A proxy with an open stream. accepted: versions by resource type. connected: age of the stream in seconds."""
 
     uuid: str
     namespace: str
@@ -23,11 +23,11 @@ class ProxyFacts(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     protocol: str
     connected: float
     accepted: Mapping[str, str]
-    rejected: Refused | None = None
+    rejected: RejectedVersion | None = None
 
 
-class Connected(msgspec.Struct, frozen=True):
-    """All of them are `count`; told are 10,000 at most."""
+class ConnectedProxies(msgspec.Struct, frozen=True):
+    """count: all connected proxies. proxies: the first 10,000 of them."""
 
     count: int
-    proxies: list[ProxyFacts]
+    proxies: list[ProxyStatus]

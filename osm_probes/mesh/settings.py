@@ -1,13 +1,14 @@
-"""Vocabulary: what the MeshConfig says, with upstream's defaults."""
+"""The settings in the MeshConfig, with the defaults of Open Service Mesh."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The fields of MeshConfig v1alpha2 that are honoured. Durations in seconds; 0 connections = no limit set here.
+    """The supported fields of MeshConfig v1alpha2.
 
-    log_level: of the control plane; "" = as its flag says.
+    log_level: of the control plane; "" leaves it to the flag. max_data_plane_connections: 0 leaves the limit to the
+    flag. certificate_validity: in seconds.
     """
 
     permissive: bool = True

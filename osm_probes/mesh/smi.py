@@ -1,4 +1,4 @@
-"""Vocabulary: the versions of the Service Mesh Interface that this mesh speaks."""
+"""The supported versions of the Service Mesh Interface (SMI)."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,6 +14,6 @@ SMI_VERSIONS: Final[Mapping[str, str]] = {
 }
 
 
-def smi_body(served: Mapping[str, str] = MappingProxyType({})) -> str:
-    """The JSON body of /smi/version. served: other versions, by kind, that a cluster serves."""
+def smi_version_body(served: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The JSON body of /smi/version. served: other versions that the cluster serves, by kind."""
     return json.encode({**SMI_VERSIONS, **served}).decode()

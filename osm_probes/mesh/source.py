@@ -1,4 +1,4 @@
-"""Vocabulary: where a mesh comes from, whatever reads it."""
+"""The interface of every source of a mesh."""
 
 from typing import Protocol
 
@@ -7,7 +7,10 @@ from osm_probes.mesh.mesh import Mesh
 
 
 class MeshSource(Protocol):
-    """The newest mesh, None until it has been read once; `problem` says why it cannot be read now, "" if it can."""
+    """A source of the mesh, such as a folder or a cluster.
+
+    mesh: the newest one, None until the first complete read. problem: why it cannot be read now, "" if it can.
+    """
 
     mesh: Latest[Mesh | None]
     problem: Latest[str]

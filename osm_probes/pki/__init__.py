@@ -1,1 +1,1 @@
-"""Vocabulary: the certificate authority and what it issues."""
+"""The certificate authority (CA), certificates and trusted roots."""

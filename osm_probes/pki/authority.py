@@ -1,4 +1,4 @@
-"""Vocabulary: the mesh's certificate authority: makes roots, issues leaves."""
+"""A certificate authority (CA): creates its root certificate and issues leaf certificates."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -18,11 +18,11 @@ from osm_probes.pki.certificate import BACKDATED, Certificate
 
 ROOT_VALIDITY: Final = timedelta(days=3650)
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256 (SEC 2, 2.4.2)
-_COMMON_NAME_LIMIT: Final = 64  # RFC 5280, ub-common-name: longer names live in the subject alternative name alone
+_COMMON_NAME_LIMIT: Final = 64  # RFC 5280, ub-common-name: longer names go only into the subject alternative name
 
 
 class InvalidAuthorityError(OsmError):
-    """A stored root and its key cannot be used; the text says why and what to do."""
+    """A stored root certificate and its key cannot be used. The text says why."""
 
 
 def _now() -> datetime:
@@ -31,7 +31,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A root certificate with its key: `root_pem` is what peers trust. Only EC P-256 keys."""
+    """A root certificate, which peers trust as `root_pem`, and its private key, always EC P-256."""
 
     root_pem: bytes
     not_after: datetime
@@ -40,14 +40,14 @@ class Authority:
 
     @classmethod
     def create(cls, common_name: str, *, now: Callable[[], datetime] = _now) -> "Authority":
-        """Make a new root, valid for ten years."""
+        """Create a new root certificate, valid for ten years."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:_COMMON_NAME_LIMIT])])
         builder = _builder(name, issuer=name, public_key=key.public_key(), now=now(), validity=ROOT_VALIDITY)
         certificate = (
             builder.serial_number(x509.random_serial_number())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs=True), critical=True)
+            .add_extension(_key_usage(signs=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
@@ -55,19 +55,22 @@ class Authority:
 
     @classmethod
     def load(cls, root_pem: bytes, key_pem: bytes, *, now: Callable[[], datetime] = _now) -> "Authority":
-        """Take a stored root. Raises InvalidAuthorityError: unreadable, no CA, expired, no P-256, or no pair."""
+        """Load a stored root certificate and its key.
+
+        Raises InvalidAuthorityError if they are unreadable, not a pair, not a CA, not P-256, or expired.
+        """
         try:
             certificate = x509.load_pem_x509_certificate(root_pem)
             key = serialization.load_pem_private_key(key_pem, password=None)
         except (ValueError, TypeError) as error:
             raise InvalidAuthorityError(f"the root certificate or its key cannot be read: {error}") from error
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise InvalidAuthorityError("the root's key is no elliptic-curve key")
+            raise InvalidAuthorityError("the root's key is not an elliptic-curve key")
         if not isinstance(key.curve, ec.SECP256R1):
-            raise InvalidAuthorityError(f"the root's key is on curve {key.curve.name}: only P-256 (secp256r1) is taken")
+            raise InvalidAuthorityError(f"the root's key is on curve {key.curve.name}: only P-256 (secp256r1) is valid")
         if certificate.public_key() != key.public_key():
             raise InvalidAuthorityError("the private key does not belong to the root certificate")
-        if not _may_sign(certificate):
+        if not _is_ca(certificate):
             raise InvalidAuthorityError("the root certificate is not allowed to sign others")
         if certificate.not_valid_after_utc <= now():
             raise InvalidAuthorityError(f"the root certificate expired at {certificate.not_valid_after_utc:%FT%TZ}")
@@ -75,7 +78,7 @@ class Authority:
 
     @property
     def key_pem(self) -> bytes:
-        """The root's private key, for its store alone."""
+        """The private key in PEM. Only for the code that stores the CA."""
         return _pem(self._key)
 
     def issue(
@@ -86,28 +89,29 @@ class Authority:
         dns_names: Sequence[str] = (),
         now: Callable[[], datetime] = _now,
     ) -> Certificate:
-        """Issue a certificate for servers and clients alike, never outliving the root.
+        """Issue a certificate for server and client authentication. It never expires after the root.
 
-        Its DNS names are `common_name` and `dns_names`.
+        Its DNS names are `common_name` and `dns_names`. Raises InvalidAuthorityError if the root has expired.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        leaf = self._leaf((common_name, *dns_names), key=key, at=now(), validity=validity)
+        leaf = self._build_leaf((common_name, *dns_names), key=key, at=now(), validity=validity)
         leaf = leaf.serial_number(x509.random_serial_number())
         return _certificate(common_name, leaf.sign(self._key, hashes.SHA256()), key)
 
     def issue_reproducibly(
         self, common_name: str, *, validity: timedelta, now: Callable[[], datetime] = _now
     ) -> Certificate:
-        """Issue the same certificate, byte for byte, whoever holds this authority: each replica, after each restart.
+        """Issue a certificate that is the same, byte for byte, in every replica and after every restart.
 
-        Time is cut into periods of two thirds of `validity`; a certificate is issued as of its period's beginning, and
-        its key is derived from the authority's. So what is left of its life is between a third and all of `validity`.
+        Time is divided into periods of two thirds of `validity`. A certificate is issued as of the start of the current
+        period, with a key derived from the CA's key. So its remaining validity is between a third and all of
+        `validity`. Raises InvalidAuthorityError if the root has expired.
         """
         start = _period_start(common_name, validity=validity, now=now())
         secret = self._derive(f"{common_name} {start.timestamp():.0f} {validity.total_seconds():g}")
-        # FIPS 186-5, A.2.1: 64 bits more than the order's make the remainder's bias negligible.
+        # FIPS 186-5, A.2.1: 64 bits more than the group order has make the bias of the modulo negligible.
         key = ec.derive_private_key(int.from_bytes(secret[:40], "big") % (_ORDER - 1) + 1, ec.SECP256R1())
-        leaf = self._leaf((common_name,), key=key, at=start, validity=validity)
+        leaf = self._build_leaf((common_name,), key=key, at=start, validity=validity)
         leaf = leaf.serial_number(int.from_bytes(secret[40:], "big") | 1)
         signed = leaf.sign(self._key, hashes.SHA256(), ecdsa_deterministic=True)
         return _certificate(common_name, signed, key)
@@ -116,16 +120,16 @@ class Authority:
         secret = self._key.private_numbers().private_value.to_bytes(32, "big")
         return HKDF(hashes.SHA256(), length=56, salt=None, info=purpose.encode()).derive(secret)
 
-    def _leaf(
+    def _build_leaf(
         self, names: Sequence[str], *, key: ec.EllipticCurvePrivateKey, at: datetime, validity: timedelta
     ) -> x509.CertificateBuilder:
-        short = names[0] if len(names[0]) <= _COMMON_NAME_LIMIT else ""
+        common_name = names[0] if len(names[0]) <= _COMMON_NAME_LIMIT else ""
         left = self.not_after - at
         if left <= timedelta():
             raise InvalidAuthorityError(f"the root expired at {self.not_after:%FT%TZ}: nothing can be issued")
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = _builder(
-            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, short)] if short else []),
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else []),
             issuer=self._certificate.subject,
             public_key=key.public_key(),
             now=at,
@@ -133,18 +137,19 @@ class Authority:
         )
         return (
             builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs=False), critical=True)
+            .add_extension(_key_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            # RFC 5280 4.2.1.6: critical where the subject is empty.
+            # RFC 5280 4.2.1.6: critical if the subject is empty.
             .add_extension(
-                x509.SubjectAlternativeName([x509.DNSName(name) for name in dict.fromkeys(names)]), critical=not short
+                x509.SubjectAlternativeName([x509.DNSName(name) for name in dict.fromkeys(names)]),
+                critical=not common_name,
             )
-            .add_extension(self._key_identifier(), critical=False)
+            .add_extension(self._authority_key_identifier(), critical=False)
         )
 
-    def _key_identifier(self) -> x509.AuthorityKeyIdentifier:
-        # RFC 5280 4.2.1.1: as the root says it, however that was computed. Peers that trust several roots of one name
-        # find the signer by this.
+    def _authority_key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        # RFC 5280 4.2.1.1: the root's own key identifier, however it was computed. Peers that trust several roots with
+        # the same name find the signer by it.
         try:
             own = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         except x509.ExtensionNotFound:
@@ -159,7 +164,7 @@ class Authority:
 
 def _period_start(name: str, *, validity: timedelta, now: datetime) -> datetime:
     period = max(1, int(validity.total_seconds() * 2 / 3))
-    # Names begin their periods at different moments, so that not all are renewed at once.
+    # The periods of different names start at different times, so that renewals are spread.
     offset = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % period
     at = int(now.timestamp())
     return datetime.fromtimestamp(at - (at - offset) % period, UTC)
@@ -193,7 +198,7 @@ def _builder(
     )
 
 
-def _usage(*, signs: bool) -> x509.KeyUsage:
+def _key_usage(*, signs: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not signs,
         content_commitment=False,
@@ -207,7 +212,7 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
     )
 
 
-def _may_sign(certificate: x509.Certificate) -> bool:
+def _is_ca(certificate: x509.Certificate) -> bool:
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         certificate.verify_directly_issued_by(certificate)
@@ -222,8 +227,8 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def common_names(certificate_pem: bytes) -> tuple[str, ...]:
-    """Every name that a certificate claims: its common name and its DNS names. Raises ValueError if unreadable."""
+def certificate_names(certificate_pem: bytes) -> tuple[str, ...]:
+    """All names of a certificate: its common name and its DNS names. Raises ValueError if it is unreadable."""
     certificate = x509.load_pem_x509_certificate(certificate_pem)
     names = [str(part.value) for part in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     try:
@@ -233,6 +238,6 @@ def common_names(certificate_pem: bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*names, *extension.value.get_values_for_type(x509.DNSName)]))
 
 
-def ends_at(bundle_pem: bytes) -> datetime:
-    """Until when the last of a bundle's certificates is in date. Raises ValueError if unreadable."""
-    return max(each.not_valid_after_utc for each in x509.load_pem_x509_certificates(bundle_pem))
+def latest_expiry(bundle_pem: bytes) -> datetime:
+    """When the last certificate of a PEM bundle expires. Raises ValueError if the bundle is unreadable."""
+    return max(certificate.not_valid_after_utc for certificate in x509.load_pem_x509_certificates(bundle_pem))

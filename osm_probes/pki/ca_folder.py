@@ -1,4 +1,4 @@
-"""Vocabulary: the certificate authority's folder on disk, for a control plane without Kubernetes."""
+"""The folder that stores the certificate authority (CA) of a control plane without Kubernetes."""
 
 import contextlib
 import fcntl
@@ -16,14 +16,14 @@ KEY_FILE: Final = "private.key"
 
 
 class AuthorityFolderError(OsmError):
-    """The CA folder cannot be used; nothing in it was changed."""
+    """The CA folder cannot be used. Nothing in it was changed."""
 
 
 def load_or_create_authority(folder: Path, *, common_name: str) -> Authority:
-    """The authority kept in `folder`, made on the first call. Safe when several processes call at once.
+    """The CA stored in `folder`; an empty folder gets a new one. Safe when several processes call it at once.
 
-    Files are 0600, written whole or not at all. What is there is never overwritten: half a pair, an expired or a
-    mismatched one raises AuthorityFolderError.
+    Files have mode 0600 and are written atomically. Existing files are never overwritten: if one of the two is
+    missing, or the CA is expired or does not match its key, AuthorityFolderError is raised.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -36,22 +36,24 @@ def load_or_create_authority(folder: Path, *, common_name: str) -> Authority:
 
 
 def load_authority(folder: Path) -> Authority:
-    """The authority kept in `folder`. Raises AuthorityFolderError."""
-    pair = []
-    for name in (ROOT_FILE, KEY_FILE):
-        try:
-            pair.append((folder / name).read_bytes())
-        except OSError as error:
-            raise AuthorityFolderError(
-                f"--ca-dir {legible(folder)}: {name}: {error.strerror or error}; "
-                f"put the pair {ROOT_FILE} and {KEY_FILE} back, or name an empty folder for a new authority"
-            ) from error
+    """The CA stored in `folder`. Raises AuthorityFolderError."""
+    root_pem, key_pem = (_read(folder, name) for name in (ROOT_FILE, KEY_FILE))
     try:
-        return Authority.load(pair[0], pair[1])
+        return Authority.load(root_pem, key_pem)
     except InvalidAuthorityError as error:
         raise AuthorityFolderError(
             f"--ca-dir {legible(folder)}: {error}; nothing was overwritten: "
-            f"put the right pair back, or name an empty folder for a new authority"
+            f"restore the matching pair, or use an empty folder to create a new CA"
+        ) from error
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise AuthorityFolderError(
+            f"--ca-dir {legible(folder)}: {name}: {error.strerror or error}; "
+            f"restore {ROOT_FILE} and {KEY_FILE}, or use an empty folder to create a new CA"
         ) from error
 
 
@@ -66,7 +68,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _store(folder: Path, authority: Authority) -> None:
-    # The key first: a crash between the two leaves a key alone, which the next start reports instead of replacing.
+    # The key first: if the process crashes in between, the next start reports the lone key and does not replace it.
     for name, content in ((KEY_FILE, authority.key_pem), (ROOT_FILE, authority.root_pem)):
         temporary = folder / f".{name}.new"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -1,16 +1,16 @@
-"""Vocabulary: a certificate with its key, and the dates that matter."""
+"""A certificate with its private key and its dates."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 BACKDATED: Final = timedelta(hours=2)
-"""How far notBefore lies before the issue, so that a peer whose clock is behind still accepts it."""
+"""How long before the time of issue notBefore lies, so that peers whose clock is slow accept the certificate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A leaf with its private key: `chain_pem` leaf first. Dates are aware, in UTC."""
+    """A leaf certificate and its private key. `chain_pem` starts with the leaf. Dates are aware, in UTC."""
 
     common_name: str
     chain_pem: bytes = field(repr=False)
@@ -20,6 +20,6 @@ class Certificate:
 
     @property
     def renew_at(self) -> datetime:
-        """When two thirds of its life since the issue are over."""
+        """When to renew: after two thirds of the time between issue and expiry."""
         issued = self.not_before + BACKDATED
         return issued + (self.not_after - issued) * 2 / 3

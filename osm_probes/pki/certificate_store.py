@@ -1,13 +1,12 @@
-"""Vocabulary: the certificates in use, each renewed at two thirds of its life."""
+"""The certificates in use, each renewed after two thirds of its validity."""
 
 import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import Final
 
 from osm_probes.foundation.errors import OsmError
-from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.latest import Changes
 from osm_probes.foundation.logs import logger
 from osm_probes.pki.certificate import Certificate
 
@@ -16,68 +15,62 @@ _SHORTEST_SLEEP: Final = 0.05
 _RETRY: Final = 5.0
 
 Issue = Callable[[str, timedelta], Certificate]
-"""Makes a certificate for a name with this validity; raises OsmError where it cannot."""
+"""Issues a certificate for this name with this validity. Raises OsmError if it cannot."""
 
 
 class CertificateStore:
-    """Certificates by name, issued when first asked for and replaced before they end.
+    """Certificates by name: issued on first use, renewed by `renew` before they expire.
 
-    `renewed` counts up with each renewal, so that others can wait for one. A renewal that fails keeps the old
-    certificate and is tried again.
+    `renewed` notifies after renewals. If a renewal fails, the old certificate stays and the renewal is retried.
     """
 
     def __init__(self, issue: Issue, *, validity: timedelta, now: Callable[[], datetime] | None = None) -> None:
-        self.renewed: Latest[int] = Latest(0)
+        self.renewed = Changes()
         self._issue = issue
         self._validity = validity
         self._now = now or (lambda: datetime.now(UTC))
-        self._held: dict[str, Certificate] = {}
+        self._certificates: dict[str, Certificate] = {}
         self._outdated: set[str] = set()
-        self._new = asyncio.Event()
-
-    @property
-    def held(self) -> MappingProxyType[str, Certificate]:
-        """The certificates by name."""
-        return MappingProxyType(self._held)
+        self._wake = asyncio.Event()
 
     def certificate(self, name: str) -> Certificate:
-        """The certificate for `name`, issued now if there is none. Raises OsmError where it cannot be issued.
+        """The certificate for `name`, issued now if there is none. Raises OsmError if it cannot be issued.
 
-        One that could not be renewed stays, even when it has ended: its dates are a check's business.
+        A certificate that could not be renewed is returned even after it has expired: a check reports that.
         """
-        certificate = self._held.get(name)
+        certificate = self._certificates.get(name)
         if certificate is None:
-            certificate = self._held[name] = self._issue(name, self._validity)
-            self._new.set()
+            certificate = self._certificates[name] = self._issue(name, self._validity)
+            self._wake.set()
         return certificate
 
     def change_validity(self, validity: timedelta) -> None:
-        """From now on issue with this validity; certificates of another one are replaced at the next look."""
+        """Issue with this validity from now on. If it differs from the last one, `renew` replaces all certificates."""
         if validity != self._validity:
             self._validity = validity
             self.replace_all()
 
     def replace_all(self) -> None:
-        """Replace all certificates at the next look: who issues them has changed."""
-        self._outdated = set(self._held)
-        self._new.set()
+        """Make `renew` replace all certificates now, for example because another CA signs from now on."""
+        self._outdated = set(self._certificates)
+        self._wake.set()
 
     def keep_only(self, names: Iterable[str]) -> None:
-        """Forget all others: nobody uses them any more."""
-        wanted = set(names)
-        for name in [name for name in self._held if name not in wanted]:
-            del self._held[name]
+        """Drop the certificates of all other names."""
+        kept = set(names)
+        for name in [name for name in self._certificates if name not in kept]:
+            del self._certificates[name]
 
     async def renew(self) -> None:
-        """Renew what is due, without an end."""
+        """Renew each certificate when it is due. Runs until it is cancelled."""
         while True:
             await self._sleep(self._renew_due())
 
     def _renew_due(self) -> float:
-        """Renew what is due now; the seconds until something else is."""
+        """Renew what is due now. Returns the seconds until the next renewal."""
         pause = _LONGEST_SLEEP
         changed = False
-        for name, certificate in list(self._held.items()):
+        for name, certificate in list(self._certificates.items()):
             left = (certificate.renew_at - self._now()).total_seconds()
             if left <= 0 or name in self._outdated:
                 replaced = self._replace(name)
@@ -85,12 +78,12 @@ class CertificateStore:
                 left = 0.0 if replaced else _RETRY
             pause = min(pause, max(left, _SHORTEST_SLEEP))
         if changed:
-            self.renewed.set(self.renewed.value + 1)
+            self.renewed.notify()
         return pause
 
     def _replace(self, name: str) -> bool:
         try:
-            self._held[name] = self._issue(name, self._validity)
+            self._certificates[name] = self._issue(name, self._validity)
         except OsmError as error:
             logger("pki").error("a certificate cannot be renewed", name=name, error=str(error))
             return False
@@ -98,9 +91,9 @@ class CertificateStore:
         return True
 
     async def _sleep(self, pause: float) -> None:
-        self._new.clear()
+        self._wake.clear()
         try:
             async with asyncio.timeout(pause):
-                await self._new.wait()
+                await self._wake.wait()
         except TimeoutError:
             return

@@ -1,4 +1,4 @@
-"""Vocabulary: who signs the mesh's certificates, and which roots all of its peers trust."""
+"""The authority that signs the mesh's certificates, and the roots that all peers trust."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ from osm_probes.pki.authority import Authority, InvalidAuthorityError
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Who signs, and the roots that are trusted, as one PEM: more than the signer's while it is being replaced.
+    """The signing authority, and all trusted roots as one PEM. During a CA rotation there are several roots.
 
-    The same roots make the same PEM, in whatever order they came: replicas tell proxies the same.
+    The PEM does not depend on the order of the roots, so all replicas send proxies the same bytes.
     """
 
     signer: Authority
@@ -23,29 +23,29 @@ class Trust:
 
     @classmethod
     def of(cls, signer: Authority, roots: Iterable[bytes] = ()) -> Self:
-        """This signer, whose root is trusted, and these."""
+        """Trust the signer's root and these further roots."""
         return cls(signer, b"".join(sorted({signer.root_pem, *roots})))
 
     @property
-    def mark(self) -> str:
-        """What tells this trust from any other, in 16 characters."""
+    def fingerprint(self) -> str:
+        """Identifies the signer and the roots: 16 hexadecimal characters."""
         return hashlib.sha256(self.signer.root_pem + b"\0" + self.roots_pem).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class CaBundle:
-    """What the API server trusts where it asks the webhook: certificates, or why there are none."""
+    """The roots that the API server trusts when it calls the webhook. If there are none, `missing` says why."""
 
     pem: bytes = b""
     missing: str = ""
 
 
-def roots_of(bundle_pem: bytes) -> tuple[bytes, ...]:
-    """The certificates of a PEM, each alone and written alike, in their order. Raises InvalidAuthorityError."""
+def split_roots(bundle_pem: bytes) -> tuple[bytes, ...]:
+    """The certificates of a PEM bundle, in order, each as a normalised PEM. Raises InvalidAuthorityError."""
     if not bundle_pem.strip():
         return ()
     try:
-        found = x509.load_pem_x509_certificates(bundle_pem)
+        roots = x509.load_pem_x509_certificates(bundle_pem)
     except ValueError as error:
         raise InvalidAuthorityError(f"a root certificate cannot be read: {error}") from error
-    return tuple(each.public_bytes(serialization.Encoding.PEM) for each in found)
+    return tuple(root.public_bytes(serialization.Encoding.PEM) for root in roots)

@@ -1,7 +1,7 @@
-"""The metric families that both programs have, under the names that OSM gave them where the thing exists here.
+"""The metric families that both programs have, with upstream's names where the same thing exists here.
 
-Upstream's counters end in `_count`, which a Counter cannot: they are gauges here that only rise. Its labels proxy_uuid
-and identity are left out: they grow without bound in a large mesh.
+Upstream's counters end in `_count`, which prometheus_client does not allow for a Counter: they are gauges here that
+never decrease. Upstream's labels proxy_uuid and identity are left out, because they grow without bound in a large mesh.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,16 +16,16 @@ _LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0)
 
 
 class ProgramMetrics:
-    """The families of both programs; `text()` is what the judge asks for."""
+    """The families of both programs. The judge asks for `text()`."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the one untyped function of its package
         self.registry = CollectorRegistry()
         version = Gauge("osm_version_info", "The version of this program", ["version"], registry=self.registry)
         version.labels(__version__).set(1)
         self.lag = Histogram(
             "osm_event_loop_lag_seconds",
-            "Seconds by which the event loop was late for its beat, four times a second",
+            "Delay of the event loop's heartbeat in seconds, measured four times a second",
             buckets=_LAG_BUCKETS,
             registry=self.registry,
         )
@@ -33,13 +33,13 @@ class ProgramMetrics:
         self.watch_ages: Callable[[], Mapping[str, float]] = dict
         self._watch_age = Gauge(
             "osm_kubernetes_watch_age_seconds",
-            "Seconds since the API server last said something about a kind of objects; up to 60 where nothing changes",
+            "Seconds since the API server last sent something about a kind of objects; up to 60 without changes",
             ["kind"],
             registry=self.registry,
         )
         self._api_events = Gauge(
             "osm_k8s_api_event_count",
-            "What watches of the API server brought, by kind: added, modified, deleted, listed, failed",
+            "Results of API server watches, by kind and type: added, modified, deleted, listed, failed",
             ["kind", "type"],
             registry=self.registry,
         )
@@ -51,5 +51,5 @@ class ProgramMetrics:
         return generate_latest(self.registry).decode()
 
     def watched(self, kind: str, event: str, /) -> None:
-        """Count what a watch of the Kubernetes API brought."""
+        """Count an event of a watch of the Kubernetes API."""
         self._api_events.labels(kind, event).inc()

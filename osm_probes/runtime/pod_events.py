@@ -1,12 +1,15 @@
-"""A probe's transitions -> Events on the own pod: kubelet never shows a probe's body, so here a person sees why."""
+"""Probe transitions and fatal errors -> Events on the program's own pod, which `kubectl describe pod` shows.
+
+A kubelet shows neither the body of a failed probe nor why a container ended.
+"""
 
 import argparse
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from osm_probes.cluster.ca_secret_content import AuthoritySecretError
-from osm_probes.configuration.shared import Shared
+from osm_probes.cluster.ca_secret_content import CaSecretError
+from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
 from osm_probes.health.messages import DRAINING, Transition
@@ -18,66 +21,64 @@ from osm_probes.runtime.environment import UnknownCertificateManagerError
 
 _FALLS: Final = {"alive": "NotAlive", "ready": "NotReady"}
 _RECOVERIES: Final = {"alive": "Alive", "ready": "Ready"}
+_WRITTEN_WITHIN: Final = 3.0
+_FATAL_REASONS: Final = {
+    UnknownCertificateManagerError: "FatalInvalidCertificateManager",
+    CaSecretError: "FatalCertificateIssuanceFailure",
+}
 
 
-class Told(NamedTuple):
-    """An Event to be."""
+class PodEvent(NamedTuple):
+    """What an Event says."""
 
     reason: str
     message: str
     severity: Severity
 
 
-def told(transition: Transition) -> Told:
-    """How a transition is told."""
+def event_of(transition: Transition) -> PodEvent:
+    """The Event of a transition."""
     if transition.healthy:
         message = f"{transition.probe} again after {transition.lasted:.1f} s"
-        return Told(_RECOVERIES[transition.probe], message, Severity.NORMAL)
+        return PodEvent(_RECOVERIES[transition.probe], message, Severity.NORMAL)
     severity = Severity.NORMAL if transition.reason == DRAINING else Severity.WARNING
-    return Told(_FALLS[transition.probe], f"{transition.check}: {transition.reason}", severity)
+    return PodEvent(_FALLS[transition.probe], f"{transition.check}: {transition.reason}", severity)
 
 
-def telling(events: EventRecorder) -> Callable[[Transition], None]:
-    """What tells each transition, from whatever thread; call this on the event loop."""
+def transition_recorder(events: EventRecorder) -> Callable[[Transition], None]:
+    """A function that records the Event of a transition, from any thread. Call this on the event loop."""
     loop = asyncio.get_running_loop()
 
-    def tell(transition: Transition) -> None:
-        event = told(transition)
-        loop.call_soon_threadsafe(lambda: events.say(event.reason, event.message, severity=event.severity))
+    def record(transition: Transition) -> None:
+        event = event_of(transition)
+        loop.call_soon_threadsafe(lambda: events.record(event.reason, event.message, severity=event.severity))
 
-    return tell
-
-
-_WITHIN: Final = 3.0
-_REASONS: Final = {
-    UnknownCertificateManagerError: "FatalInvalidCertificateManager",
-    AuthoritySecretError: "FatalCertificateIssuanceFailure",
-}
+    return record
 
 
-def report_fatal(error: OsmError, *, component: str, shared: Shared) -> None:
-    """Write the Event of a start, or of a run, that this error ended. Where there is no cluster, do nothing."""
-    if shared.mesh_dir is None:
-        reason = _REASONS.get(type(error), "FatalInitializationError")
-        where = _Where(shared.kubeconfig, shared.osm_namespace, shared.pod)
-        _report(reason, str(error), component=component, where=where)
-
-
-class _Where(NamedTuple):
-    """The cluster and the pod that an Event is about."""
+class _Pod(NamedTuple):
+    """The pod that an Event is about, and its cluster."""
 
     kubeconfig: str
     namespace: str
-    pod: str
+    name: str
 
 
-def report_flags(words: str, argv: Sequence[str], *, component: str, pod: str) -> None:
-    """Write the Event of a start that wrong flags ended. Not the flags: a token may be among them."""
-    _report("FatalInvalidCLIParameters", words, component=component, where=_guessed(argv, pod))
+def report_fatal(error: OsmError, *, component: str, shared: SharedConfiguration) -> None:
+    """Write the Event of the error that ended the program. Without a cluster, do nothing."""
+    if shared.mesh_dir is None:
+        reason = _FATAL_REASONS.get(type(error), "FatalInitializationError")
+        pod = _Pod(shared.kubeconfig, shared.osm_namespace, shared.pod)
+        _write(reason, str(error), component=component, pod=pod)
 
 
-def _guessed(argv: Sequence[str], pod: str) -> _Where:
-    """What the flags say about the cluster, as far as they can be read at all."""
+def report_flags(message: str, argv: Sequence[str], *, component: str, pod: str) -> None:
+    """Write the Event of wrong flags. It does not contain the flags: one of them may be a token."""
+    _write("FatalInvalidCLIParameters", message, component=component, pod=_pod_by_flags(argv, pod))
+
+
+def _pod_by_flags(argv: Sequence[str], pod: str) -> _Pod:
+    """What the flags say about the cluster, as far as they can be parsed."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--kubeconfig", default="")
     parser.add_argument("--osm-namespace", default="")
@@ -87,18 +88,18 @@ def _guessed(argv: Sequence[str], pod: str) -> _Where:
         given = argparse.Namespace(kubeconfig="", osm_namespace="")
     file = SERVICE_ACCOUNT / "namespace"
     namespace = given.osm_namespace or (file.read_text().strip() if file.exists() else "")
-    return _Where(given.kubeconfig, namespace, pod)
+    return _Pod(given.kubeconfig, namespace, pod)
 
 
-def _report(reason: str, message: str, *, component: str, where: _Where) -> None:
-    async def say() -> None:
-        async with connect(where.kubeconfig, agent=component) as client:
-            recorder = EventRecorder(client, namespace=where.namespace, pod=where.pod, component=component)
-            await recorder.say_now(reason, message, within=_WITHIN)
+def _write(reason: str, message: str, *, component: str, pod: _Pod) -> None:
+    async def write() -> None:
+        async with connect(pod.kubeconfig, user_agent=component) as client:
+            recorder = EventRecorder(client, namespace=pod.namespace, pod=pod.name, component=component)
+            await recorder.record_now(reason, message, within=_WRITTEN_WITHIN)
 
-    if not where.pod or not where.namespace:
+    if not pod.name or not pod.namespace:
         return
     try:
-        asyncio.run(say())
+        asyncio.run(write())
     except UnusableKubeconfigError as error:
         logger("kubernetes").warning("an Event cannot be written", reason=reason, error=str(error))

@@ -1,16 +1,16 @@
-"""What both entries do: flags -> configuration; what ends a program at its start is told as an Event, too."""
+"""What the entry points of both programs share: flags -> configuration; a fatal start leaves an Event on the pod."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from osm_probes.configuration.flags import WrongFlagsError
-from osm_probes.configuration.shared import Shared
+from osm_probes.configuration.flag_parser import WrongFlagsError
+from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.errors import OsmError
 
 T = TypeVar("T")
 
 
-def parsed(
+def parse_or_report(
     parse: Callable[[Sequence[str], Mapping[str, str]], T],
     argv: Sequence[str],
     environment: Mapping[str, str],
@@ -18,22 +18,22 @@ def parsed(
     component: str,
     pod: str,
 ) -> T:
-    """What `parse` makes of flags and environment; where it ends the process, the pod `pod` gets an Event first."""
+    """What `parse` makes of flags and environment. If it ends the process, the pod gets an Event first."""
     try:
         return parse(argv, environment)
     except WrongFlagsError as end:
         from osm_probes.runtime.pod_events import report_flags
 
-        report_flags(end.words, argv, component=component, pod=pod)
+        report_flags(end.message, argv, component=component, pod=pod)
         raise
 
 
-def telling_fatal(component: str, shared: Shared) -> Callable[[OsmError], None]:
-    """What writes the Event of the error that ended this program."""
+def fatal_reporter(component: str, shared: SharedConfiguration) -> Callable[[OsmError], None]:
+    """A function that writes the Event of the error that ended the program."""
 
-    def tell(error: OsmError) -> None:
+    def report(error: OsmError) -> None:
         from osm_probes.runtime.pod_events import report_fatal
 
         report_fatal(error, component=component, shared=shared)
 
-    return tell
+    return report

@@ -1,1 +1,1 @@
-"""Vocabulary: Envoy resources, serialised once, as sets with content-hash versions."""
+"""Serialised Envoy resources, as sets whose versions are content hashes."""

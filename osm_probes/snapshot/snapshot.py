@@ -1,8 +1,8 @@
-"""Vocabulary: an immutable, consistent set of Envoy resources, each serialised once, with content-hash versions."""
+"""An immutable set of Envoy resources, each serialised once, with content hashes as versions."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -17,16 +17,16 @@ PUSH_ORDER = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET)
 """Make before break: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol, "Eventual consistency"."""
 
 
-_SHORT: Mapping[str, str] = {CLUSTER: "CDS", ENDPOINTS: "EDS", LISTENER: "LDS", ROUTES: "RDS", SECRET: "SDS"}
+_SHORT_NAMES: Mapping[str, str] = {CLUSTER: "CDS", ENDPOINTS: "EDS", LISTENER: "LDS", ROUTES: "RDS", SECRET: "SDS"}
 
 
 def short_name(type_url: str) -> str:
-    """What people call the discovery of a type: CDS, EDS, LDS, RDS, SDS, or `other`."""
-    return _SHORT.get(type_url, "other")
+    """The usual abbreviation of the type's discovery service: CDS, EDS, LDS, RDS, SDS; `other` for any other type."""
+    return _SHORT_NAMES.get(type_url, "other")
 
 
 def content_hash(*parts: bytes) -> str:
-    """A version: equal bytes have equal versions, in each replica and after each restart."""
+    """A version. Equal parts have equal versions in every replica and after every restart."""
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         digest.update(len(part).to_bytes(8, "big"))
@@ -36,7 +36,7 @@ def content_hash(*parts: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One resource: `body` is the serialised message itself (not the Any around it), `version` its content hash."""
+    """One resource. `body` is the serialised message itself, not the Any around it."""
 
     name: str
     type_url: str
@@ -45,15 +45,15 @@ class Resource:
 
     @classmethod
     def of(cls, name: str, type_url: str, body: bytes) -> "Resource":
-        """A resource with its version."""
+        """A resource whose version is the hash of its body."""
         return cls(name, type_url, body, content_hash(body))
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What differs between two sets: resources that are new or other, and names that are gone; false if nothing.
+    """The difference between two sets: new or modified resources, and names of removed ones. False if there is none.
 
-    `encoded`: the bytes that say it, by form, for whoever sends it: made once, shared by all streams.
+    `encoded` caches the serialised change for each xDS variant, so that all streams send the same bytes.
     """
 
     changed: tuple[Resource, ...]
@@ -61,18 +61,18 @@ class Change:
     encoded: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __bool__(self) -> bool:
-        """True if anything differs."""
+        """True if the sets differ."""
         return bool(self.changed or self.removed)
 
 
-NOTHING = Change((), ())
+NO_CHANGE = Change((), ())
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceSet:
-    """All resources of one type, by name in sorted order; the version is that of the whole.
+    """All resources of one type, sorted by name. `version` is the hash of all names and versions.
 
-    Sets are shared by many streams, so what is derived from one is remembered in it (a few, the rest is made again).
+    Many streams share a set, so it caches what is derived from it, up to a limit.
     """
 
     type_url: str
@@ -86,95 +86,83 @@ class ResourceSet:
 
     @classmethod
     def of(cls, type_url: str, resources: Iterable[Resource] = ()) -> "ResourceSet":
-        """A set of resources; two of one name are a fault of the builder: ValueError."""
+        """A set of these resources. Raises ValueError if two of them have the same name."""
         ordered = sorted(resources, key=lambda resource: resource.name)
         by_name = {resource.name: resource for resource in ordered}
         if len(by_name) != len(ordered):
-            raise ValueError(f"two resources of one name in {type_url}")
+            raise ValueError(f"two resources have the same name in {type_url}")
         parts = (f"{resource.name}={resource.version}".encode() for resource in ordered)
         return cls(type_url, MappingProxyType(by_name), content_hash(*parts))
 
     def select(self, names: frozenset[str]) -> "ResourceSet":
-        """Those of these names that exist."""
+        """The resources with these names; names that do not exist are ignored."""
         if (selection := self._selections.get(names)) is None:
             if self.by_name.keys() <= names:
                 return self
-            chosen = [self.by_name[name] for name in names if name in self.by_name]
-            selection = _remember(self._selections, names, ResourceSet.of(self.type_url, chosen))
+            selected = [self.by_name[name] for name in names if name in self.by_name]
+            selection = _store(self._selections, names, ResourceSet.of(self.type_url, selected))
         return selection
 
     def without(self, names: Iterable[str]) -> "ResourceSet":
-        """All but those of these names."""
-        gone = frozenset(names)
-        if gone.isdisjoint(self.by_name):
+        """The set without the resources of these names."""
+        removed = frozenset(names)
+        if removed.isdisjoint(self.by_name):
             return self
-        return ResourceSet.of(self.type_url, (each for each in self.by_name.values() if each.name not in gone))
+        left = (resource for resource in self.by_name.values() if resource.name not in removed)
+        return ResourceSet.of(self.type_url, left)
 
-    def keeping(self, old: "ResourceSet") -> "ResourceSet":
-        """This set and what only the old one has."""
-        stale = [old.by_name[name] for name in self.since(old).removed]
-        return ResourceSet.of(self.type_url, [*self.by_name.values(), *stale]) if stale else self
+    def keeping_removed(self, old: "ResourceSet") -> "ResourceSet":
+        """The set plus those resources of `old` that it no longer has."""
+        removed = [old.by_name[name] for name in self.changes_since(old).removed]
+        return ResourceSet.of(self.type_url, [*self.by_name.values(), *removed]) if removed else self
 
-    def since(self, old: "ResourceSet") -> Change:
-        """What differs from the old set."""
+    def changes_since(self, old: "ResourceSet") -> Change:
+        """The difference from `old` to this set."""
         if old.version == self.version:
-            return NOTHING
+            return NO_CHANGE
         if (change := self._changes.get(old.version)) is None:
-            changed = (each for each in self.by_name.values() if not _same(each, old.by_name.get(each.name)))
+            changed = (new for new in self.by_name.values() if not _same(new, old.by_name.get(new.name)))
             removed = (name for name in old.by_name if name not in self.by_name)
-            change = _remember(self._changes, old.version, Change(tuple(changed), tuple(removed)))
+            change = _store(self._changes, old.version, Change(tuple(changed), tuple(removed)))
         return change
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one identity's proxies are told: a resource set for each type."""
+    """The configuration of one identity's proxies: a resource set for each type."""
 
     sets: Mapping[str, ResourceSet] = field(default_factory=dict)
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> "Snapshot":
-        """Sort resources into their sets. An assignment of endpoints has its cluster's name."""
+        """A snapshot of these resources. Raises ValueError if two of one type have the same name."""
         by_type: dict[str, list[Resource]] = {type_url: [] for type_url in PUSH_ORDER}
         for resource in resources:
             by_type[resource.type_url].append(resource)
-        clusters = {cluster.name: cluster.version for cluster in by_type[CLUSTER]}
-        by_type[ENDPOINTS] = [_of_cluster(each, clusters.get(each.name)) for each in by_type[ENDPOINTS]]
         return cls(MappingProxyType({url: ResourceSet.of(url, members) for url, members in by_type.items()}))
 
-    def keeping(self, old: "Snapshot") -> "Snapshot":
-        """This snapshot, with the old one's objects where nothing changed, so that what they remember stays."""
-        sets = {url: _older(mine, old.sets.get(url)) for url, mine in self.sets.items()}
+    def reusing(self, old: "Snapshot") -> "Snapshot":
+        """This snapshot, but with the sets of `old` that did not change: their caches stay filled."""
+        sets = {url: _reuse(new, old.sets.get(url)) for url, new in self.sets.items()}
         return Snapshot(MappingProxyType(sets))
 
 
-def _of_cluster(endpoints: Resource, cluster_version: str | None) -> Resource:
-    """Endpoints whose version changes with their cluster's.
-
-    A cluster that changed warms until its endpoints are sent again, changed or not, also across a reconnect:
-    https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol, "Resource warming".
-    """
-    if cluster_version is None:
-        return endpoints
-    return replace(endpoints, version=content_hash(endpoints.version.encode(), cluster_version.encode()))
-
-
-def _older(mine: ResourceSet, old: ResourceSet | None) -> ResourceSet:
-    return old if old is not None and old.version == mine.version else mine
+def _reuse(new: ResourceSet, old: ResourceSet | None) -> ResourceSet:
+    return old if old is not None and old.version == new.version else new
 
 
 def _same(one: Resource, other: Resource | None) -> bool:
     return other is not None and one.version == other.version
 
 
-_REMEMBERED = 32
+_CACHE_LIMIT = 32
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-def _remember(memory: dict[K, V], key: K, value: V) -> V:
-    # A proxy that asks for ever other subsets must not fill the memory.
-    if len(memory) >= _REMEMBERED:
-        memory.clear()
-    memory[key] = value
+def _store(cache: dict[K, V], key: K, value: V) -> V:
+    # A proxy that keeps subscribing to other subsets must not fill the memory.
+    if len(cache) >= _CACHE_LIMIT:
+        cache.clear()
+    cache[key] = value
     return value

@@ -1,4 +1,4 @@
-"""A folder's names and stamps -> objects by file; only what changed is read again."""
+"""A folder of manifests -> mesh, kept up to date. Files that did not change are not read again."""
 
 import asyncio
 import os
@@ -12,123 +12,49 @@ from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.text import legible
 from osm_probes.mesh.mesh import Mesh
+from osm_probes.sources.exclusion_log import ExclusionLog
 from osm_probes.sources.manifests import ManifestError, read_objects
 from osm_probes.sources.objects import MeshConfig, MeshObject, ServiceObject
 from osm_probes.sources.translate import mesh_from_objects
-from osm_probes.sources.warnings import MeshWarnings
 
+MAX_FILES: Final = 10_000
+MAX_FILE_SIZE: Final = 8 * 1024 * 1024
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
-MOST_FILES: Final = 10_000
-LARGEST_FILE: Final = 8 * 1024 * 1024
+_SETTLE_PAUSE: Final = 0.05
+_SETTLE_ROUNDS: Final = 5
 
-Stamp = tuple[int, int, int, int]
-"""Modification and change time in ns, size, inode: what tells that a file may have changed."""
+FileStamp = tuple[int, int, int, int]
+"""Modification and change time in ns, size, inode. A file with the same stamp is taken as unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
-    """A file as it was at a stamp: its objects, or why there are none."""
+class ParsedFile:
+    """The objects of a file at a stamp, or the error of an invalid file."""
 
-    stamp: Stamp
+    stamp: FileStamp
     objects: tuple[MeshObject, ...] = ()
     error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
-    """All manifests of a folder; `errors` empty = the objects are whole and consistent."""
+class FolderContents:
+    """All manifests of a folder. If `errors` is empty, the objects are complete and do not conflict."""
 
-    files: Mapping[str, Parsed] = field(default_factory=dict)
+    files: Mapping[str, ParsedFile] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
 
     @property
     def objects(self) -> list[MeshObject]:
         """The objects of all files."""
-        return [each for parsed in self.files.values() for each in parsed.objects]
-
-
-def scan(folder: Path) -> dict[str, Stamp]:
-    """The manifests under `folder`, hidden and temporary files left out, sorted. Raises ManifestError."""
-    found: dict[str, Stamp] = {}
-    try:
-        for entry in _entries(folder):
-            status = entry.stat()
-            found[entry.path] = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
-            if len(found) > MOST_FILES:
-                raise ManifestError(f"{legible(folder)}: more than {MOST_FILES} manifests")
-    except OSError as error:
-        raise ManifestError(legible(f"{error.filename or folder}: {error.strerror or error}")) from error
-    return dict(sorted(found.items()))
-
-
-def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
-    waiting: list[str | Path] = [folder]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                # Hidden are also editors' swap files and the folders behind a mounted ConfigMap's links.
-                if entry.name.startswith((".", "#")):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                elif entry.name.endswith(_SUFFIXES) and entry.is_file():
-                    yield entry
-
-
-def read(stamps: Mapping[str, Stamp], *, known: Contents) -> Contents:
-    """The contents of these files; those whose stamp is known are not read again."""
-    files = {}
-    for path, stamp in stamps.items():
-        before = known.files.get(path)
-        files[path] = before if before is not None and before.stamp == stamp else _parse(path, stamp)
-    errors = [parsed.error for parsed in files.values() if parsed.error]
-    return Contents(files, tuple(map(legible, errors or _conflicts(files))))
-
-
-def _parse(path: str, stamp: Stamp) -> Parsed:
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-        if len(content) > LARGEST_FILE:
-            raise ManifestError(f"larger than {LARGEST_FILE // 1024**2} MiB")
-        return Parsed(stamp, read_objects(Path(path), content))
-    except OSError as error:
-        return Parsed(stamp, error=f"{path}: {error.strerror or error}")
-    except ManifestError as error:
-        return Parsed(stamp, error=f"{path}: {error}")
-
-
-def _conflicts(files: Mapping[str, Parsed]) -> Iterator[str]:
-    """What no file says wrongly but several together do."""
-    claimed: dict[tuple[str, ...], str] = {}
-    for path, parsed in files.items():
-        for claim, count in Counter(claim for each in parsed.objects for claim in _claims(each)).items():
-            if count > 1 or claim in claimed:
-                yield f"{' '.join(claim)} is there twice: in {claimed.get(claim, path)} and in {path}"
-            claimed.setdefault(claim, path)
-
-
-def _claims(each: MeshObject) -> Iterator[tuple[str, ...]]:
-    """What this object has for itself alone."""
-    kind = type(each).__name__.removesuffix("Object")
-    if isinstance(each, MeshConfig):
-        yield (kind,)
-        return
-    yield kind, f"{each.metadata.namespace}/{each.metadata.name}"
-    if isinstance(each, ServiceObject):
-        for address in {each.spec.cluster_ip, *each.spec.cluster_ips} - {"", "None"}:
-            yield "cluster IP", str(address)
-
-
-_SETTLE: Final = 0.05
-_SETTLE_ROUNDS: Final = 5
+        return [found for parsed in self.files.values() for found in parsed.objects]
 
 
 class FolderSource:
-    """The mesh that a folder of manifests says: *.yaml, *.yml and *.json, at any depth.
+    """The mesh in a folder of manifests: *.yaml, *.yml and *.json, at any depth.
 
-    `mesh` is None until the first complete read. A folder that cannot be used leaves the last good mesh whole;
-    `problem` says why, "" if all is well. Changes are seen within `every` seconds and the time that writing takes.
+    `mesh` is None until the first complete read. If the folder becomes invalid, the last good mesh stays and `problem`
+    says why; it is "" if the folder is valid. The folder is polled `every` so many seconds; a change is read when the
+    files have stopped changing.
     """
 
     def __init__(self, folder: Path, *, mesh_name: str, every: float = 0.25) -> None:
@@ -137,88 +63,155 @@ class FolderSource:
         self._folder = folder
         self._mesh_name = mesh_name
         self._every = every
-        self._stamps: dict[str, Stamp] | None = None
-        self._contents = Contents()
+        self._stamps: dict[str, FileStamp] | None = None
+        self._contents = FolderContents()
         self._errors: tuple[str, ...] = ()
-        self._news = MeshWarnings()
-
-    async def read_once(self) -> None:
-        """Read the folder now. Raises ManifestError if that gives no mesh; nothing is logged then."""
-        mesh, errors = await asyncio.to_thread(self._read)
-        if errors:
-            raise ManifestError(_said(errors))
-        self.mesh.set(mesh or self.mesh.value)
+        self._exclusions = ExclusionLog()
 
     async def run(self) -> None:
-        """Watch the folder without an end."""
+        """Read the folder after each change, until cancelled."""
         while True:
             mesh, errors = await asyncio.to_thread(self._read)
-            self._tell(errors)
+            self._report(errors)
             if mesh is not None:
-                self._news.tell(mesh)
+                self._exclusions.update(mesh)
                 self.mesh.set(mesh)
-            await self._settled()
+            await self._wait_for_change()
 
-    async def _settled(self) -> None:
-        """Wait for a change, then until the files stay as they are: half of a file may be valid by itself."""
+    async def _wait_for_change(self) -> None:
+        """Wait for a change, then until the files settle: the first half of a file may be a valid manifest."""
         before = self._stamps
-        # Nothing tells of a change in a folder of any file system: it is asked.
+        # Polling, because not every file system has change notifications.
         while (now := await asyncio.to_thread(self._scan)) == before:  # noqa: ASYNC110
             await asyncio.sleep(self._every)
         for _ in range(_SETTLE_ROUNDS):
-            await asyncio.sleep(min(_SETTLE, self._every))
+            await asyncio.sleep(min(_SETTLE_PAUSE, self._every))
             before, now = now, await asyncio.to_thread(self._scan)
             if before == now:
                 return
 
-    def _scan(self) -> dict[str, Stamp] | None:
+    def _scan(self) -> dict[str, FileStamp] | None:
         try:
-            return scan(self._folder)
+            return scan_folder(self._folder)
         except ManifestError:
             return None
 
     def _read(self) -> tuple[Mesh | None, tuple[str, ...]]:
-        """The mesh, or the errors that make it unknown."""
+        """The mesh, or None and the errors."""
         try:
-            self._stamps = scan(self._folder)
+            self._stamps = scan_folder(self._folder)
         except ManifestError as error:
             self._stamps = None
             return None, (str(error),)
-        self._contents = read(self._stamps, known=self._contents)
+        self._contents = read_files(self._stamps, previous=self._contents)
         if self._contents.errors:
             return None, self._contents.errors
         try:
-            return _mesh(self._contents, mesh_name=self._mesh_name), ()
+            return _build_mesh(self._contents, mesh_name=self._mesh_name), ()
         except ManifestError as error:
             return None, (str(error),)
 
-    def _tell(self, errors: tuple[str, ...]) -> None:
-        """Log what became wrong, once each, and that all is well again."""
+    def _report(self, errors: tuple[str, ...]) -> None:
+        """Log each new error once, and the end of the last error."""
         log = logger("sources")
         for error in errors:
             if error not in self._errors:
-                log.error("a manifest cannot be used: the last good mesh stays", error=error)
+                log.error("a manifest is invalid: the last good mesh stays in use", error=error)
         if self._errors and not errors:
-            log.info("the manifests are good again", folder=legible(self._folder))
+            log.info("the manifests are valid again", folder=legible(self._folder))
         self._errors = errors
-        self.problem.set(_said(errors))
+        self.problem.set(_summary(errors))
 
 
 def read_mesh(folder: Path, *, mesh_name: str) -> Mesh:
-    """The mesh that the folder says now. Raises ManifestError."""
-    contents = read(scan(folder), known=Contents())
+    """Read the mesh in a folder once. Raises ManifestError."""
+    contents = read_files(scan_folder(folder), previous=FolderContents())
     if contents.errors:
-        raise ManifestError(_said(contents.errors))
-    return _mesh(contents, mesh_name=mesh_name)
+        raise ManifestError(_summary(contents.errors))
+    return _build_mesh(contents, mesh_name=mesh_name)
 
 
-def _mesh(contents: Contents, *, mesh_name: str) -> Mesh:
+def scan_folder(folder: Path) -> dict[str, FileStamp]:
+    """The manifests in a folder with their stamps, sorted, without hidden and temporary files. Raises ManifestError."""
+    stamps: dict[str, FileStamp] = {}
+    try:
+        for entry in _manifest_entries(folder):
+            status = entry.stat()
+            stamps[entry.path] = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+            if len(stamps) > MAX_FILES:
+                raise ManifestError(f"{legible(folder)}: more than {MAX_FILES} manifests")
+    except OSError as error:
+        raise ManifestError(legible(f"{error.filename or folder}: {error.strerror or error}")) from error
+    return dict(sorted(stamps.items()))
+
+
+def read_files(stamps: Mapping[str, FileStamp], *, previous: FolderContents) -> FolderContents:
+    """Read the files that changed since `previous`."""
+    files = {}
+    for path, stamp in stamps.items():
+        before = previous.files.get(path)
+        files[path] = before if before is not None and before.stamp == stamp else _parse(path, stamp)
+    errors = [parsed.error for parsed in files.values() if parsed.error]
+    return FolderContents(files, tuple(map(legible, errors or _conflicts(files))))
+
+
+def _manifest_entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
+    folders: list[str | Path] = [folder]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                # Hidden entries are also editors' swap files, and the folders behind the links of a mounted ConfigMap.
+                if entry.name.startswith((".", "#")):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.name.endswith(_SUFFIXES) and entry.is_file():
+                    yield entry
+
+
+def _parse(path: str, stamp: FileStamp) -> ParsedFile:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_FILE_SIZE + 1)
+        if len(content) > MAX_FILE_SIZE:
+            raise ManifestError(f"larger than {MAX_FILE_SIZE // 1024**2} MiB")
+        return ParsedFile(stamp, read_objects(Path(path), content))
+    except OSError as error:
+        return ParsedFile(stamp, error=f"{path}: {error.strerror or error}")
+    except ManifestError as error:
+        return ParsedFile(stamp, error=f"{path}: {error}")
+
+
+def _conflicts(files: Mapping[str, ParsedFile]) -> Iterator[str]:
+    """The conflicts between objects that are valid by themselves."""
+    used_in: dict[tuple[str, ...], str] = {}
+    for path, parsed in files.items():
+        counts = Counter(key for found in parsed.objects for key in _unique_keys(found))
+        for key, count in counts.items():
+            if count > 1 or key in used_in:
+                yield f"{' '.join(key)} is defined twice: in {used_in.get(key, path)} and in {path}"
+            used_in.setdefault(key, path)
+
+
+def _unique_keys(found: MeshObject) -> Iterator[tuple[str, ...]]:
+    """The names and addresses of an object that no other object may have."""
+    kind = type(found).__name__.removesuffix("Object")
+    if isinstance(found, MeshConfig):
+        yield (kind,)
+        return
+    yield kind, f"{found.metadata.namespace}/{found.metadata.name}"
+    if isinstance(found, ServiceObject):
+        for address in {found.spec.cluster_ip, *found.spec.cluster_ips} - {"", "None"}:
+            yield "cluster IP", str(address)
+
+
+def _build_mesh(contents: FolderContents, *, mesh_name: str) -> Mesh:
     try:
         return mesh_from_objects(contents.objects, mesh_name=mesh_name)
-    except Exception as error:  # the boundary of what others wrote: it must not end the program
-        raise ManifestError(f"the manifests make no mesh: {type(error).__name__}: {error}") from error
+    except Exception as error:  # the boundary to manifests of others: an unforeseen one must not end the program
+        raise ManifestError(f"the mesh cannot be built: {type(error).__name__}: {error}") from error
 
 
-def _said(errors: tuple[str, ...]) -> str:
+def _summary(errors: tuple[str, ...]) -> str:
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{errors[0]}{more}" if errors else ""

@@ -1,4 +1,4 @@
-"""What Kubernetes objects look like here: typed, and pruned to what decides the mesh."""
+"""Kubernetes objects as they are decoded here: only the fields that decide the mesh."""
 
 import re
 from typing import Annotated, Final, Literal, TypeAlias
@@ -7,12 +7,12 @@ from msgspec import Meta, field
 
 from osm_probes.sources.schema import (
     Address,
+    ApiObject,
+    ApiStruct,
     ClusterAddress,
     Label,
     Metadata,
     Name,
-    Object,
-    Part,
     PortNumber,
     Validity,
 )
@@ -26,24 +26,24 @@ _PORT_NAME: Final = re.compile(r"(?=[^a-z]*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]{0,13
 _DIGITS: Final = re.compile(r"[0-9]{1,5}\Z")
 
 
-class Namespace(Object, frozen=True):
-    """Whether it belongs to the mesh is in its labels."""
+class Namespace(ApiObject, frozen=True):
+    """A namespace; a label says whether it belongs to the mesh."""
 
 
-class ServiceAccount(Object, frozen=True):
-    """An identity, if its namespace belongs to the mesh."""
+class ServiceAccount(ApiObject, frozen=True):
+    """A service account: an identity of the mesh, if its namespace belongs to it."""
 
 
-class NamedPort(Part, frozen=True):
-    """A port of an EndpointSlice, an Endpoints subset: the name is that of the service's port."""
+class EndpointPort(ApiStruct, frozen=True):
+    """A port of an EndpointSlice or of an Endpoints subset. name: of the service's port."""
 
     name: str = ""
     port: PortNumber | None = None
     protocol: str = "TCP"
 
 
-class PortOfService(Part, frozen=True):
-    """What callers dial, and the pods' port: a number, or a container port's name."""
+class ServicePortSpec(ApiStruct, frozen=True):
+    """A port of a service. target_port: the pods' port, as a number or as the name of a container port."""
 
     port: PortNumber
     name: str = ""
@@ -56,166 +56,166 @@ class PortOfService(Part, frozen=True):
         if not isinstance(target, str) or _PORT_NAME.match(target):
             return
         if not _DIGITS.match(target) or not 0 < int(target) <= 65535:
-            raise ValueError(f"targetPort: {target[:64]!r} is neither a port between 1 and 65535 nor a port's name")
+            raise ValueError(f"targetPort: {target[:64]!r} is neither a port between 1 and 65535 nor a port name")
 
 
-class ServiceSpec(Part, frozen=True):
-    """What a service is to callers."""
+class ServiceSpec(ApiStruct, frozen=True):
+    """A service's type, addresses, ports and pod selector."""
 
     type: str = "ClusterIP"
     cluster_ip: ClusterAddress = field(name="clusterIP", default=ClusterAddress())
     cluster_ips: list[ClusterAddress] = field(name="clusterIPs", default_factory=list)
-    ports: list[PortOfService] = field(default_factory=list)
+    ports: list[ServicePortSpec] = field(default_factory=list)
     selector: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         seen = set()
-        for index, each in enumerate(self.ports):
-            if (each.port, each.protocol) in seen:
-                raise ValueError(f"ports[{index}].port: {each.port}/{each.protocol} is there twice")
-            seen.add((each.port, each.protocol))
+        for index, port in enumerate(self.ports):
+            if (port.port, port.protocol) in seen:
+                raise ValueError(f"ports[{index}].port: {port.port}/{port.protocol} is defined twice")
+            seen.add((port.port, port.protocol))
 
 
 class ServiceMetadata(Metadata, frozen=True):
-    """A service's name is one DNS label."""
+    """The metadata of a service, whose name is one DNS label."""
 
     name: Label
 
 
-class ServiceObject(Part, frozen=True):
+class ServiceObject(ApiStruct, frozen=True):
     """A Service."""
 
     metadata: ServiceMetadata
     spec: ServiceSpec = field(default_factory=ServiceSpec)
 
 
-class Reference(Part, frozen=True):
-    """The object that an endpoint stands for."""
+class ObjectReference(ApiStruct, frozen=True):
+    """The object behind an endpoint address, such as a pod."""
 
     kind: str = ""
     name: str = ""
 
 
-class Conditions(Part, frozen=True):
-    """Of an endpoint; `ready` unset counts as ready, by the EndpointSlice API."""
+class EndpointConditions(ApiStruct, frozen=True):
+    """The conditions of an endpoint. An unset `ready` means ready, by the EndpointSlice API."""
 
     ready: bool = True
 
 
-class SliceEndpoint(Part, frozen=True):
-    """An endpoint of a slice; its addresses are one and the same pod's."""
+class SliceEndpoint(ApiStruct, frozen=True):
+    """An endpoint of a slice. All its addresses belong to the same pod."""
 
     addresses: list[Address]
-    conditions: Conditions = field(default_factory=Conditions)
-    target_ref: Reference | None = None
+    conditions: EndpointConditions = field(default_factory=EndpointConditions)
+    target_ref: ObjectReference | None = None
 
 
-class EndpointSlice(Object, frozen=True):
-    """A part of a service's endpoints; FQDN slices are left out before."""
+class EndpointSlice(ApiObject, frozen=True):
+    """A part of a service's endpoints. Slices of address type FQDN are dropped before they are decoded."""
 
     endpoints: list[SliceEndpoint] = field(default_factory=list)
-    ports: list[NamedPort] = field(default_factory=list)
+    ports: list[EndpointPort] = field(default_factory=list)
 
 
-class SubsetAddress(Part, frozen=True):
+class EndpointAddress(ApiStruct, frozen=True):
     """An address of an Endpoints subset."""
 
     ip: Address
-    target_ref: Reference | None = None
+    target_ref: ObjectReference | None = None
 
 
-class Subset(Part, frozen=True):
-    """Ready addresses and the ports that all of them have."""
+class EndpointSubset(ApiStruct, frozen=True):
+    """Ready addresses, and the ports that all of them have."""
 
-    addresses: list[SubsetAddress] = field(default_factory=list)
-    ports: list[NamedPort] = field(default_factory=list)
-
-
-class Endpoints(Object, frozen=True):
-    """All endpoints of the service of that name."""
-
-    subsets: list[Subset] = field(default_factory=list)
+    addresses: list[EndpointAddress] = field(default_factory=list)
+    ports: list[EndpointPort] = field(default_factory=list)
 
 
-class ContainerPort(Part, frozen=True):
-    """A port that a container gives a name to."""
+class Endpoints(ApiObject, frozen=True):
+    """All endpoints of the service with the same name."""
+
+    subsets: list[EndpointSubset] = field(default_factory=list)
+
+
+class ContainerPort(ApiStruct, frozen=True):
+    """A port of a container."""
 
     container_port: PortNumber
     name: str = ""
     protocol: str = "TCP"
 
 
-class Container(Part, frozen=True):
-    """The named ports of a container."""
+class Container(ApiStruct, frozen=True):
+    """A container's ports."""
 
     ports: list[ContainerPort] = field(default_factory=list)
 
 
-class PodSpec(Part, frozen=True):
-    """Who a pod is and where its ports are."""
+class PodSpec(ApiStruct, frozen=True):
+    """A pod's service account, containers and network."""
 
     service_account_name: Name = "default"
     containers: list[Container] = field(default_factory=list)
     host_network: bool = False
 
 
-class Condition(Part, frozen=True):
+class PodCondition(ApiStruct, frozen=True):
     """One of a pod's conditions."""
 
     type: str = ""
     status: str = ""
 
 
-class PodAddress(Part, frozen=True):
+class PodIP(ApiStruct, frozen=True):
     """One of a pod's addresses."""
 
     ip: Address
 
 
-class PodStatus(Part, frozen=True):
-    """Where a pod is and whether it runs."""
+class PodStatus(ApiStruct, frozen=True):
+    """A pod's phase, addresses and conditions."""
 
     phase: str = ""
     pod_ip: Address | None = field(name="podIP", default=None)
-    pod_ips: list[PodAddress] = field(name="podIPs", default_factory=list)
-    conditions: list[Condition] = field(default_factory=list)
+    pod_ips: list[PodIP] = field(name="podIPs", default_factory=list)
+    conditions: list[PodCondition] = field(default_factory=list)
 
 
-class Pod(Object, frozen=True):
-    """A workload."""
+class Pod(ApiObject, frozen=True):
+    """A pod."""
 
     spec: PodSpec = field(default_factory=PodSpec)
     status: PodStatus = field(default_factory=PodStatus)
 
 
-class TrafficSpec(Part, frozen=True):
-    """spec.traffic; None = not said."""
+class TrafficSpec(ApiStruct, frozen=True):
+    """spec.traffic; None = not set."""
 
     enable_permissive_traffic_policy_mode: bool | None = None
     enable_egress: bool | None = None
 
 
-class ObservabilitySpec(Part, frozen=True):
+class ObservabilitySpec(ApiStruct, frozen=True):
     """spec.observability."""
 
     osm_log_level: LogLevel | None = None
 
 
-class SidecarSpec(Part, frozen=True):
+class SidecarSpec(ApiStruct, frozen=True):
     """spec.sidecar."""
 
     log_level: EnvoyLogLevel | None = None
     max_data_plane_connections: Annotated[int, Meta(ge=0)] | None = None
 
 
-class CertificateSpec(Part, frozen=True):
+class CertificateSpec(ApiStruct, frozen=True):
     """spec.certificate."""
 
     service_cert_validity_duration: Validity | None = None
 
 
-class MeshConfigSpec(Part, frozen=True):
-    """The fields of MeshConfig that are honoured, at upstream's paths."""
+class MeshConfigSpec(ApiStruct, frozen=True):
+    """The supported fields of MeshConfig v1alpha2."""
 
     traffic: TrafficSpec = field(default_factory=TrafficSpec)
     observability: ObservabilitySpec = field(default_factory=ObservabilitySpec)
@@ -223,7 +223,7 @@ class MeshConfigSpec(Part, frozen=True):
     certificate: CertificateSpec = field(default_factory=CertificateSpec)
 
 
-class MeshConfig(Object, frozen=True):
+class MeshConfig(ApiObject, frozen=True):
     """The settings of the mesh."""
 
     spec: MeshConfigSpec = field(default_factory=MeshConfigSpec)

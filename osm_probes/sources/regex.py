@@ -1,7 +1,8 @@
-"""A text of a manifest -> a regular expression that Envoy takes, or why it is none.
+"""Checks that Envoy accepts a regular expression of a manifest.
 
-Envoy reads RE2 (https://github.com/google/re2/wiki/Syntax) and refuses all routes of a port for one wrong expression.
-Here it must be right for Python too, which tells what is wrong; a few rare forms that RE2 alone knows are lost.
+Envoy uses RE2 (https://github.com/google/re2/wiki/Syntax) and rejects all routes of a port if one expression is
+invalid. The check also compiles the expression with Python's `re`, for its error messages; so a few rare forms that
+only RE2 knows are rejected too.
 """
 
 import re
@@ -9,11 +10,11 @@ import warnings
 from collections.abc import Iterator
 from typing import Final
 
-_LONGEST: Final = 1024
-# RE2 repeats a thing a thousand times at most, and its programs have an end.
-_LARGEST: Final = 1000
+_MAX_LENGTH: Final = 1024
+# RE2 limits a repetition to 1000, and also the size of the compiled program.
+_MAX_EXPANDED_SIZE: Final = 1000
 
-# What both know. Not there: look-around, references, comments, possessive and atomic groups.
+# The syntax that both know. Not included: look-around, references, comments, possessive and atomic groups.
 _TOKEN: Final = re.compile(
     r"""
       (?P<atom> [^\\\[(*+?{)]                   # a character that means itself, an anchor, an alternative
@@ -29,49 +30,49 @@ _TOKEN: Final = re.compile(
 )
 
 
-def checked(text: str) -> str:
-    """The expression as it is. Raises ValueError where Envoy would refuse it."""
-    if len(text) > _LONGEST:
-        raise ValueError(f"a regular expression is longer than {_LONGEST} characters")
+def check_regex(text: str) -> str:
+    """Return the expression unchanged. Raises ValueError if Envoy would reject it."""
+    if len(text) > _MAX_LENGTH:
+        raise ValueError(f"a regular expression is longer than {_MAX_LENGTH} characters")
     try:
         with warnings.catch_warnings(action="ignore"):
             re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"{text[:64]!r} is no regular expression: {error}") from error
-    if _size(text) > _LARGEST:
-        raise ValueError(f"{text[:64]!r} is, its repetitions written out, longer than {_LARGEST}")
+        raise ValueError(f"{text[:64]!r} is not a regular expression: {error}") from error
+    if _expanded_size(text) > _MAX_EXPANDED_SIZE:
+        raise ValueError(f"{text[:64]!r} is longer than {_MAX_EXPANDED_SIZE} when its repetitions are expanded")
     return text
 
 
-def _size(text: str) -> int:
-    """How many parts it has when its counted repetitions are written out."""
-    open_groups = [0]
+def _expanded_size(text: str) -> int:
+    """The number of atoms and groups when counted repetitions are expanded."""
+    group_sizes = [0]
     last = 0
     for token in _tokens(text):
         match token.lastgroup:
             case "open":
-                open_groups.append(1)
+                group_sizes.append(1)
                 continue
             case "close":
-                last = open_groups.pop()
+                last = group_sizes.pop()
             case "atom":
                 last = 1
             case "least" | "most":
                 times = max(int(token["least"]), int(token["most"] or 0), 1)
-                open_groups[-1] += last * (times - 1)
+                group_sizes[-1] += last * (times - 1)
                 last *= times
                 continue
             case _:
                 continue
-        open_groups[-1] += last
-    return open_groups[0]
+        group_sizes[-1] += last
+    return group_sizes[0]
 
 
 def _tokens(text: str) -> Iterator[re.Match[str]]:
-    place = 0
-    while place < len(text):
-        token = _TOKEN.match(text, place)
+    position = 0
+    while position < len(text):
+        token = _TOKEN.match(text, position)
         if token is None:
-            raise ValueError(f"{text[:64]!r} has what RE2, Envoy's regular expressions, does not know")
+            raise ValueError(f"{text[:64]!r} has syntax that RE2, Envoy's regular expressions, does not support")
         yield token
-        place = token.end()
+        position = token.end()

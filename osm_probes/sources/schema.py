@@ -1,4 +1,4 @@
-"""What all Kubernetes objects are made of here, and the checked texts in them."""
+"""Base classes of Kubernetes objects as they are decoded here, and the validated types of their fields."""
 
 from typing import Annotated
 
@@ -12,19 +12,19 @@ class Address(str):
 
 
 class ClusterAddress(str):
-    """A Service's clusterIP: an IP address, "None" (headless) or "" (not given yet)."""
+    """A Service's clusterIP: an IP address, "None" (headless) or "" (not assigned yet)."""
 
     __slots__ = ()
 
 
 class Pattern(str):
-    """A regular expression that Envoy takes (RE2); it is held against the whole of a text."""
+    """A regular expression that Envoy (RE2) accepts. It must match a whole text."""
 
     __slots__ = ()
 
 
 class Validity(float):
-    """How long certificates are valid, in seconds, from 5 on; written as Go does: 24h, 1h30m."""
+    """The validity of certificates in seconds, at least 5. It is written as a Go duration: 24h, 1h30m."""
 
     __slots__ = ()
 
@@ -32,14 +32,16 @@ class Validity(float):
 Label = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 PortNumber = Annotated[int, Meta(ge=1, le=65535)]
+ObjectKey = tuple[str, str]
+"""Namespace and name of an object."""
 
 
-class Part(Struct, frozen=True, rename="camel"):
-    """What all parts of objects have in common: camelCase names; unknown fields are ignored."""
+class ApiStruct(Struct, frozen=True, rename="camel"):
+    """The base of all JSON structures of the API: camelCase names; unknown fields are ignored."""
 
 
-class Metadata(Part, frozen=True):
-    """Names, labels and annotations."""
+class Metadata(ApiStruct, frozen=True):
+    """The metadata of an object: names, labels and annotations."""
 
     name: Name
     namespace: Label = "default"
@@ -48,7 +50,7 @@ class Metadata(Part, frozen=True):
     annotations: dict[str, str] = field(default_factory=dict)
 
 
-class Object(Part, frozen=True):
-    """What all objects have in common."""
+class ApiObject(ApiStruct, frozen=True):
+    """The base of all objects."""
 
     metadata: Metadata

@@ -1,131 +1,133 @@
-"""Kubernetes objects -> Mesh: what counts, who answers for it, where; pure, the same for every source."""
+"""Kubernetes objects -> mesh, without I/O; the same for every source."""
 
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
-from osm_probes.mesh import mesh
 from osm_probes.mesh.identity import Identity
-from osm_probes.mesh.labels import MONITORED_BY, PREFIX, PROXY_UUID, UUID
-from osm_probes.mesh.mesh import Endpoint, Mesh, Protocol, Proxy, Service, ServicePort
+from osm_probes.mesh.labels import MONITORED_BY, PREFIX, PROXY_UUID, PROXY_UUID_PATTERN, SERVICE_NAME
+from osm_probes.mesh.mesh import Endpoint, Mesh, NamespaceMetadata, Protocol, Proxy, Service, ServicePort
 from osm_probes.mesh.settings import Settings
 from osm_probes.sources.objects import (
+    EndpointPort,
     Endpoints,
     EndpointSlice,
     MeshConfig,
     MeshObject,
-    NamedPort,
     Namespace,
+    ObjectReference,
     Pod,
-    PortOfService,
-    Reference,
     ServiceAccount,
     ServiceObject,
+    ServicePortSpec,
 )
 from osm_probes.sources.policies import policies_from_objects
+from osm_probes.sources.schema import ObjectKey
 
-SERVICE_NAME: Final = "kubernetes.io/service-name"
-_HTTP: Final = {"http", "http2", "grpc", "h2c", "ws"}
+T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A ready address of a service and the ports it has; None = those that the service has."""
-
-    address: str
-    ports: tuple[NamedPort, ...] | None = None
-
-
-@dataclass(slots=True)
-class _World:
-    """The objects of the mesh's namespaces, found by what others call them."""
-
-    services: list[ServiceObject] = field(default_factory=list)
-    slices: dict[tuple[str, str], list[EndpointSlice]] = field(default_factory=lambda: defaultdict(list))
-    endpoints: dict[tuple[str, str], Endpoints] = field(default_factory=dict)
-    pods: dict[tuple[str, str], Pod] = field(default_factory=dict)
-    pods_of: dict[str, list[Pod]] = field(default_factory=lambda: defaultdict(list))
-    pods_at: dict[str, Pod] = field(default_factory=dict)
-    identities: set[Identity] = field(default_factory=set)
-    refused: set[Identity] = field(default_factory=set)
-    namespaces: dict[str, mesh.Namespace] = field(default_factory=dict)
-    config: MeshConfig | None = None
+_HTTP_PROTOCOLS: Final = {"http", "http2", "grpc", "h2c", "ws"}
 
 
 def mesh_from_objects(objects: Iterable[MeshObject], *, mesh_name: str) -> Mesh:
-    """The mesh that these objects are, whatever their order.
+    """The mesh that these objects describe, in any order.
 
-    Namespaces count that carry the label openservicemesh.io/monitored-by=<mesh name>, and all that is in them, but for
-    pods without the label osm-proxy-uuid; proxies are those whose label is a uuid (of two with one uuid and one
-    service account the first by name). Misleading service accounts and their pods are left out, and named in `refused`;
-    policies without effect in `ignored`.
+    Only namespaces with the label openservicemesh.io/monitored-by=<mesh name> count, and the objects in them, except
+    pods without the label osm-proxy-uuid. Pods whose label is a uuid are proxies; if two have the same uuid and service
+    account, the first by name counts. Service accounts with ambiguous names, and their pods, are left out.
     """
-    ordered = sorted(objects, key=_place)
-    world = _world(ordered, mesh_name=mesh_name)
-    policies = policies_from_objects(each for each in ordered if each.metadata.namespace in world.namespaces)
-    proxies = sorted(_proxies(world), key=lambda proxy: (proxy.uuid, proxy.identity))
+    ordered = sorted(objects, key=_key)
+    index = _build_index(ordered, mesh_name=mesh_name)
+    policies = policies_from_objects(found for found in ordered if found.metadata.namespace in index.namespaces)
+    proxies = sorted(_proxies(index), key=lambda proxy: (proxy.uuid, proxy.identity))
     return Mesh(
-        services=tuple(_service(each, world) for each in world.services),
+        services=tuple(_service(found, index) for found in index.services),
         proxies={(proxy.uuid, proxy.identity): proxy for proxy in proxies},
-        identities=frozenset(world.identities),
-        refused=frozenset(world.refused),
-        namespaces=world.namespaces,
-        settings=_settings(world.config),
+        identities=frozenset(index.identities),
+        ambiguous_identities=frozenset(index.ambiguous_identities),
+        namespaces=index.namespaces,
+        settings=_settings(index.config),
         permissions=policies.permissions,
         splits=policies.splits,
-        ignored=policies.ignored,
+        ignored_policies=policies.ignored_policies,
     )
 
 
-def _place(each: MeshObject) -> tuple[str, str]:
-    return each.metadata.namespace, each.metadata.name
+@dataclass(slots=True)
+class _ObjectIndex:
+    """The objects of the mesh's namespaces, by the keys that other objects refer to them with."""
+
+    services: list[ServiceObject] = field(default_factory=list)
+    slices: dict[ObjectKey, list[EndpointSlice]] = field(default_factory=lambda: defaultdict(list))
+    endpoints: dict[ObjectKey, Endpoints] = field(default_factory=dict)
+    pods: dict[ObjectKey, Pod] = field(default_factory=dict)
+    pods_by_namespace: dict[str, list[Pod]] = field(default_factory=lambda: defaultdict(list))
+    pods_by_address: dict[str, Pod] = field(default_factory=dict)
+    identities: set[Identity] = field(default_factory=set)
+    ambiguous_identities: set[Identity] = field(default_factory=set)
+    namespaces: dict[str, NamespaceMetadata] = field(default_factory=dict)
+    config: MeshConfig | None = None
 
 
-def _world(objects: list[MeshObject], *, mesh_name: str) -> _World:
-    world = _World()
-    for each in objects:
-        if isinstance(each, Namespace) and each.metadata.labels.get(MONITORED_BY) == mesh_name:
-            metadata = each.metadata
-            world.namespaces[metadata.name] = mesh.Namespace(_ours(metadata.labels), _ours(metadata.annotations))
-    for each in objects:
-        if isinstance(each, MeshConfig):
-            world.config = world.config or each
-        elif each.metadata.namespace in world.namespaces:
-            _settle_in(each, world)
-    return world
+@dataclass(frozen=True, slots=True)
+class _ReadyAddress:
+    """A ready address of a service. ports: those of the address; None means the target ports of the service."""
+
+    address: str
+    ports: tuple[EndpointPort, ...] | None = None
 
 
-def _ours(entries: Mapping[str, str]) -> dict[str, str]:
-    """Labels or annotations of the mesh; Kubernetes and others add theirs, which decide nothing."""
+def _key(found: MeshObject) -> ObjectKey:
+    return found.metadata.namespace, found.metadata.name
+
+
+def _build_index(objects: list[MeshObject], *, mesh_name: str) -> _ObjectIndex:
+    index = _ObjectIndex()
+    for found in objects:
+        if isinstance(found, Namespace) and found.metadata.labels.get(MONITORED_BY) == mesh_name:
+            metadata = found.metadata
+            index.namespaces[metadata.name] = NamespaceMetadata(
+                _mesh_entries(metadata.labels), _mesh_entries(metadata.annotations)
+            )
+    for found in objects:
+        if isinstance(found, MeshConfig):
+            index.config = index.config or found
+        elif found.metadata.namespace in index.namespaces:
+            _add_to_index(found, index)
+    return index
+
+
+def _mesh_entries(entries: Mapping[str, str]) -> dict[str, str]:
+    """The labels or annotations of the mesh, without those of Kubernetes and others, which decide nothing."""
     return {key: value for key, value in entries.items() if key.startswith(PREFIX)}
 
 
-def _settle_in(each: MeshObject, world: _World) -> None:
-    place = _place(each)
-    match each:
-        case ServiceAccount() if Identity(*place).misleading:
-            world.refused.add(Identity(*place))
-        case Pod() if _identity(each).misleading:
-            world.refused.add(_identity(each))
-        case ServiceObject() if each.spec.type != "ExternalName":
-            world.services.append(each)
-        case EndpointSlice() if SERVICE_NAME in each.metadata.labels:
-            world.slices[place[0], each.metadata.labels[SERVICE_NAME]].append(each)
+def _add_to_index(found: MeshObject, index: _ObjectIndex) -> None:
+    key = _key(found)
+    match found:
+        case ServiceAccount() if Identity(*key).ambiguous:
+            index.ambiguous_identities.add(Identity(*key))
+        case Pod() if _identity(found).ambiguous:
+            index.ambiguous_identities.add(_identity(found))
+        case ServiceObject() if found.spec.type != "ExternalName":
+            index.services.append(found)
+        case EndpointSlice() if SERVICE_NAME in found.metadata.labels:
+            index.slices[key[0], found.metadata.labels[SERVICE_NAME]].append(found)
         case Endpoints():
-            world.endpoints[place] = each
+            index.endpoints[key] = found
         case ServiceAccount():
-            world.identities.add(Identity(*place))
-        # A pod without a sidecar is no part of the mesh, though a service may have it among its endpoints; a finished
-        # pod's address may be another's by now.
-        case Pod() if PROXY_UUID in each.metadata.labels and each.status.phase not in {"Succeeded", "Failed"}:
-            world.pods[place] = each
-            world.pods_of[place[0]].append(each)
-            world.identities.add(_identity(each))
-            # A pod on its node's network has that address together with others.
-            if not each.spec.host_network:
-                world.pods_at.update(dict.fromkeys(_addresses(each), each))
+            index.identities.add(Identity(*key))
+        # A pod without a sidecar does not belong to the mesh, even if it is an endpoint of a service. The address of a
+        # finished pod may already belong to another pod.
+        case Pod() if PROXY_UUID in found.metadata.labels and found.status.phase not in {"Succeeded", "Failed"}:
+            index.pods[key] = found
+            index.pods_by_namespace[key[0]].append(found)
+            index.identities.add(_identity(found))
+            # Pods on the host network share the node's address.
+            if not found.spec.host_network:
+                index.pods_by_address.update(dict.fromkeys(_addresses(found), found))
         case _:
             pass
 
@@ -135,85 +137,93 @@ def _identity(pod: Pod) -> Identity:
 
 
 def _addresses(pod: Pod) -> list[str]:
-    first = [str(pod.status.pod_ip)] if pod.status.pod_ip else []
-    return list(dict.fromkeys([*first, *(str(each.ip) for each in pod.status.pod_ips)]))
+    primary = [str(pod.status.pod_ip)] if pod.status.pod_ip else []
+    return list(dict.fromkeys([*primary, *(str(address.ip) for address in pod.status.pod_ips)]))
 
 
-def _proxies(world: _World) -> Iterator[Proxy]:
+def _proxies(index: _ObjectIndex) -> Iterator[Proxy]:
     seen = set()
-    for pod in world.pods.values():
+    for pod in index.pods.values():
         uuid = pod.metadata.labels.get(PROXY_UUID, "")
-        # No certificate can name a proxy whose label is no uuid.
-        if UUID.match(uuid) and (uuid, _identity(pod)) not in seen:
+        # If the label is not a uuid, no certificate can name the proxy.
+        if PROXY_UUID_PATTERN.match(uuid) and (uuid, _identity(pod)) not in seen:
             seen.add((uuid, _identity(pod)))
             address = next(iter(_addresses(pod)), "")
             yield Proxy(uuid, pod.metadata.namespace, pod.metadata.name, _identity(pod), address)
 
 
-def _service(each: ServiceObject, world: _World) -> Service:
-    namespace, name = _place(each)
-    selected = _selected(each, world)
-    ready, answering = _ready(each, selected, world)
-    clustered = [each.spec.cluster_ip, *each.spec.cluster_ips]
-    ports = (_port(port, ready, selected, world) for port in each.spec.ports if port.protocol == "TCP")
+def _service(found: ServiceObject, index: _ObjectIndex) -> Service:
+    namespace, name = _key(found)
+    selected = _selected_pods(found, index)
+    ready, endpoint_pods = _ready_addresses(found, selected, index)
+    addresses = [found.spec.cluster_ip, *found.spec.cluster_ips]
+    ports = (_port(port, ready, selected, index) for port in found.spec.ports if port.protocol == "TCP")
     return Service(
         namespace,
         name,
         tuple(sorted(ports, key=lambda port: port.number)),
-        addresses=tuple(sorted({str(address) for address in clustered if address not in {"", "None"}})),
-        # Those that are not ready yet, too: their sidecars must know the service before the first call comes.
-        identities=tuple(sorted({_identity(pod) for pod in (*selected, *answering)})),
+        addresses=tuple(sorted({str(address) for address in addresses if address not in {"", "None"}})),
+        # Pods that are not ready yet count too: their sidecars must know the service before the first call arrives.
+        identities=tuple(sorted({_identity(pod) for pod in (*selected, *endpoint_pods)})),
     )
 
 
-def _selected(each: ServiceObject, world: _World) -> list[Pod]:
-    wanted = each.spec.selector.items()
-    return [pod for pod in world.pods_of[each.metadata.namespace] if wanted and wanted <= pod.metadata.labels.items()]
+def _selected_pods(found: ServiceObject, index: _ObjectIndex) -> list[Pod]:
+    selector = found.spec.selector.items()
+    pods = index.pods_by_namespace[found.metadata.namespace]
+    return [pod for pod in pods if selector and selector <= pod.metadata.labels.items()]
 
 
-def _ready(each: ServiceObject, selected: list[Pod], world: _World) -> tuple[list[_Ready], list[Pod]]:
-    """Where the service is ready, and the pods behind it: by EndpointSlices, else Endpoints, else the selector."""
-    place = _place(each)
-    ready: list[_Ready] = []
+def _ready_addresses(
+    found: ServiceObject, selected: list[Pod], index: _ObjectIndex
+) -> tuple[list[_ReadyAddress], list[Pod]]:
+    """The ready addresses of a service, and the pods behind its endpoints.
+
+    They come from its EndpointSlices, else from its Endpoints, else from the selected pods.
+    """
+    key = _key(found)
+    ready: list[_ReadyAddress] = []
     pods: list[Pod | None] = []
-    if place in world.slices:
-        for part in world.slices[place]:
+    if key in index.slices:
+        for part in index.slices[key]:
             for endpoint in part.endpoints:
-                pods += (_pod(place[0], endpoint.target_ref, address, world) for address in endpoint.addresses)
+                pods += (_pod(key[0], endpoint.target_ref, address, index) for address in endpoint.addresses)
                 if endpoint.conditions.ready:
-                    ready += (_Ready(str(address), tuple(part.ports)) for address in endpoint.addresses)
-    elif place in world.endpoints:
-        for subset in world.endpoints[place].subsets:
-            for there in subset.addresses:
-                pods.append(_pod(place[0], there.target_ref, there.ip, world))
-                ready.append(_Ready(str(there.ip), tuple(subset.ports)))
+                    ready += (_ReadyAddress(str(address), tuple(part.ports)) for address in endpoint.addresses)
+    elif key in index.endpoints:
+        for subset in index.endpoints[key].subsets:
+            for address in subset.addresses:
+                pods.append(_pod(key[0], address.target_ref, address.ip, index))
+                ready.append(_ReadyAddress(str(address.ip), tuple(subset.ports)))
     else:
-        ready = [_Ready(address) for pod in selected if _is_ready(pod) for address in _addresses(pod)]
+        ready = [_ReadyAddress(address) for pod in selected if _is_ready(pod) for address in _addresses(pod)]
     return ready, [pod for pod in pods if pod is not None]
 
 
-def _pod(namespace: str, reference: Reference | None, address: str, world: _World) -> Pod | None:
+def _pod(namespace: str, reference: ObjectReference | None, address: str, index: _ObjectIndex) -> Pod | None:
     if reference is not None and reference.kind == "Pod":
-        return world.pods.get((namespace, reference.name))
-    return world.pods_at.get(address)
+        return index.pods.get((namespace, reference.name))
+    return index.pods_by_address.get(address)
 
 
 def _is_ready(pod: Pod) -> bool:
     return all(condition.status == "True" for condition in pod.status.conditions if condition.type == "Ready")
 
 
-def _port(port: PortOfService, ready: list[_Ready], selected: list[Pod], world: _World) -> ServicePort:
-    found = set()
-    for there in ready:
-        if there.ports is not None:
-            numbers = [each.port for each in there.ports if each.name == port.name and each.protocol == "TCP"]
+def _port(port: ServicePortSpec, ready: list[_ReadyAddress], selected: list[Pod], index: _ObjectIndex) -> ServicePort:
+    endpoints_found = set()
+    for at in ready:
+        if at.ports is not None:
+            numbers = [found.port for found in at.ports if found.name == port.name and found.protocol == "TCP"]
         else:
-            numbers = [_target(port, [pod] if (pod := world.pods_at.get(there.address)) else [])]
-        found |= {Endpoint(there.address, number) for number in numbers if number}
-    endpoints = tuple(sorted(found, key=_by_address))
-    stated = _target(port, selected) or port.port
-    answering = {each.port for each in endpoints} or {stated}
-    return ServicePort(port.port, stated if stated in answering else min(answering), _protocol(port), endpoints)
+            numbers = [_target_port(port, [pod] if (pod := index.pods_by_address.get(at.address)) else [])]
+        endpoints_found |= {Endpoint(at.address, number) for number in numbers if number}
+    endpoints = tuple(sorted(endpoints_found, key=_by_address))
+    target = _target_port(port, selected) or port.port
+    endpoint_ports = {endpoint.port for endpoint in endpoints} or {target}
+    return ServicePort(
+        port.port, target if target in endpoint_ports else min(endpoint_ports), _protocol(port), endpoints
+    )
 
 
 def _by_address(endpoint: Endpoint) -> tuple[int, int, int]:
@@ -221,23 +231,23 @@ def _by_address(endpoint: Endpoint) -> tuple[int, int, int]:
     return address.version, int(address), endpoint.port
 
 
-def _target(port: PortOfService, pods: list[Pod]) -> int | None:
-    """The number of the pods' port; None if it has a name that no pod knows."""
+def _target_port(port: ServicePortSpec, pods: list[Pod]) -> int | None:
+    """The number of the pods' port; None if it is a name that no pod's container has."""
     if not isinstance(port.target_port, str):
         return port.target_port or port.port
     if port.target_port.isdecimal():
         return int(port.target_port)
-    named = (one for pod in pods for container in pod.spec.containers for one in container.ports)
-    return next((one.container_port for one in named if one.name == port.target_port), None)
+    container_ports = (found for pod in pods for container in pod.spec.containers for found in container.ports)
+    return next((found.container_port for found in container_ports if found.name == port.target_port), None)
 
 
-def _protocol(port: PortOfService) -> Protocol:
-    """By appProtocol, else by the port name's first word; HTTP where neither says, as upstream has it."""
-    word = port.app_protocol.removeprefix("kubernetes.io/").lower()
-    if not word:
-        first = port.name.partition("-")[0]
-        word = first if first in {"tcp", "https"} else "http"
-    return Protocol.HTTP if word in _HTTP else Protocol.TCP
+def _protocol(port: ServicePortSpec) -> Protocol:
+    """By appProtocol, else by the prefix of the port's name, else HTTP, as in Open Service Mesh."""
+    protocol = port.app_protocol.removeprefix("kubernetes.io/").lower()
+    if not protocol:
+        prefix = port.name.partition("-")[0]
+        protocol = prefix if prefix in {"tcp", "https"} else "http"
+    return Protocol.HTTP if protocol in _HTTP_PROTOCOLS else Protocol.TCP
 
 
 def _settings(config: MeshConfig | None) -> Settings:
@@ -246,8 +256,8 @@ def _settings(config: MeshConfig | None) -> Settings:
         return default
     spec = config.spec
     return Settings(
-        permissive=_said(spec.traffic.enable_permissive_traffic_policy_mode, default.permissive),
-        egress=_said(spec.traffic.enable_egress, default.egress),
+        permissive=_value_or(spec.traffic.enable_permissive_traffic_policy_mode, default.permissive),
+        egress=_value_or(spec.traffic.enable_egress, default.egress),
         log_level=spec.observability.osm_log_level or default.log_level,
         max_data_plane_connections=spec.sidecar.max_data_plane_connections or 0,
         certificate_validity=float(spec.certificate.service_cert_validity_duration or default.certificate_validity),
@@ -255,5 +265,5 @@ def _settings(config: MeshConfig | None) -> Settings:
     )
 
 
-def _said(value: bool | None, default: bool) -> bool:  # noqa: FBT001
+def _value_or(value: T | None, default: T) -> T:
     return default if value is None else value

@@ -1,1 +1,1 @@
-"""Builder: mesh + identity -> Envoy resources, pure."""
+"""xDS: mesh + identity -> Envoy resources, and bootstraps of proxies; without I/O."""

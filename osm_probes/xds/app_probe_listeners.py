@@ -1,4 +1,4 @@
-"""Rewritten probes -> static listeners and clusters: the sidecar asks the application what the kubelet asked."""
+"""Rewritten application probes -> static listeners and clusters: the sidecar forwards the kubelet's probes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -25,28 +25,31 @@ from osm_probes.mesh.mesh import Endpoint
 from osm_probes.xds.app_probes import ProbeScheme, RewrittenProbe
 from osm_probes.xds.clusters import HTTP_OPTIONS, static_cluster
 from osm_probes.xds.endpoints import socket_address
-from osm_probes.xds.listeners import http_manager, network_filter
-from osm_probes.xds.transport import tls_socket
-from osm_probes.xds.wire import seconds, to_any
+from osm_probes.xds.listeners import connection_manager_filter, http_connection_manager
+from osm_probes.xds.protobuf import to_any, to_duration
+from osm_probes.xds.transport_sockets import tls_socket
 
-_GRPC_CHECK: Final = "/grpc.health.v1.Health/Check"
-_TCP_EVERY: Final = 1.0
+_GRPC_CHECK_PATH: Final = "/grpc.health.v1.Health/Check"
+_TCP_CHECK_INTERVAL: Final = 1.0
 _ROUTER: Final = HttpFilter(name="envoy.filters.http.router", typed_config=to_any(Router(suppress_envoy_headers=True)))
 
 
-def probe_clusters(probes: Iterable[RewrittenProbe]) -> list[Cluster]:
-    """The applications' probed ports, each once."""
-    return [_cluster(scheme, port) for scheme, port in sorted({(p.scheme, p.port) for p in probes}, key=_by_text)]
+def app_probe_clusters(probes: Iterable[RewrittenProbe]) -> list[Cluster]:
+    """One cluster for each probed port of the applications."""
+    probed_ports = {(probe.scheme, probe.port) for probe in probes}
+    return [_cluster(scheme, port) for scheme, port in sorted(probed_ports, key=_sort_key)]
 
 
-def probe_listeners(probes: Sequence[RewrittenProbe], *, address: str) -> list[Listener]:
-    """A listener for each port where the kubelet asks, on this address of the pod."""
-    ports = sorted({probe.listening_port for probe in probes})
-    return [_listener(port, [p for p in probes if p.listening_port == port], address=address) for port in ports]
+def app_probe_listeners(probes: Sequence[RewrittenProbe], *, address: str) -> list[Listener]:
+    """One listener on this address for each port that the kubelet sends probes to."""
+    ports = sorted({probe.sidecar_port for probe in probes})
+    return [
+        _listener(port, [probe for probe in probes if probe.sidecar_port == port], address=address) for port in ports
+    ]
 
 
-def _by_text(probed: tuple[ProbeScheme, int]) -> tuple[str, int]:
-    return probed[0].value, probed[1]
+def _sort_key(probed_port: tuple[ProbeScheme, int]) -> tuple[str, int]:
+    return probed_port[0].value, probed_port[1]
 
 
 def _cluster_name(scheme: ProbeScheme, port: int) -> str:
@@ -56,10 +59,10 @@ def _cluster_name(scheme: ProbeScheme, port: int) -> str:
 def _cluster(scheme: ProbeScheme, port: int) -> Cluster:
     cluster = static_cluster(_cluster_name(scheme, port), at=Endpoint("127.0.0.1", port))
     if scheme is ProbeScheme.TCP:
-        cluster.health_checks.append(_connecting())
+        cluster.health_checks.append(_tcp_health_check())
         return cluster
     if scheme is ProbeScheme.HTTPS:
-        # The kubelet does not verify either.
+        # The certificate is not verified, as by the kubelet.
         cluster.transport_socket.CopyFrom(tls_socket(UpstreamTlsContext()))
     explicit = UpstreamHttpProtocolOptions.ExplicitHttpConfig()
     if scheme is ProbeScheme.GRPC:
@@ -68,21 +71,22 @@ def _cluster(scheme: ProbeScheme, port: int) -> Cluster:
         explicit.http_protocol_options.CopyFrom(Http1ProtocolOptions())
     options = UpstreamHttpProtocolOptions(
         explicit_http_config=explicit,
-        # A new connection for each probe, as the kubelet has it: an old one would not prove that new ones are taken.
+        # A new connection for each probe, as the kubelet does: an old one would not prove that the application accepts
+        # new connections.
         common_http_protocol_options=HttpProtocolOptions(max_requests_per_connection=UInt32Value(value=1)),
     )
     cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(to_any(options))
     return cluster
 
 
-def _connecting() -> HealthCheck:
-    every = seconds(_TCP_EVERY)
+def _tcp_health_check() -> HealthCheck:
+    interval = to_duration(_TCP_CHECK_INTERVAL)
     once = UInt32Value(value=1)
     return HealthCheck(
-        timeout=every,
-        interval=every,
-        # No request ever goes to this cluster: without this Envoy would look once a minute.
-        no_traffic_interval=every,
+        timeout=interval,
+        interval=interval,
+        # The cluster gets no requests, and Envoy checks such clusters once a minute by default.
+        no_traffic_interval=interval,
         unhealthy_threshold=once,
         healthy_threshold=once,
         tcp_health_check=HealthCheck.TcpHealthCheck(),
@@ -91,37 +95,37 @@ def _connecting() -> HealthCheck:
 
 def _listener(port: int, probes: list[RewrittenProbe], *, address: str) -> Listener:
     name = f"probes-{port}"
-    paths = {probe.listening_path: probe.port for probe in probes if probe.scheme is ProbeScheme.TCP}
-    answers = [_health_filter(path, port=tcp) for path, tcp in sorted(paths.items())]
-    manager = http_manager(name, filters=[*answers, _ROUTER])
+    tcp_ports = {probe.sidecar_path: probe.port for probe in probes if probe.scheme is ProbeScheme.TCP}
+    health_filters = [_health_filter(path, port=tcp_port) for path, tcp_port in sorted(tcp_ports.items())]
+    manager = http_connection_manager(name, filters=[*health_filters, _ROUTER])
     manager.generate_request_id.CopyFrom(BoolValue(value=False))
     host = VirtualHost(name=name, domains=["*"], routes=list(_routes(probes)))
     manager.route_config.CopyFrom(RouteConfiguration(virtual_hosts=[host]))
-    chain = FilterChain(filters=[network_filter(manager)])
+    chain = FilterChain(filters=[connection_manager_filter(manager)])
     return Listener(name=name, address=socket_address(address, port), filter_chains=[chain])
 
 
 def _routes(probes: list[RewrittenProbe]) -> Iterator[Route]:
     seen = set()
     for probe in probes:
-        path = _GRPC_CHECK if probe.scheme is ProbeScheme.GRPC else probe.listening_path
+        path = _GRPC_CHECK_PATH if probe.scheme is ProbeScheme.GRPC else probe.sidecar_path
         if probe.scheme is ProbeScheme.TCP or path in seen:
             continue
         seen.add(path)
-        # The kubelet has its own limit for each probe, and hangs up after it.
-        action = RouteAction(cluster=_cluster_name(probe.scheme, probe.port), timeout=seconds(0))
+        # No timeout here: the kubelet has its own for each probe, and closes the connection after it.
+        action = RouteAction(cluster=_cluster_name(probe.scheme, probe.port), timeout=to_duration(0))
         if probe.scheme is not ProbeScheme.GRPC:
             action.prefix_rewrite = probe.original_path
-        # Only this very path: the rest of the application stays behind mTLS.
+        # Only this exact path: the rest of the application stays behind mTLS.
         yield Route(match=RouteMatch(path=path), route=action)
 
 
 def _health_filter(path: str, *, port: int) -> HttpFilter:
-    """200 while connections to the port are taken, else 503."""
+    """Answers 200 while the port accepts connections, else 503."""
     cluster = _cluster_name(ProbeScheme.TCP, port)
-    answer = HealthCheckFilter(
+    health_check = HealthCheckFilter(
         pass_through_mode=BoolValue(value=False),
         cluster_min_healthy_percentages={cluster: Percent(value=100)},
         headers=[HeaderMatcher(name=":path", string_match=StringMatcher(exact=path))],
     )
-    return HttpFilter(name="envoy.filters.http.health_check", typed_config=to_any(answer))
+    return HttpFilter(name="envoy.filters.http.health_check", typed_config=to_any(health_check))

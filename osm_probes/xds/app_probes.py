@@ -1,4 +1,4 @@
-"""Application probes: what admission moves from the pod's ports to the sidecar's; bootstrap serves it."""
+"""The application's probes, as the injector rewrites them. The sidecar's bootstrap serves them."""
 
 import enum
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class ProbeKind(enum.Enum):
 
 
 class ProbeScheme(enum.Enum):
-    """What the kubelet would have spoken to the container."""
+    """The protocol of the original probe."""
 
     HTTP = "http"
     HTTPS = "https"
@@ -30,7 +30,7 @@ class ProbeScheme(enum.Enum):
     GRPC = "grpc"
 
 
-HTTP_PORTS: Final = {
+HTTP_PROBE_PORTS: Final = {
     ProbeKind.LIVENESS: LIVENESS_PROBE_PORT,
     ProbeKind.READINESS: READINESS_PROBE_PORT,
     ProbeKind.STARTUP: STARTUP_PROBE_PORT,
@@ -39,12 +39,13 @@ HTTP_PORTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RewrittenProbe:
-    """One probe of one container as its pod stated it, and where the kubelet is to ask instead.
+    """One probe of one container: the original port and path, and where the kubelet sends the probe instead.
 
-    HTTP and HTTPS become httpGet (scheme HTTP) of `listening_path` on `listening_port`; so does TCP. The probe's own
-    headers stay in the pod. `path` may have a query; "" is "/". `port` is the number, already looked up from its name.
-    gRPC stays gRPC with its service name, on `listening_port`: `place` counts the pod's different gRPC-probed ports
-    from 0, since a gRPC probe has no path to tell them apart.
+    HTTP, HTTPS and TCP probes become httpGet (scheme HTTP) of `sidecar_path` on `sidecar_port`; the probe's own headers
+    stay in the pod. gRPC probes stay gRPC with their service name, on `sidecar_port`.
+
+    port: the number, already resolved if the probe names a port. path: may have a query; "" is "/". grpc_index: counts
+    the pod's different gRPC-probed ports from 0, because a gRPC probe has no path to tell them apart.
     """
 
     kind: ProbeKind
@@ -52,22 +53,22 @@ class RewrittenProbe:
     scheme: ProbeScheme
     port: int
     path: str = "/"
-    place: int = 0
+    grpc_index: int = 0
 
     @property
-    def listening_port(self) -> int:
-        """The sidecar's port that answers; it must not be redirected to the inbound listener."""
+    def sidecar_port(self) -> int:
+        """The sidecar's port for this probe. The redirect must not send it to the inbound listener."""
         match self.scheme:
             case ProbeScheme.TCP:
                 return TCP_PROBE_PORT
             case ProbeScheme.GRPC:
-                return FIRST_GRPC_PROBE_PORT + self.place
+                return FIRST_GRPC_PROBE_PORT + self.grpc_index
             case _:
-                return HTTP_PORTS[self.kind]
+                return HTTP_PROBE_PORTS[self.kind]
 
     @property
-    def listening_path(self) -> str:
-        """The path that the kubelet asks for; "" for gRPC."""
+    def sidecar_path(self) -> str:
+        """The path that the kubelet requests from the sidecar; "" for gRPC."""
         match self.scheme:
             case ProbeScheme.TCP:
                 return f"/osm-healthcheck/{self.port}"

@@ -1,4 +1,4 @@
-"""Proxy + address of the ADS -> bootstrap: what a sidecar's Envoy starts with."""
+"""Proxy + address of the ADS -> bootstrap: the configuration that a sidecar's Envoy starts with."""
 
 import enum
 import ipaddress
@@ -20,33 +20,35 @@ from google.protobuf.json_format import MessageToDict
 
 from osm_probes.mesh.identity import ProxyName
 from osm_probes.mesh.mesh import Endpoint
-from osm_probes.xds.app_probe_listeners import probe_clusters, probe_listeners
+from osm_probes.xds.app_probe_listeners import app_probe_clusters, app_probe_listeners
 from osm_probes.xds.app_probes import RewrittenProbe
-from osm_probes.xds.clusters import ADMIN, HTTP_OPTIONS, static_cluster
+from osm_probes.xds.clusters import ADMIN_ENDPOINT, HTTP_OPTIONS, static_cluster
 from osm_probes.xds.endpoints import socket_address
-from osm_probes.xds.names import ADS_CLUSTER
-from osm_probes.xds.secret_files import SecretFiles
-from osm_probes.xds.secrets import Secrets, certificate, only
-from osm_probes.xds.transport import over_ads, tls_1_3, tls_socket
-from osm_probes.xds.wire import seconds, to_any
+from osm_probes.xds.protobuf import to_any, to_duration
+from osm_probes.xds.resource_names import ADS_CLUSTER
+from osm_probes.xds.sds_files import SdsFiles
+from osm_probes.xds.secrets import Secrets, tls_certificate, validation_context
+from osm_probes.xds.transport_sockets import ads_config_source, tls_1_3_only, tls_socket
 
 _CONNECT_TIMEOUT: Final = 5.0
-# A pair for grpc servers: the ADS must allow pings this often, or it ends the stream for them.
-PING_EVERY: Final = 30.0
-_PING_TIMEOUT: Final = 10.0
-# Envoy waits for a random time up to the interval, which doubles: proxies do not come back all at once.
-_RECONNECT_FIRST: Final = 0.5
-_RECONNECT_MOST: Final = 15.0
-# Envoy opens no listener before its first configuration, or this time for clusters and again for listeners: with its
-# 15 s an ADS that is away would fail the application's liveness for half a minute. What comes later is taken as well.
-_FIRST_CONFIGURATION: Final = 2.0
-# Envoy's own 100 is less than many a path needs, and one larger expression would cost all routes of its port. RE2 takes
-# time in proportion to the text, however large the expression; what manifests may have needs a tenth of this.
-_LARGEST_EXPRESSION: Final = 100_000
+# The gRPC server must permit HTTP/2 pings at this interval, or it closes the connection ("too many pings").
+_KEEPALIVE_INTERVAL: Final = 30.0
+_KEEPALIVE_TIMEOUT: Final = 10.0
+# Exponential backoff with full jitter, so that proxies do not reconnect all at once.
+_RECONNECT_BASE_INTERVAL: Final = 0.5
+_RECONNECT_MAX_INTERVAL: Final = 15.0
+# Envoy opens no listener before its first configuration or this timeout, once for clusters and once for listeners. With
+# Envoy's default of 15 s an unreachable ADS would fail the application's liveness probe for half a minute.
+# Configuration that arrives later is applied as usual.
+_INITIAL_FETCH_TIMEOUT: Final = 2.0
+# Envoy's default of 100 instructions is less than many path expressions need, and one larger expression would make
+# Envoy reject all routes of its port. RE2 matches in linear time, however large the expression; manifests may have
+# expressions of a tenth of this.
+_MAX_RE2_PROGRAM_SIZE: Final = 100_000
 
 
 class AdsMode(enum.Enum):
-    """Which variant of xDS the proxy speaks."""
+    """The variant of the xDS protocol: state of the world or incremental (delta)."""
 
     STATE_OF_THE_WORLD = "GRPC"
     INCREMENTAL = "DELTA_GRPC"
@@ -54,7 +56,7 @@ class AdsMode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class AdsTarget:
-    """Where the ADS is, a DNS name or an IP address, and the name that its certificate must hold."""
+    """The address of the ADS: a DNS name or an IP address. server_name: the DNS name that its certificate must have."""
 
     host: str
     port: int
@@ -62,43 +64,46 @@ class AdsTarget:
     mode: AdsMode = AdsMode.INCREMENTAL
 
 
-def bootstrap(
+def build_bootstrap(
     proxy: ProxyName,
     *,
     trust_domain: str,
     ads: AdsTarget,
-    secrets: Secrets | SecretFiles,
-    probes: Sequence[RewrittenProbe] = (),
-    probe_address: str = "0.0.0.0",
+    secrets: Secrets | SdsFiles,
+    app_probes: Sequence[RewrittenProbe] = (),
+    app_probe_address: str = "0.0.0.0",
 ) -> bytes:
-    """The bootstrap of a proxy as JSON. `secrets` are for the ADS alone: in it, the private key too, or in files.
+    """The bootstrap of a proxy as JSON.
 
-    probes: the pod's rewritten probes; Envoy answers them without the ADS, from 4 s after its start on.
-    probe_address: where they are asked; "::" where pods have IPv6.
+    secrets: the TLS material for the connection to the ADS. It is written into the bootstrap, private key included,
+    unless it is in files. app_probes: the pod's rewritten probes; Envoy answers them without the ADS, at the latest 4 s
+    after its start. app_probe_address: the address that it answers them on; "::" if pods have IPv6.
     """
     message = Bootstrap(
         node=Node(id=proxy.common_name(trust_domain), cluster=str(proxy.identity)),
-        admin=Admin(address=socket_address(ADMIN.address, ADMIN.port)),
+        admin=Admin(address=socket_address(ADMIN_ENDPOINT.address, ADMIN_ENDPOINT.port)),
     )
     message.dynamic_resources.ads_config.CopyFrom(_ads_config(ads.mode))
     for source in (message.dynamic_resources.cds_config, message.dynamic_resources.lds_config):
-        source.CopyFrom(over_ads())
-        source.initial_fetch_timeout.CopyFrom(seconds(_FIRST_CONFIGURATION))
-    message.static_resources.clusters.extend([_ads_cluster(ads, secrets), *probe_clusters(probes)])
-    message.static_resources.listeners.extend(probe_listeners(probes, address=probe_address))
+        source.CopyFrom(ads_config_source())
+        source.initial_fetch_timeout.CopyFrom(to_duration(_INITIAL_FETCH_TIMEOUT))
+    message.static_resources.clusters.extend([_ads_cluster(ads, secrets), *app_probe_clusters(app_probes)])
+    message.static_resources.listeners.extend(app_probe_listeners(app_probes, address=app_probe_address))
     message.layered_runtime.CopyFrom(_runtime())
     return json.dumps(MessageToDict(message, preserving_proto_field_name=True), separators=(",", ":")).encode()
 
 
 def _runtime() -> LayeredRuntime:
     layer = RuntimeLayer(name="osm")
-    layer.static_layer["re2.max_program_size.error_level"] = _LARGEST_EXPRESSION
+    layer.static_layer["re2.max_program_size.error_level"] = _MAX_RE2_PROGRAM_SIZE
     return LayeredRuntime(layers=[layer])
 
 
 def _ads_config(mode: AdsMode) -> ApiConfigSource:
-    back_off = BackoffStrategy(base_interval=seconds(_RECONNECT_FIRST), max_interval=seconds(_RECONNECT_MOST))
-    envoy = GrpcService.EnvoyGrpc(cluster_name=ADS_CLUSTER, retry_policy=RetryPolicy(retry_back_off=back_off))
+    backoff = BackoffStrategy(
+        base_interval=to_duration(_RECONNECT_BASE_INTERVAL), max_interval=to_duration(_RECONNECT_MAX_INTERVAL)
+    )
+    envoy = GrpcService.EnvoyGrpc(cluster_name=ADS_CLUSTER, retry_policy=RetryPolicy(retry_back_off=backoff))
     return ApiConfigSource(
         api_type=ApiConfigSource.ApiType.Value(mode.value),
         transport_api_version=ApiVersion.V3,
@@ -107,14 +112,13 @@ def _ads_config(mode: AdsMode) -> ApiConfigSource:
     )
 
 
-def _ads_cluster(ads: AdsTarget, secrets: Secrets | SecretFiles) -> Cluster:
-    at = Endpoint(ads.host, ads.port)
-    cluster = static_cluster(ADS_CLUSTER, at=at)
-    cluster.connect_timeout.CopyFrom(seconds(_CONNECT_TIMEOUT))
+def _ads_cluster(ads: AdsTarget, secrets: Secrets | SdsFiles) -> Cluster:
+    cluster = static_cluster(ADS_CLUSTER, at=Endpoint(ads.host, ads.port))
+    cluster.connect_timeout.CopyFrom(to_duration(_CONNECT_TIMEOUT))
     cluster.transport_socket.CopyFrom(_ads_socket(ads, secrets))
-    if not _is_address(ads.host):
+    if not _is_ip_address(ads.host):
         cluster.type = Cluster.STRICT_DNS
-    keepalive = KeepaliveSettings(interval=seconds(PING_EVERY), timeout=seconds(_PING_TIMEOUT))
+    keepalive = KeepaliveSettings(interval=to_duration(_KEEPALIVE_INTERVAL), timeout=to_duration(_KEEPALIVE_TIMEOUT))
     http2 = HttpProtocolOptions.ExplicitHttpConfig(
         http2_protocol_options=Http2ProtocolOptions(connection_keepalive=keepalive)
     )
@@ -124,17 +128,17 @@ def _ads_cluster(ads: AdsTarget, secrets: Secrets | SecretFiles) -> Cluster:
     return cluster
 
 
-def _ads_socket(ads: AdsTarget, secrets: Secrets | SecretFiles) -> TransportSocket:
-    common = CommonTlsContext(tls_params=tls_1_3(), alpn_protocols=["h2"])
-    if isinstance(secrets, SecretFiles):
-        secrets.put_into(common)
+def _ads_socket(ads: AdsTarget, secrets: Secrets | SdsFiles) -> TransportSocket:
+    common = CommonTlsContext(tls_params=tls_1_3_only(), alpn_protocols=["h2"])
+    if isinstance(secrets, SdsFiles):
+        secrets.configure(common)
     else:
-        common.tls_certificates.append(certificate(secrets))
-        common.validation_context.CopyFrom(only([ads.server_name], roots_pem=secrets.roots_pem))
+        common.tls_certificates.append(tls_certificate(secrets))
+        common.validation_context.CopyFrom(validation_context([ads.server_name], roots_pem=secrets.roots_pem))
     return tls_socket(UpstreamTlsContext(common_tls_context=common, sni=ads.server_name))
 
 
-def _is_address(host: str) -> bool:
+def _is_ip_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -1,190 +1,219 @@
-"""Mesh + identity -> snapshot: what the proxies of one identity are told."""
+"""Mesh + identity -> snapshot: the resources of all proxies with one identity."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Endpoint, Mesh, Protocol
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Resource, ResourceSet, Snapshot
-from osm_probes.xds.access import Access, Call
-from osm_probes.xds.clusters import local_cluster, metrics_cluster, passthrough_cluster, remote_cluster
+from osm_probes.xds.clusters import local_cluster, metrics_cluster, passthrough_cluster, upstream_cluster
 from osm_probes.xds.destination import Destination
-from osm_probes.xds.endpoints import assignment_resource
-from osm_probes.xds.generation_cache import GenerationCache
+from osm_probes.xds.endpoints import load_assignment_resource
 from osm_probes.xds.listeners import (
-    inbound_chain,
+    inbound_filter_chain,
     inbound_listener,
-    outbound_chains,
+    outbound_filter_chains,
     outbound_listener,
-    passthrough_chain,
+    passthrough_filter_chain,
     prometheus_listener,
 )
-from osm_probes.xds.names import cluster_name, outbound_routes_name
-from osm_probes.xds.outline import Outline, outline
-from osm_probes.xds.routes import inbound_routes, outbound_host, outbound_routes
+from osm_probes.xds.resource_names import cluster_name, outbound_routes_name
+from osm_probes.xds.routes import inbound_route_configuration, outbound_route_configuration, outbound_virtual_host
 from osm_probes.xds.secrets import (
     Secrets,
-    callers_secret,
     certificate_secret,
-    inbound_roots_secret,
-    outbound_roots_secret,
+    inbound_validation_secret,
+    outbound_validation_secret,
+    tcp_inbound_validation_secret,
 )
+from osm_probes.xds.topology import Topology, topology_from_mesh
+from osm_probes.xds.traffic_policy import OutboundDestination, TrafficPolicy
 
-_ANYBODY: Final = Identity("", "")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ANY_IDENTITY: Final = Identity("", "")
 
 
 @dataclass(frozen=True, slots=True)
-class _Configured:
-    """What an identity is told but for endpoints and secrets, and the names of the clusters with endpoints."""
+class _Configuration:
+    """The resources of an identity that do not depend on endpoints and secrets, and the names of its clusters."""
 
     sets: Mapping[str, ResourceSet]
     clusters: frozenset[str]
 
 
 class SnapshotBuilder:
-    """Builds snapshots; what did not change since the last build is not built again, whoever asked for it.
+    """Builds snapshots. A resource that did not change since the last mesh is not built again, for any identity.
 
-    In permissive mode each identity may call every service of the mesh. With it off it is told of those alone that a
-    permission covers, and its own sidecar lets in nothing else: requests by the RBAC of their route, connections by the
-    names that the handshake takes. So a change of permissions never changes a listener that takes calls, whose
-    connections would drain; a connection that was let in once stays. Equal input gives equal snapshots, in whatever
-    order it comes. Not for several threads at once.
+    In permissive mode each identity may call every service of the mesh. Otherwise it gets only the services that a
+    permission covers, and its own sidecar accepts nothing else: the RBAC of the route decides about HTTP requests, the
+    TLS handshake about TCP connections. So a changed permission never changes an inbound listener, which would drain
+    its connections; a TCP connection that was accepted stays open. Equal input gives equal snapshots, in any order. Not
+    thread-safe.
     """
 
     def __init__(self, trust_domain: str) -> None:
         self._trust_domain = trust_domain
-        self._kept = GenerationCache()
-        self._kept_assignments = GenerationCache()
+        self._cache = GenerationCache()
+        self._assignment_cache = GenerationCache()
         self._mesh: Mesh | None = None
-        self._outline = Outline()
-        self._access = Access(self._outline)
+        self._topology = Topology()
+        self._policy = TrafficPolicy(self._topology)
         self._assignments = ResourceSet.of(ENDPOINTS, ())
-        self._configured: dict[Identity, _Configured] = {}
+        self._configurations: dict[Identity, _Configuration] = {}
         self._secrets: dict[Identity, tuple[Secrets, ResourceSet]] = {}
 
     def build(self, mesh: Mesh, identity: Identity, *, secrets: Secrets) -> Snapshot:
         """The snapshot of an identity."""
         if mesh is not self._mesh:
-            self._take(mesh)
-        if identity not in self._configured:
-            self._configured[identity] = self._configure(identity)
-        configured = self._configured[identity]
+            self._update_mesh(mesh)
+        if identity not in self._configurations:
+            self._configurations[identity] = self._configure(identity)
+        configuration = self._configurations[identity]
         assignments = self._assignments
-        if not self._outline.permissive:
-            assignments = assignments.select(configured.clusters)
-        sets = {**configured.sets, ENDPOINTS: assignments, SECRET: self._trust(identity, secrets)}
+        if not self._topology.permissive:
+            assignments = assignments.select(configuration.clusters)
+        sets = {**configuration.sets, ENDPOINTS: assignments, SECRET: self._secret_set(identity, secrets)}
         return Snapshot(MappingProxyType(sets))
 
-    def _take(self, mesh: Mesh) -> None:
-        """A new mesh: the assignments are the same for all; the rest waits for its identity."""
-        new, endpoints = outline(mesh)
-        if new != self._outline:
-            self._kept.turn()
-        self._kept_assignments.turn()
-        made = (self._assignment(to, there) for to, there in endpoints.items() if not to.headless)
-        assignments = ResourceSet.of(ENDPOINTS, made)
-        # All or nothing: had this failed half-way, the next identity would get parts of two meshes.
-        if new != self._outline:
-            self._outline, self._access = new, Access(new)
-            self._configured.clear()
+    def _update_mesh(self, mesh: Mesh) -> None:
+        """Build the load assignments, which all identities share. The rest is built when its identity is asked for."""
+        topology, endpoints_of = topology_from_mesh(mesh)
+        if topology != self._topology:
+            self._cache.start_generation()
+        self._assignment_cache.start_generation()
+        resources = (self._assignment(to, endpoints) for to, endpoints in endpoints_of.items() if not to.headless)
+        assignments = ResourceSet.of(ENDPOINTS, resources)
+        # Only after all of them are built: if building fails, the next identity must not get parts of two meshes.
+        if topology != self._topology:
+            self._topology, self._policy = topology, TrafficPolicy(topology)
+            self._configurations.clear()
             self._secrets.clear()
         self._mesh, self._assignments = mesh, assignments
 
-    def _assignment(self, to: Destination, endpoints: tuple[Endpoint, ...]) -> Resource:
-        # One set of assignments serves all identities: their clusters change together, if not to the same bytes.
-        version = self._kept(remote_cluster, to, identity=_ANYBODY).version
-        return self._kept_assignments(
-            assignment_resource, cluster_name(to), endpoints=endpoints, cluster_version=version
+    def _assignment(self, destination: Destination, endpoints: tuple[Endpoint, ...]) -> Resource:
+        # All identities share one set of assignments: their clusters differ, but change at the same time.
+        version = self._cache(upstream_cluster, destination, identity=_ANY_IDENTITY).version
+        return self._assignment_cache(
+            load_assignment_resource, cluster_name(destination), endpoints=endpoints, cluster_version=version
         )
 
-    def _configure(self, identity: Identity) -> _Configured:
+    def _configure(self, identity: Identity) -> _Configuration:
         inbound = list(self._inbound(identity))
-        calls = self._access.calls(identity)
+        outbound = self._policy.outbound_destinations(identity)
         clusters = ResourceSet.of(CLUSTER, self._clusters(identity, inbound))
         sets = {
             CLUSTER: clusters,
-            LISTENER: ResourceSet.of(LISTENER, self._listeners(identity, calls, inbound)),
-            ROUTES: ResourceSet.of(ROUTES, self._routes(identity, calls, inbound)),
+            LISTENER: ResourceSet.of(LISTENER, self._listeners(identity, outbound, inbound)),
+            ROUTES: ResourceSet.of(ROUTES, self._routes(identity, outbound, inbound)),
         }
-        return _Configured(sets, frozenset(clusters.by_name))
+        return _Configuration(sets, frozenset(clusters.by_name))
 
     def _inbound(self, identity: Identity) -> Iterator[tuple[Destination, int]]:
-        """What the identity answers for, with the application's port; two ports of a service may share one."""
+        """The inbound destinations, each with the application's port; ports of a service that share one count once."""
         seen = set()
-        for to in self._access.answered_by(identity):
+        for to in self._policy.inbound_destinations(identity):
             for target in to.targets:
                 if (to.namespace, to.service, target) not in seen:
                     seen.add((to.namespace, to.service, target))
                     yield to, target
 
     def _clusters(self, identity: Identity, inbound: list[tuple[Destination, int]]) -> Iterator[Resource]:
-        for to in self._access.callable_by(identity):
-            yield self._kept(remote_cluster, to, identity=identity)
+        for to in self._policy.callable_destinations(identity):
+            yield self._cache(upstream_cluster, to, identity=identity)
         for to, target in inbound:
-            yield self._kept(local_cluster, to, target=target)
-        if self._outline.egress:
-            yield self._kept(passthrough_cluster)
-        yield self._kept(metrics_cluster)
+            yield self._cache(local_cluster, to, target=target)
+        if self._topology.egress:
+            yield self._cache(passthrough_cluster)
+        yield self._cache(metrics_cluster)
 
     def _listeners(
-        self, identity: Identity, calls: Sequence[Call], inbound: list[tuple[Destination, int]]
+        self, identity: Identity, outbound: Sequence[OutboundDestination], inbound: list[tuple[Destination, int]]
     ) -> Iterator[Resource]:
-        ipv6 = self._outline.ipv6
-        outbound = [self._kept(outbound_chains, call.to, shares=call.shares) for call in calls]
-        if self._outline.egress:
-            outbound.append(passthrough_chain())
-        # Envoy refuses a listener without a chain.
-        if any(outbound):
-            yield outbound_listener(outbound, ipv6=ipv6)
+        ipv6 = self._topology.ipv6
+        outbound_chains = [self._cache(outbound_filter_chains, to.destination, clusters=to.clusters) for to in outbound]
+        if self._topology.egress:
+            outbound_chains.append(passthrough_filter_chain())
+        # Envoy rejects a listener without a filter chain.
+        if any(outbound_chains):
+            yield outbound_listener(outbound_chains, ipv6=ipv6)
         if inbound:
-            chains = (self._kept(inbound_chain, to, target=target, identity=identity) for to, target in inbound)
+            chains = (self._cache(inbound_filter_chain, to, target=target, identity=identity) for to, target in inbound)
             yield inbound_listener(chains, ipv6=ipv6)
-        yield self._kept(prometheus_listener, ipv6=ipv6)
+        yield self._cache(prometheus_listener, ipv6=ipv6)
 
     def _routes(
-        self, identity: Identity, calls: Sequence[Call], inbound: list[tuple[Destination, int]]
+        self, identity: Identity, outbound: Sequence[OutboundDestination], inbound: list[tuple[Destination, int]]
     ) -> Iterator[Resource]:
-        by_name: dict[str, list[bytes]] = defaultdict(list)
-        for call in calls:
-            to = call.to
+        hosts_of: dict[str, list[bytes]] = defaultdict(list)
+        for outbound_destination in outbound:
+            to = outbound_destination.destination
             if to.protocol is Protocol.HTTP and to.dialled:
-                # Only a caller in the service's own namespace has another form of its name.
+                # Only callers in the service's own namespace have one more domain, so all others share a cache entry.
                 caller = identity.namespace if identity.namespace == to.namespace else ""
-                host = self._kept(outbound_host, to, caller_namespace=caller, shares=call.shares)
-                by_name[outbound_routes_name(to)].append(host)
-        for name, virtual_hosts in by_name.items():
-            yield outbound_routes(name, virtual_hosts=virtual_hosts)
+                clusters = outbound_destination.clusters
+                host = self._cache(outbound_virtual_host, to, caller_namespace=caller, clusters=clusters)
+                hosts_of[outbound_routes_name(to)].append(host)
+        for name, virtual_hosts in hosts_of.items():
+            yield outbound_route_configuration(name, virtual_hosts=virtual_hosts)
         for to, target in inbound:
             if to.protocol is Protocol.HTTP:
-                admitted = self._access.admitted(to, target=target, identity=identity)
-                yield self._kept(inbound_routes, to, target=target, admitted=admitted, trust_domain=self._trust_domain)
+                yield self._cache(
+                    inbound_route_configuration,
+                    to,
+                    target=target,
+                    permissions=self._policy.permissions_to_call(to, target=target, identity=identity),
+                    trust_domain=self._trust_domain,
+                )
 
-    def _trust(self, identity: Identity, secrets: Secrets) -> ResourceSet:
-        """Who the identity is and whom it trusts; made again when its certificate is renewed."""
-        known = self._secrets.get(identity)
-        if known is not None and known[0] == secrets:
-            return known[1]
-        made = ResourceSet.of(SECRET, self._secret_resources(identity, secrets))
-        self._secrets[identity] = (secrets, made)
-        return made
+    def _secret_set(self, identity: Identity, secrets: Secrets) -> ResourceSet:
+        """The secrets of an identity. They are built again when its certificate is renewed."""
+        cached = self._secrets.get(identity)
+        if cached is not None and cached[0] == secrets:
+            return cached[1]
+        resources = ResourceSet.of(SECRET, self._secret_resources(identity, secrets))
+        self._secrets[identity] = (secrets, resources)
+        return resources
 
     def _secret_resources(self, identity: Identity, secrets: Secrets) -> Iterable[Resource]:
         yield certificate_secret(identity, secrets=secrets)
-        yield inbound_roots_secret(identity, roots_pem=secrets.roots_pem)
-        # All ports of a service have one and the same.
-        services = {(to.namespace, to.service): to for to in reversed(self._access.callable_by(identity))}
+        yield inbound_validation_secret(identity, roots_pem=secrets.roots_pem)
+        # All ports of a service share one secret.
+        services = {(to.namespace, to.service): to for to in reversed(self._policy.callable_destinations(identity))}
         for to in services.values():
-            yield self._kept(outbound_roots_secret, to, roots_pem=secrets.roots_pem, trust_domain=self._trust_domain)
+            yield self._cache(
+                outbound_validation_secret, to, roots_pem=secrets.roots_pem, trust_domain=self._trust_domain
+            )
         for to, target in self._inbound(identity):
             if to.protocol is Protocol.TCP:
-                yield self._kept(
-                    callers_secret,
+                yield self._cache(
+                    tcp_inbound_validation_secret,
                     to,
                     target=target,
-                    admitted=self._access.admitted(to, target=target, identity=identity),
+                    permissions=self._policy.permissions_to_call(to, target=target, identity=identity),
                     roots_pem=secrets.roots_pem,
                     trust_domain=self._trust_domain,
                 )
+
+
+class GenerationCache:
+    """Results of pure functions by their arguments. An entry that is not used for a whole generation is dropped."""
+
+    def __init__(self) -> None:
+        self._current: dict[Hashable, Any] = {}
+        self._previous: dict[Hashable, Any] = {}
+
+    def __call__(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`make(*args, **kwargs)`, or its cached result. All arguments must be hashable."""
+        key = (make, args, *kwargs.values())
+        if key not in self._current:
+            self._current[key] = self._previous[key] if key in self._previous else make(*args, **kwargs)
+        return cast("T", self._current[key])
+
+    def start_generation(self) -> None:
+        """Keep the entries of the current generation for one more, and drop the older ones."""
+        self._previous, self._current = self._current, {}

@@ -1,4 +1,4 @@
-"""Destinations -> clusters: what a sidecar may call, and the application behind it."""
+"""Destinations -> clusters (CDS): the services that a sidecar may call, and the application behind it."""
 
 from typing import Final
 
@@ -14,81 +14,83 @@ from osm_probes.mesh.mesh import Endpoint, Protocol
 from osm_probes.mesh.ports import ADMIN_PORT
 from osm_probes.snapshot.snapshot import Resource
 from osm_probes.xds.destination import Destination
-from osm_probes.xds.endpoints import assignment
-from osm_probes.xds.names import METRICS_CLUSTER, PASSTHROUGH_CLUSTER, cluster_name, local_name
-from osm_probes.xds.transport import caller_socket, over_ads
-from osm_probes.xds.wire import seconds, to_any, to_resource
+from osm_probes.xds.endpoints import load_assignment
+from osm_probes.xds.protobuf import to_any, to_duration, to_resource
+from osm_probes.xds.resource_names import METRICS_CLUSTER, PASSTHROUGH_CLUSTER, cluster_name, local_cluster_name
+from osm_probes.xds.transport_sockets import ads_config_source, upstream_tls_socket
 
 CONNECT_TIMEOUT: Final = 1.0
 HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-ADMIN: Final = Endpoint("127.0.0.1", ADMIN_PORT)
+ADMIN_ENDPOINT: Final = Endpoint("127.0.0.1", ADMIN_PORT)
 
 
-def remote_cluster(to: Destination, *, identity: Identity) -> Resource:
-    """Calls of `identity` to a destination, over mTLS; a headless one is called at the very pod that was dialled."""
-    cluster = _cluster(cluster_name(to))
-    cluster.transport_socket.CopyFrom(caller_socket(to, identity=identity))
-    if to.headless:
-        _as_dialled(cluster)
+def upstream_cluster(destination: Destination, *, identity: Identity) -> Resource:
+    """The mTLS cluster of traffic from `identity` to a destination; a headless one keeps the original address."""
+    cluster = _cluster(cluster_name(destination))
+    cluster.transport_socket.CopyFrom(upstream_tls_socket(destination, identity=identity))
+    if destination.headless:
+        _keep_original_destination(cluster)
     else:
         cluster.type = Cluster.EDS
-        cluster.eds_cluster_config.CopyFrom(Cluster.EdsClusterConfig(eds_config=over_ads()))
-    return _resource(cluster, protocol=to.protocol)
+        cluster.eds_cluster_config.CopyFrom(Cluster.EdsClusterConfig(eds_config=ads_config_source()))
+    return _resource(cluster, protocol=destination.protocol)
 
 
-def local_cluster(to: Destination, *, target: int) -> Resource:
-    """The application behind this sidecar."""
-    cluster = static_cluster(local_name(to, target=target), at=Endpoint("127.0.0.1", target))
-    return _resource(cluster, protocol=to.protocol)
+def local_cluster(destination: Destination, *, target: int) -> Resource:
+    """The application behind the sidecar."""
+    cluster = static_cluster(local_cluster_name(destination, target=target), at=Endpoint("127.0.0.1", target))
+    return _resource(cluster, protocol=destination.protocol)
 
 
 def passthrough_cluster() -> Resource:
-    """Calls out of the mesh, as they are."""
+    """Traffic out of the mesh, forwarded unchanged to its original address."""
     cluster = _cluster(PASSTHROUGH_CLUSTER)
-    _as_dialled(cluster)
+    _keep_original_destination(cluster)
     return _resource(cluster, protocol=Protocol.TCP)
 
 
 def metrics_cluster() -> Resource:
-    """The sidecar's own admin port, for its statistics."""
-    return _resource(static_cluster(METRICS_CLUSTER, at=ADMIN), protocol=Protocol.TCP)
+    """The sidecar's own admin port, which serves its statistics."""
+    return _resource(static_cluster(METRICS_CLUSTER, at=ADMIN_ENDPOINT), protocol=Protocol.TCP)
 
 
 def static_cluster(name: str, *, at: Endpoint) -> Cluster:
-    """A cluster of one fixed address."""
+    """A cluster with one fixed address."""
     cluster = _cluster(name)
     cluster.type = Cluster.STATIC
-    cluster.load_assignment.CopyFrom(assignment(name, endpoints=[at]))
+    cluster.load_assignment.CopyFrom(load_assignment(name, endpoints=[at]))
     return cluster
 
 
 def _cluster(name: str) -> Cluster:
-    return Cluster(name=name, connect_timeout=seconds(CONNECT_TIMEOUT), circuit_breakers=_unlimited())
+    return Cluster(
+        name=name, connect_timeout=to_duration(CONNECT_TIMEOUT), circuit_breakers=_unlimited_circuit_breakers()
+    )
 
 
-def _as_dialled(cluster: Cluster) -> None:
+def _keep_original_destination(cluster: Cluster) -> None:
     cluster.type = Cluster.ORIGINAL_DST
     cluster.lb_policy = Cluster.CLUSTER_PROVIDED
 
 
 def _resource(cluster: Cluster, *, protocol: Protocol) -> Resource:
     if protocol is Protocol.HTTP:
-        cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(_as_the_caller())
+        cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(_downstream_protocol())
     return to_resource(cluster, name=cluster.name)
 
 
-def _as_the_caller() -> Any:
-    """HTTP/2 goes on as HTTP/2, HTTP/1.1 as HTTP/1.1: a sidecar must not change what the application speaks."""
+def _downstream_protocol() -> Any:
+    """Forward HTTP/2 as HTTP/2 and HTTP/1.1 as HTTP/1.1: a sidecar must not change the application's protocol."""
     options = HttpProtocolOptions.UseDownstreamHttpConfig(
         http_protocol_options=Http1ProtocolOptions(), http2_protocol_options=Http2ProtocolOptions()
     )
     return to_any(HttpProtocolOptions(use_downstream_protocol_config=options))
 
 
-def _unlimited() -> CircuitBreakers:
-    """Envoy's own limit of 1,024 requests would be a 503 that nobody asked for; upstream lifts it too."""
-    most = UInt32Value(value=2**32 - 1)
+def _unlimited_circuit_breakers() -> CircuitBreakers:
+    """Envoy's default limit of 1,024 requests would answer 503 although no policy asks for it."""
+    unlimited = UInt32Value(value=2**32 - 1)
     threshold = CircuitBreakers.Thresholds(
-        max_connections=most, max_pending_requests=most, max_requests=most, max_retries=most
+        max_connections=unlimited, max_pending_requests=unlimited, max_requests=unlimited, max_retries=unlimited
     )
     return CircuitBreakers(thresholds=[threshold])

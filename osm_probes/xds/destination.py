@@ -1,4 +1,4 @@
-"""Mesh -> destinations: each port of each service as sidecars see it, but for its endpoints."""
+"""Service -> destinations: one for each port of a service, as sidecars see it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from osm_probes.mesh.mesh import Endpoint, Protocol, Service, ServicePort
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """One port of one service: what decides all its resources but the assignment of endpoints.
+    """One port of one service: all that decides its resources, except the load assignment (EDS).
 
-    number: what callers dial. targets: the ports on the pods. dialled: where calls go before the mesh takes them: the
-    cluster IPs, or the pods themselves if the service is headless. identities: who answers.
+    number: the port that clients connect to. targets: the ports on the pods. dialled: the addresses that clients
+    connect to before the redirect: the cluster IPs, or the pods' own addresses if the service is headless. identities:
+    those of the service's pods.
     """
 
     namespace: str
@@ -26,16 +27,16 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """A cluster and its weight among those that share the calls to a destination."""
+class ClusterWeight:
+    """A cluster, and its weight among the clusters of one destination (Envoy's WeightedCluster)."""
 
     cluster: str
     weight: int
 
 
-def whole(cluster: str) -> tuple[Share]:
-    """All calls to one cluster."""
-    return (Share(cluster, 1),)
+def single_cluster(cluster: str) -> tuple[ClusterWeight]:
+    """All traffic to one cluster."""
+    return (ClusterWeight(cluster, 1),)
 
 
 def destinations(service: Service) -> Iterator[tuple[Destination, tuple[Endpoint, ...]]]:

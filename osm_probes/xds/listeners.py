@@ -1,4 +1,4 @@
-"""Destinations -> listeners: what a sidecar takes from its application and from other sidecars."""
+"""Destinations -> listeners (LDS): for connections of the application and of other sidecars."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -22,93 +22,98 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Protocol
-from osm_probes.mesh.ports import INBOUND_PORT, OUTBOUND_PORT, PROXY_METRICS_PORT
+from osm_probes.mesh.ports import INBOUND_PORT, OUTBOUND_PORT, PROXY_METRICS_PATH, PROXY_METRICS_PORT
 from osm_probes.snapshot.snapshot import LISTENER, Resource
-from osm_probes.xds.destination import Destination, Share, whole
+from osm_probes.xds.destination import ClusterWeight, Destination, single_cluster
 from osm_probes.xds.endpoints import socket_address
-from osm_probes.xds.names import (
+from osm_probes.xds.protobuf import to_any, to_bytes, to_resource
+from osm_probes.xds.rbac import RBAC_FILTER
+from osm_probes.xds.resource_names import (
     INBOUND_LISTENER,
     METRICS_CLUSTER,
     OUTBOUND_LISTENER,
     PASSTHROUGH_CLUSTER,
     PROMETHEUS_LISTENER,
-    callers_name,
     cluster_name,
-    inbound_roots_name,
     inbound_routes_name,
-    local_name,
+    inbound_validation_name,
+    local_cluster_name,
     outbound_routes_name,
     server_name,
+    tcp_inbound_validation_name,
 )
-from osm_probes.xds.rbac import RBAC_FILTER
-from osm_probes.xds.transport import callee_socket, over_ads
-from osm_probes.xds.wire import to_any, to_bytes, to_resource
+from osm_probes.xds.transport_sockets import ads_config_source, downstream_tls_socket
 
-STATISTICS_PATH: Final = "/stats/prometheus"
 ROUTER: Final = HttpFilter(name="envoy.filters.http.router", typed_config=to_any(Router()))
 
 
-def outbound_chains(to: Destination, *, shares: tuple[Share, ...]) -> bytes:
-    """Calls to this destination, as a part of the outbound listener; empty if there is nothing to dial.
+def outbound_filter_chains(destination: Destination, *, clusters: tuple[ClusterWeight, ...]) -> bytes:
+    """The filter chains of traffic to this destination: a serialised Listener with nothing else in it.
 
-    TCP connections are shared out among these clusters; for requests that is said by their routes.
+    It is empty if the destination has no address. TCP connections are distributed to `clusters` here, HTTP requests by
+    their route.
     """
-    cluster = cluster_name(to)
-    if to.protocol is Protocol.TCP:
-        filters = [_tcp(cluster, shares)]
+    name = cluster_name(destination)
+    if destination.protocol is Protocol.TCP:
+        filters = [_tcp_proxy_filter(name, clusters)]
     else:
-        filters = [_http(outbound_routes_name(to), filters=(ROUTER,))]
+        filters = [_http_filter(outbound_routes_name(destination), filters=(ROUTER,))]
     chains = []
-    # A headless service's pods may differ in their port.
-    for port in sorted({each.port for each in to.dialled}):
+    # The pods of a headless service may have different ports.
+    for port in sorted({endpoint.port for endpoint in destination.dialled}):
         match = FilterChainMatch(
-            prefix_ranges=[_exactly(each.address) for each in to.dialled if each.port == port],
+            prefix_ranges=[_host_range(endpoint.address) for endpoint in destination.dialled if endpoint.port == port],
             destination_port=UInt32Value(value=port),
         )
-        chains.append(FilterChain(name=f"{cluster} at {port}", filter_chain_match=match, filters=filters))
+        chains.append(FilterChain(name=f"{name} at {port}", filter_chain_match=match, filters=filters))
     return to_bytes(Listener(filter_chains=chains))
 
 
-def inbound_chain(to: Destination, *, target: int, identity: Identity) -> bytes:
-    """Calls that come for this destination with a certificate of the mesh, as a part of the inbound listener.
+def inbound_filter_chain(destination: Destination, *, target: int, identity: Identity) -> bytes:
+    """The filter chain of mTLS traffic to this destination: a serialised Listener with nothing else in it.
 
-    Who may call is not said here: a changed listener drains its connections, secrets and routes change at once.
+    It does not depend on permissions: a changed listener drains its connections, while changed secrets and routes take
+    effect at once.
     """
-    if to.protocol is Protocol.TCP:
-        callers = callers_name(to, target=target)
-        filters = [_tcp(local_name(to, target=target), whole(local_name(to, target=target)))]
+    name = local_cluster_name(destination, target=target)
+    if destination.protocol is Protocol.TCP:
+        validation = tcp_inbound_validation_name(destination, target=target)
+        filters = [_tcp_proxy_filter(name, single_cluster(name))]
     else:
-        callers = inbound_roots_name(identity)
-        filters = [_http(inbound_routes_name(to, target=target), filters=(RBAC_FILTER, ROUTER))]
+        validation = inbound_validation_name(identity)
+        filters = [_http_filter(inbound_routes_name(destination, target=target), filters=(RBAC_FILTER, ROUTER))]
     chain = FilterChain(
-        name=local_name(to, target=target),
+        name=name,
         filter_chain_match=FilterChainMatch(
-            destination_port=UInt32Value(value=target), transport_protocol="tls", server_names=[server_name(to)]
+            destination_port=UInt32Value(value=target),
+            transport_protocol="tls",
+            server_names=[server_name(destination)],
         ),
-        transport_socket=callee_socket(identity, callers=callers),
+        transport_socket=downstream_tls_socket(identity, validation=validation),
         filters=filters,
     )
     return to_bytes(Listener(filter_chains=[chain]))
 
 
-def passthrough_chain() -> bytes:
-    """Calls to nobody in the mesh, let through: egress."""
-    chain = FilterChain(name=PASSTHROUGH_CLUSTER, filters=[_tcp(PASSTHROUGH_CLUSTER, whole(PASSTHROUGH_CLUSTER))])
+def passthrough_filter_chain() -> bytes:
+    """Egress: traffic to addresses outside the mesh is forwarded unchanged."""
+    filters = [_tcp_proxy_filter(PASSTHROUGH_CLUSTER, single_cluster(PASSTHROUGH_CLUSTER))]
+    chain = FilterChain(name=PASSTHROUGH_CLUSTER, filters=filters)
     return to_bytes(Listener(default_filter_chain=chain))
 
 
 def outbound_listener(chains: Iterable[bytes], *, ipv6: bool) -> Resource:
-    """What the application calls. Envoy closes at once what no chain is for."""
+    """The listener of the application's own connections. Envoy closes connections that no filter chain matches."""
     listener = _listener(OUTBOUND_LISTENER, port=OUTBOUND_PORT, ipv6=ipv6)
-    listener.listener_filters.extend([_inspector("original_dst", OriginalDst())])
+    listener.listener_filters.extend([_listener_filter("original_dst", OriginalDst())])
     return Resource.of(OUTBOUND_LISTENER, LISTENER, b"".join([to_bytes(listener), *chains]))
 
 
 def inbound_listener(chains: Iterable[bytes], *, ipv6: bool) -> Resource:
-    """What calls the application."""
+    """The listener of connections to the application."""
     listener = _listener(INBOUND_LISTENER, port=INBOUND_PORT, ipv6=ipv6)
     listener.listener_filters.extend(
-        [_inspector("original_dst", OriginalDst()), _inspector("tls_inspector", TlsInspector())]
+        [_listener_filter("original_dst", OriginalDst()), _listener_filter("tls_inspector", TlsInspector())]
     )
     return Resource.of(INBOUND_LISTENER, LISTENER, b"".join([to_bytes(listener), *chains]))
 
@@ -116,18 +121,18 @@ def inbound_listener(chains: Iterable[bytes], *, ipv6: bool) -> Resource:
 def prometheus_listener(*, ipv6: bool) -> Resource:
     """The sidecar's statistics, and nothing else of its admin port."""
     listener = _listener(PROMETHEUS_LISTENER, port=PROXY_METRICS_PORT, ipv6=ipv6)
-    route = Route(match=RouteMatch(path=STATISTICS_PATH), route=RouteAction(cluster=METRICS_CLUSTER))
+    route = Route(match=RouteMatch(path=PROXY_METRICS_PATH), route=RouteAction(cluster=METRICS_CLUSTER))
     host = VirtualHost(name=PROMETHEUS_LISTENER, domains=["*"], routes=[route])
-    manager = http_manager(PROMETHEUS_LISTENER)
+    manager = http_connection_manager(PROMETHEUS_LISTENER)
     manager.route_config.CopyFrom(RouteConfiguration(virtual_hosts=[host]))
-    listener.filter_chains.append(FilterChain(filters=[network_filter(manager)]))
+    listener.filter_chains.append(FilterChain(filters=[connection_manager_filter(manager)]))
     return to_resource(listener, name=PROMETHEUS_LISTENER)
 
 
-def http_manager(stat_prefix: str, *, filters: Sequence[HttpFilter] = (ROUTER,)) -> HttpConnectionManager:
-    """HTTP as it comes: a sidecar is no hop, so neither the Server header nor X-Forwarded-For is its own.
+def http_connection_manager(stat_prefix: str, *, filters: Sequence[HttpFilter] = (ROUTER,)) -> HttpConnectionManager:
+    """A connection manager that does not show itself: it leaves the Server and X-Forwarded-For headers unchanged.
 
-    Who calls over mTLS is in X-Forwarded-Client-Cert; what a caller writes there itself is taken out.
+    X-Forwarded-Client-Cert has the caller's mTLS name; a value that the caller wrote is removed.
     """
     return HttpConnectionManager(
         stat_prefix=stat_prefix,
@@ -140,38 +145,41 @@ def http_manager(stat_prefix: str, *, filters: Sequence[HttpFilter] = (ROUTER,))
     )
 
 
-def network_filter(manager: HttpConnectionManager) -> Filter:
-    """The connection manager in its filter."""
+def connection_manager_filter(manager: HttpConnectionManager) -> Filter:
+    """The network filter with this connection manager."""
     return Filter(name="envoy.filters.network.http_connection_manager", typed_config=to_any(manager))
 
 
-def _http(routes: str, *, filters: Sequence[HttpFilter]) -> Filter:
-    manager = http_manager(f"mesh-http-conn-manager.{routes}", filters=filters)
-    manager.rds.CopyFrom(Rds(route_config_name=routes, config_source=over_ads()))
-    return network_filter(manager)
+def _http_filter(routes: str, *, filters: Sequence[HttpFilter]) -> Filter:
+    manager = http_connection_manager(f"mesh-http-conn-manager.{routes}", filters=filters)
+    manager.rds.CopyFrom(Rds(route_config_name=routes, config_source=ads_config_source()))
+    return connection_manager_filter(manager)
 
 
-def _tcp(stat_prefix: str, shares: Sequence[Share]) -> Filter:
+def _tcp_proxy_filter(stat_prefix: str, clusters: Sequence[ClusterWeight]) -> Filter:
     proxy = TcpProxy(stat_prefix=stat_prefix)
-    if len(shares) == 1:
-        proxy.cluster = shares[0].cluster
+    if len(clusters) == 1:
+        proxy.cluster = clusters[0].cluster
     else:
-        parts = (TcpProxy.WeightedCluster.ClusterWeight(name=each.cluster, weight=each.weight) for each in shares)
-        proxy.weighted_clusters.CopyFrom(TcpProxy.WeightedCluster(clusters=parts))
+        weights = (
+            TcpProxy.WeightedCluster.ClusterWeight(name=cluster.cluster, weight=cluster.weight) for cluster in clusters
+        )
+        proxy.weighted_clusters.CopyFrom(TcpProxy.WeightedCluster(clusters=weights))
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=to_any(proxy))
 
 
 def _listener(name: str, *, port: int, ipv6: bool) -> Listener:
     listener = Listener(name=name, address=socket_address("0.0.0.0", port))
-    # Only where the mesh has IPv6: on a machine without it the listener would be refused.
+    # Only if the mesh has IPv6 addresses: on a node without IPv6 Envoy would reject the listener.
     if ipv6:
         listener.additional_addresses.append(AdditionalAddress(address=socket_address("::", port)))
     return listener
 
 
-def _inspector(name: str, configuration: Message) -> ListenerFilter:
+def _listener_filter(name: str, configuration: Message) -> ListenerFilter:
     return ListenerFilter(name=f"envoy.filters.listener.{name}", typed_config=to_any(configuration))
 
 
-def _exactly(address: str) -> CidrRange:
+def _host_range(address: str) -> CidrRange:
+    """The range of this one address."""
     return CidrRange(address_prefix=address, prefix_len=UInt32Value(value=128 if ":" in address else 32))

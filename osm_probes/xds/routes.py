@@ -1,4 +1,4 @@
-"""Destinations -> routes: which cluster a request's host means."""
+"""Destinations -> route configurations (RDS): a request's host selects the cluster."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -16,55 +16,59 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from osm_probes.mesh.policy import Permission
 from osm_probes.snapshot.snapshot import ROUTES, Resource
-from osm_probes.xds.destination import Destination, Share, whole
-from osm_probes.xds.names import cluster_name, hosts, inbound_routes_name, local_name
-from osm_probes.xds.rbac import RBAC_NAME, route_rules
-from osm_probes.xds.wire import seconds, to_any, to_bytes, to_resource
+from osm_probes.xds.destination import ClusterWeight, Destination, single_cluster
+from osm_probes.xds.protobuf import to_any, to_bytes, to_duration, to_resource
+from osm_probes.xds.rbac import RBAC_FILTER_NAME, rbac_per_route
+from osm_probes.xds.resource_names import cluster_name, inbound_routes_name, local_cluster_name, virtual_host_domains
 
-# Only requests that no application can have seen.
+# Only failures before any application can have received the request.
 _RETRY_ON: Final = "connect-failure,refused-stream,reset-before-request"
 
 
-def outbound_host(to: Destination, *, caller_namespace: str, shares: tuple[Share, ...]) -> bytes:
-    """Requests to this destination, shared out among these clusters, as a part of a route configuration.
+def outbound_virtual_host(
+    destination: Destination, *, caller_namespace: str, clusters: tuple[ClusterWeight, ...]
+) -> bytes:
+    """The virtual host of requests to this destination: a serialised RouteConfiguration with nothing else in it.
 
-    A headless service's chain is reached by its pods' addresses alone, so any host there means it.
+    The filter chain of a headless service matches its pods' addresses only, so its virtual host matches every host.
     """
-    domains = ["*"] if to.headless else hosts(to, caller_namespace=caller_namespace)
-    host = VirtualHost(name=cluster_name(to), domains=domains, routes=[_route(shares)])
+    domains = ["*"] if destination.headless else virtual_host_domains(destination, caller_namespace=caller_namespace)
+    host = VirtualHost(name=cluster_name(destination), domains=domains, routes=[_route(clusters)])
     host.retry_policy.CopyFrom(RetryPolicy(retry_on=_RETRY_ON, num_retries=UInt32Value(value=2)))
     return to_bytes(RouteConfiguration(virtual_hosts=[host]))
 
 
-def outbound_routes(name: str, *, virtual_hosts: Iterable[bytes]) -> Resource:
-    """A route configuration of these parts."""
+def outbound_route_configuration(name: str, *, virtual_hosts: Iterable[bytes]) -> Resource:
+    """A route configuration with these virtual hosts, which are serialised already."""
     head = RouteConfiguration(name=name, ignore_port_in_host_matching=True, validate_clusters=BoolValue(value=False))
     return Resource.of(name, ROUTES, b"".join([to_bytes(head), *virtual_hosts]))
 
 
-def inbound_routes(
-    to: Destination, *, target: int, admitted: tuple[Permission, ...] | None, trust_domain: str
+def inbound_route_configuration(
+    destination: Destination, *, target: int, permissions: tuple[Permission, ...] | None, trust_domain: str
 ) -> Resource:
-    """Requests that come for this destination go to the application, if they are permitted; None = all are.
+    """Permitted requests for this destination go to the application; None = all are permitted.
 
-    Whatever the host is: they may be meant for a service that is split, with this one as a backend.
+    It matches every host: a request may be addressed to a split service that has this one as a backend.
     """
-    name = inbound_routes_name(to, target=target)
-    route = _route(whole(local_name(to, target=target)))
-    route.typed_per_filter_config[RBAC_NAME].CopyFrom(to_any(route_rules(admitted, trust_domain=trust_domain)))
-    host = VirtualHost(name=cluster_name(to), domains=["*"], routes=[route])
+    name = inbound_routes_name(destination, target=target)
+    route = _route(single_cluster(local_cluster_name(destination, target=target)))
+    route.typed_per_filter_config[RBAC_FILTER_NAME].CopyFrom(
+        to_any(rbac_per_route(permissions, trust_domain=trust_domain))
+    )
+    host = VirtualHost(name=cluster_name(destination), domains=["*"], routes=[route])
     return to_resource(RouteConfiguration(name=name, virtual_hosts=[host]), name=name)
 
 
-def _route(shares: Sequence[Share]) -> Route:
-    # Envoy's 15 s would cut long answers that work without a mesh; 0 leaves the limit to caller and application.
-    action = RouteAction(timeout=seconds(0))
-    if len(shares) == 1:
-        action.cluster = shares[0].cluster
+def _route(clusters: Sequence[ClusterWeight]) -> Route:
+    # Envoy's default of 15 s would cut off slow responses that work without a mesh. 0 = no timeout of the sidecar's.
+    action = RouteAction(timeout=to_duration(0))
+    if len(clusters) == 1:
+        action.cluster = clusters[0].cluster
     else:
-        action.weighted_clusters.CopyFrom(WeightedCluster(clusters=[_weighted(share) for share in shares]))
+        action.weighted_clusters.CopyFrom(WeightedCluster(clusters=[_weighted(cluster) for cluster in clusters]))
     return Route(match=RouteMatch(prefix="/"), route=action)
 
 
-def _weighted(share: Share) -> WeightedCluster.ClusterWeight:
-    return WeightedCluster.ClusterWeight(name=share.cluster, weight=UInt32Value(value=share.weight))
+def _weighted(cluster: ClusterWeight) -> WeightedCluster.ClusterWeight:
+    return WeightedCluster.ClusterWeight(name=cluster.cluster, weight=UInt32Value(value=cluster.weight))

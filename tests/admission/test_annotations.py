@@ -2,14 +2,13 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 
-from osm_probes.admission import annotations as annotation
-from osm_probes.admission.annotations import BadAnnotationError
+from osm_probes.admission.annotations import BadAnnotationError, parse_enabled, parse_ip_ranges, parse_ports
 
 
 @pytest.mark.parametrize(
-    ("value", "meant"),
+    ("value", "enabled"),
     [
         ("enabled", True),
         ("yes", True),
@@ -20,48 +19,48 @@ from osm_probes.admission.annotations import BadAnnotationError
         ("", None),
     ],
 )
-def test_a_switch_says_on_off_or_nothing(value: str, meant: bool | None) -> None:  # noqa: FBT001 # a table's column
-    assert annotation.switch({"key": value}, "key", of="the pod") is meant
+def test_an_annotation_enables_disables_or_leaves_the_default(value: str, enabled: bool | None) -> None:  # noqa: FBT001 # a table's column
+    assert parse_enabled({"key": value}, "key", of="the pod") is enabled
 
 
-def test_a_switch_that_is_not_there_says_nothing() -> None:
-    assert annotation.switch({}, "key", of="the pod") is None
+def test_a_missing_annotation_leaves_the_default() -> None:
+    assert parse_enabled({}, "key", of="the pod") is None
 
 
-def test_a_switch_with_another_value_is_refused_by_name() -> None:
-    with pytest.raises(BadAnnotationError, match=r"annotation key of namespace x is 'on': say enabled"):
-        annotation.switch({"key": "on"}, "key", of="namespace x")
+def test_any_other_value_is_an_error_that_names_the_annotation() -> None:
+    with pytest.raises(BadAnnotationError, match=r"annotation key of namespace x is 'on': use enabled"):
+        parse_enabled({"key": "on"}, "key", of="namespace x")
 
 
-def test_ports_are_separated_by_commas_and_blanks_do_not_matter() -> None:
-    assert annotation.ports({"key": "22, 6379 ,65535"}, "key") == [22, 6379, 65535]
-    assert annotation.ports({}, "key") == []
+def test_ports_are_separated_by_commas_and_spaces_are_ignored() -> None:
+    assert parse_ports({"key": "22, 6379 ,65535"}, "key") == [22, 6379, 65535]
+    assert parse_ports({}, "key") == []
 
 
 @pytest.mark.parametrize("value", ["", "0", "65536", "-1", "+80", "8_0", "80,", "http", "٨٠", "80;22", "1" * 5000])
-def test_what_is_no_port_is_refused_by_name(value: str) -> None:
+def test_an_invalid_port_is_an_error_that_names_the_annotation(value: str) -> None:
     with pytest.raises(BadAnnotationError, match="annotation key has"):
-        annotation.ports({"key": value}, "key")
+        parse_ports({"key": value}, "key")
 
 
-def test_ranges_come_out_as_iptables_wants_them() -> None:
-    assert annotation.ranges({"key": "10.1.2.3/8, 192.0.2.7"}, "key") == ["10.0.0.0/8", "192.0.2.7/32"]
+def test_ip_ranges_are_normalised_for_iptables() -> None:
+    assert parse_ip_ranges({"key": "10.1.2.3/8, 192.0.2.7"}, "key") == ["10.0.0.0/8", "192.0.2.7/32"]
 
 
 @pytest.mark.parametrize(
     "value", ["", "10.0.0.0/33", "::/0", "fd00::1", "host", "10.0.0.0/8 -j ACCEPT", "10.0.0.0/8\n-F"]
 )
-def test_what_is_no_range_is_refused_by_name(value: str) -> None:
+def test_an_invalid_ip_range_is_an_error_that_names_the_annotation(value: str) -> None:
     with pytest.raises(BadAnnotationError, match="annotation key has"):
-        annotation.ranges({"key": value}, "key")
+        parse_ip_ranges({"key": value}, "key")
 
 
-@given(some.text())
-def test_nothing_but_ports_and_ranges_gets_into_the_rules(value: str) -> None:
-    readers: tuple[Any, ...] = (annotation.ports, annotation.ranges)
-    for read in readers:
+@given(st.text())
+def test_only_characters_of_ports_and_ip_ranges_reach_the_rules(value: str) -> None:
+    parsers: tuple[Any, ...] = (parse_ports, parse_ip_ranges)
+    for parse in parsers:
         try:
-            found = read({"key": value}, "key")
+            parsed = parse({"key": value}, "key")
         except BadAnnotationError:
             continue
-        assert set("".join(map(str, found))) <= set("0123456789./")
+        assert set("".join(map(str, parsed))) <= set("0123456789./")

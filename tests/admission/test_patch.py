@@ -5,17 +5,17 @@ import jsonpatch
 import pytest
 
 from osm_probes.admission.annotations import BadAnnotationError
-from osm_probes.admission.namespaces import NamespaceFacts
 from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.patch import NameTakenError
 from osm_probes.mesh.identity import Identity, ProxyName
 from osm_probes.mesh.labels import METRICS
+from osm_probes.mesh.mesh import NamespaceMetadata
 from tests.admission.pods import ENROLLED, OPTIONS, UUID, Json, annotated, container, encoded, injection, patched, pod
 
-METERED = NamespaceFacts(ENROLLED.labels, {**ENROLLED.annotations, METRICS: "enabled"})
+WITH_METRICS = NamespaceMetadata(ENROLLED.labels, {**ENROLLED.annotations, METRICS: "enabled"})
 NATIVE = replace(OPTIONS, native_sidecar=True)
 
-REAL_LIFE = [
+REALISTIC_PODS = [
     pytest.param(pod(), id="one container and nothing else"),
     pytest.param({"metadata": {}, "spec": {"containers": [container()]}}, id="no name"),
     pytest.param(pod(volumes=None, initContainers=None, metadata={"labels": None, "annotations": None}), id="nulls"),
@@ -58,44 +58,44 @@ REAL_LIFE = [
 ]
 
 
-def without_ours(after: Json, before: Json) -> Json:
-    """The pod with all taken away that a sidecar is."""
+def without_sidecar(after: Json, before: Json) -> Json:
+    """The patched pod without the parts of its sidecar."""
     rest = copy.deepcopy(after)
     spec = rest["spec"]
     for name in ("containers", "initContainers"):
-        kept = [each for each in spec[name] if each["name"] not in ("envoy", "osm-init")]
+        kept = [found for found in spec[name] if found["name"] not in ("envoy", "osm-init")]
         spec[name] = kept or before["spec"].get(name)
-    kept = [each for each in spec["volumes"] if each["name"] != "envoy-bootstrap-config-volume"]
+    kept = [volume for volume in spec["volumes"] if volume["name"] != "envoy-bootstrap-config-volume"]
     spec["volumes"] = kept or before["spec"].get("volumes")
     del rest["metadata"]["labels"]["osm-proxy-uuid"]
     rest["metadata"]["labels"] = rest["metadata"]["labels"] or before["metadata"].get("labels")
     for part, name in (("spec", "initContainers"), ("spec", "volumes"), ("metadata", "labels")):
         if name not in before[part]:
             del rest[part][name]
-    # Probes have tests of their own.
+    # Rewritten probes are tested in test_app_probes.py.
     for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
-        for each, original in zip(spec["containers"], before["spec"]["containers"], strict=True):
-            if kind in each:
-                each[kind] = original[kind]
+        for found, original in zip(spec["containers"], before["spec"]["containers"], strict=True):
+            if kind in found:
+                found[kind] = original[kind]
     return rest
 
 
-@pytest.mark.parametrize("before", REAL_LIFE)
-@pytest.mark.parametrize("options", [OPTIONS, NATIVE], ids=["after", "native"])
+@pytest.mark.parametrize("before", REALISTIC_PODS)
+@pytest.mark.parametrize("options", [OPTIONS, NATIVE], ids=["container", "native"])
 def test_a_patch_adds_a_sidecar_and_changes_nothing_else(before: Json, options: InjectionOptions) -> None:
     after = patched(before, options=options)
-    containers = [each["name"] for each in (*after["spec"]["containers"], *after["spec"]["initContainers"])]
+    containers = [found["name"] for found in (*after["spec"]["containers"], *after["spec"]["initContainers"])]
     assert containers.count("envoy") == containers.count("osm-init") == 1
     assert after["metadata"]["labels"]["osm-proxy-uuid"] == UUID
-    assert without_ours(after, before) == before
+    assert without_sidecar(after, before) == before
 
 
-@pytest.mark.parametrize("before", REAL_LIFE)
-def test_the_same_pod_has_the_same_patch(before: Json) -> None:
+@pytest.mark.parametrize("before", REALISTIC_PODS)
+def test_the_same_pod_gets_the_same_patch(before: Json) -> None:
     assert injection(before) == injection(copy.deepcopy(before))
 
 
-def test_the_added_containers_are_these() -> None:
+def test_the_added_containers_and_volume_are_complete() -> None:
     after = patched(pod(serviceAccountName="bookstore"))
     assert after["spec"]["volumes"] == [
         {"name": "envoy-bootstrap-config-volume", "secret": {"secretName": f"envoy-bootstrap-config-{UUID}"}}
@@ -116,7 +116,7 @@ def test_the_added_containers_are_these() -> None:
     assert script.startswith("iptables-restore --noflush <<'EOF'\n*nat\n")
     assert script.endswith("COMMIT\nEOF\n")
     envoy = after["spec"]["containers"][-1]
-    assert [each["name"] for each in envoy.pop("env")] == [
+    assert [variable["name"] for variable in envoy.pop("env")] == [
         "POD_UID",
         "POD_NAME",
         "POD_NAMESPACE",
@@ -146,51 +146,57 @@ def test_the_added_containers_are_these() -> None:
     }
 
 
-def test_options_reach_both_containers() -> None:
+def test_options_apply_to_both_containers() -> None:
     resources = {"requests": {"cpu": "10m"}, "limits": {"memory": "128Mi"}}
     options = replace(OPTIONS, pull_policy="IfNotPresent", resources=resources, log_level="debug")
     after = patched(pod(), options=options)
-    for each in (after["spec"]["containers"][-1], after["spec"]["initContainers"][-1]):
-        assert each["imagePullPolicy"] == "IfNotPresent"
-        assert each["resources"] == resources
+    for found in (after["spec"]["containers"][-1], after["spec"]["initContainers"][-1]):
+        assert found["imagePullPolicy"] == "IfNotPresent"
+        assert found["resources"] == resources
     assert after["spec"]["containers"][-1]["args"][:2] == ["--log-level", "debug"]
 
 
-def test_the_redirect_starts_after_the_pods_own_init_containers() -> None:
+def test_the_redirect_is_installed_after_the_pods_own_init_containers() -> None:
     after = patched(pod(initContainers=[container("migrate")]))
-    assert [each["name"] for each in after["spec"]["initContainers"]] == ["migrate", "osm-init"]
-    assert [each["name"] for each in after["spec"]["containers"]] == ["app", "envoy"]
+    assert [found["name"] for found in after["spec"]["initContainers"]] == ["migrate", "osm-init"]
+    assert [found["name"] for found in after["spec"]["containers"]] == ["app", "envoy"]
 
 
 @pytest.mark.parametrize(
     ("options", "others"),
     [(NATIVE, [container("migrate")]), (OPTIONS, [container("log", restartPolicy="Always")]), (NATIVE, [])],
-    ids=["option", "the pod has native sidecars itself", "no init containers"],
+    ids=["option", "the pod has its own native sidecars", "no init containers"],
 )
 def test_a_native_sidecar_starts_before_the_pods_own_init_containers(
     options: InjectionOptions, others: list[Json]
 ) -> None:
     after = patched(pod(initContainers=others), options=options)
     inits = after["spec"]["initContainers"]
-    assert [each["name"] for each in inits] == ["osm-init", "envoy", *(each["name"] for each in others)]
+    assert [found["name"] for found in inits] == ["osm-init", "envoy", *(found["name"] for found in others)]
     assert inits[1]["restartPolicy"] == "Always"
-    assert [each["name"] for each in after["spec"]["containers"]] == ["app"]
+    assert [found["name"] for found in after["spec"]["containers"]] == ["app"]
 
 
-def test_probe_ports_are_named_where_probes_are_served() -> None:
-    ask = {"httpGet": {"port": 80}}
-    after = patched(pod(container(livenessProbe=ask, readinessProbe={"tcpSocket": {"port": 80}}, startupProbe=ask)))
+def test_ports_of_served_probes_have_names() -> None:
+    probe = {"httpGet": {"port": 80}}
+    after = patched(pod(container(livenessProbe=probe, readinessProbe={"tcpSocket": {"port": 80}}, startupProbe=probe)))
     assert after["spec"]["containers"][-1]["ports"][3:] == [
         {"name": "liveness-port", "containerPort": 15901},
         {"name": "startup-port", "containerPort": 15903},
     ]
 
 
-def test_a_namespace_with_metrics_has_its_pods_scraped() -> None:
-    wanted = {"prometheus.io/scrape": "true", "prometheus.io/port": "15010", "prometheus.io/path": "/stats/prometheus"}
-    assert patched(pod(), facts=METERED)["metadata"]["annotations"] == wanted
+def test_prometheus_scrapes_the_pods_of_a_namespace_with_metrics() -> None:
+    expected = {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": "15010",
+        "prometheus.io/path": "/stats/prometheus",
+    }
+    assert patched(pod(), metadata=WITH_METRICS)["metadata"]["annotations"] == expected
     own = {"a/b~c": "d", "prometheus.io/scrape": "false"}
-    assert patched(pod(metadata={"annotations": own}), facts=METERED)["metadata"]["annotations"] == own | wanted
+    assert (
+        patched(pod(metadata={"annotations": own}), metadata=WITH_METRICS)["metadata"]["annotations"] == own | expected
+    )
     assert "annotations" not in patched(pod())["metadata"]
 
 
@@ -226,14 +232,14 @@ def test_annotations_change_the_redirect() -> None:
         "outbound_ip_range_inclusion_list",
     ],
 )
-def test_a_bad_exclusion_is_an_error_that_names_its_annotation(name: str) -> None:
+def test_an_invalid_exclusion_is_an_error_that_names_the_annotation(name: str) -> None:
     with pytest.raises(BadAnnotationError, match=f"openservicemesh.io/{name.replace('_', '-')} has 'x'"):
         injection(annotated(**{name: "x"}))
 
 
-def test_a_bad_metrics_annotation_is_an_error() -> None:
+def test_an_invalid_metrics_annotation_is_an_error() -> None:
     with pytest.raises(BadAnnotationError, match=r"openservicemesh\.io/metrics of namespace bookstore is 'x'"):
-        injection(pod(), facts=NamespaceFacts(ENROLLED.labels, {METRICS: "x"}))
+        injection(pod(), metadata=NamespaceMetadata(ENROLLED.labels, {METRICS: "x"}))
 
 
 @pytest.mark.parametrize(
@@ -244,27 +250,31 @@ def test_a_bad_metrics_annotation_is_an_error() -> None:
         pod(volumes=[{"name": "envoy-bootstrap-config-volume"}]),
     ],
 )
-def test_a_pod_that_uses_our_names_is_refused(original: Json) -> None:
+def test_a_pod_that_uses_the_sidecars_names_is_rejected(original: Json) -> None:
     with pytest.raises(NameTakenError, match="which its sidecar needs: rename it"):
         injection(original)
 
 
-def test_an_injection_says_whose_proxy_it_is() -> None:
-    made = injection(pod(serviceAccountName="robot"))
-    assert made.proxy == ProxyName(UUID, "sidecar", Identity("bookstore", "robot"))
-    assert (made.namespace, made.pod, made.secret) == ("bookstore", "bookstore-1", f"envoy-bootstrap-config-{UUID}")
+def test_an_injection_has_the_name_of_its_proxy_and_pod() -> None:
+    injected = injection(pod(serviceAccountName="robot"))
+    assert injected.proxy == ProxyName(UUID, "sidecar", Identity("bookstore", "robot"))
+    assert (injected.namespace, injected.pod, injected.secret) == (
+        "bookstore",
+        "bookstore-1",
+        f"envoy-bootstrap-config-{UUID}",
+    )
     nameless = injection(pod(metadata={"name": None, "generateName": "bookstore-6b5c-"}))
     assert nameless.pod == "bookstore-6b5c-"
     assert nameless.proxy.identity.service_account == "default"
 
 
-def test_a_label_from_another_pod_is_replaced() -> None:
+def test_a_copied_uuid_label_is_replaced() -> None:
     assert patched(pod(metadata={"labels": {"osm-proxy-uuid": "old"}}))["metadata"]["labels"] == {
         "osm-proxy-uuid": UUID
     }
 
 
-def test_the_patch_holds_also_for_a_pod_that_the_api_server_wrote_out_whole() -> None:
+def test_the_patch_applies_to_a_pod_with_the_defaults_of_the_api_server() -> None:
     before = pod(
         container(
             terminationMessagePath="/dev/termination-log", resources={}, volumeMounts=[{"name": "kube-api-access"}]
@@ -274,4 +284,4 @@ def test_the_patch_holds_also_for_a_pod_that_the_api_server_wrote_out_whole() ->
         tolerations=[{"key": "node.kubernetes.io/not-ready", "operator": "Exists"}],
     ) | {"apiVersion": "v1", "kind": "Pod", "status": {}}
     operations = encoded(list(injection(before).operations)).decode()
-    assert without_ours(jsonpatch.apply_patch(before, operations), before) == before
+    assert without_sidecar(jsonpatch.apply_patch(before, operations), before) == before

@@ -6,7 +6,7 @@ from tests.admission.pods import encoded, pod
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "reason"),
     [
         (b"null", "Expected `object`, got `null`"),
         (encoded({"metadata": {}}), "missing required field `spec`"),
@@ -15,11 +15,11 @@ from tests.admission.pods import encoded, pod
         (encoded(pod())[:-1] + b',"x":' + b"[" * 100_000, "maximum recursion depth"),
     ],
 )
-def test_what_is_no_pod_is_refused_with_the_field_named(body: bytes, words: str) -> None:
-    with pytest.raises(MalformedPodError, match=words):
+def test_an_invalid_pod_is_an_error_that_names_the_field(body: bytes, reason: str) -> None:
+    with pytest.raises(MalformedPodError, match=reason):
         decode_pod(body)
 
 
-def test_a_pod_is_its_service_account_in_the_namespace_of_the_request() -> None:
+def test_a_pods_identity_is_its_service_account_in_the_namespace_of_the_request() -> None:
     original = decode_pod(encoded(pod(serviceAccountName="robot", metadata={"namespace": "elsewhere"})))
     assert original.identity("bookstore") == Identity("bookstore", "robot")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 
 from osm_probes.admission.json_patch import add
 from osm_probes.admission.review import Denial, MalformedReviewError, allow, decode_review, deny
@@ -12,7 +12,7 @@ from tests.admission.pods import Json, encoded, pod, review
 
 
 def changed(path: str, value: object) -> Json:
-    """A review with one field changed, or taken away by None."""
+    """A review with one field changed, or removed if the value is None."""
     whole: Json = json.loads(encoded(review()))
     *parents, last = path.split(".")
     part = whole
@@ -24,7 +24,7 @@ def changed(path: str, value: object) -> Json:
     return whole
 
 
-def test_a_review_of_a_new_pod_is_read() -> None:
+def test_a_review_of_a_new_pod_is_decoded() -> None:
     request = decode_review(encoded(review(dryRun=True)))
     assert (request.uid, request.namespace, request.dry_run, request.creates_pod) == (
         "review-1",
@@ -50,15 +50,15 @@ def test_a_review_of_anything_else_creates_no_pod(request_parts: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "reason"),
     [
-        (b"", "no AdmissionReview: Input data was truncated"),
-        (b"{", "no AdmissionReview: Input data was truncated"),
+        (b"", "not an AdmissionReview: Input data was truncated"),
+        (b"{", "not an AdmissionReview: Input data was truncated"),
         (b"[]", r"Expected `object`, got `array`"),
-        (b"\xff", "no AdmissionReview: JSON is malformed"),
-        (b'{"a":"\xff"}', "no AdmissionReview"),
-        (b"[" * 100_000, "no AdmissionReview"),
-        (b'{"request":{"object":' + b"[" * 100_000, "no AdmissionReview: maximum recursion depth"),
+        (b"\xff", "not an AdmissionReview: JSON is malformed"),
+        (b'{"a":"\xff"}', "not an AdmissionReview"),
+        (b"[" * 100_000, "not an AdmissionReview"),
+        (b'{"request":{"object":' + b"[" * 100_000, "not an AdmissionReview: maximum recursion depth"),
         (encoded(changed("request", None)), "missing required field `request`"),
         (encoded(changed("request.uid", None)), r"missing required field `uid` - at `\$\.request`"),
         (encoded(changed("request.uid", 7)), r"Expected `str`, got `int` - at `\$\.request\.uid`"),
@@ -68,33 +68,33 @@ def test_a_review_of_anything_else_creates_no_pod(request_parts: dict[str, Any])
         (encoded(changed("kind", "Pod")), "apiVersion 'admission.k8s.io/v1', kind 'Pod': only"),
     ],
 )
-def test_what_is_no_review_is_refused_with_the_field_named(body: bytes, words: str) -> None:
-    with pytest.raises(MalformedReviewError, match=words):
+def test_an_invalid_review_is_an_error_that_names_the_field(body: bytes, reason: str) -> None:
+    with pytest.raises(MalformedReviewError, match=reason):
         decode_review(body)
 
 
-@given(some.binary())
-def test_no_bytes_break_the_reader(body: bytes) -> None:
+@given(st.binary())
+def test_arbitrary_bytes_raise_only_malformed_review_error(body: bytes) -> None:
     with pytest.raises(MalformedReviewError):
         decode_review(body)
 
 
-def test_an_answer_with_a_patch_is_what_the_api_server_reads() -> None:
-    answer = json.loads(allow("review-1", patch=(add("a", value="ü"),)))
-    patch = base64.b64decode(answer["response"].pop("patch"), validate=True)
+def test_a_response_with_a_patch_has_the_form_that_the_api_server_expects() -> None:
+    response = json.loads(allow("review-1", patch=(add("a", value="ü"),)))
+    patch = base64.b64decode(response["response"].pop("patch"), validate=True)
     assert json.loads(patch) == [{"op": "add", "path": "/a", "value": "ü"}]
-    assert answer == {
+    assert response == {
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
         "response": {"uid": "review-1", "allowed": True, "patchType": "JSONPatch"},
     }
 
 
-def test_an_answer_without_a_patch_names_no_patch_type() -> None:
+def test_a_response_without_a_patch_has_no_patch_type() -> None:
     assert json.loads(allow("review-1"))["response"] == {"uid": "review-1", "allowed": True}
 
 
-def test_a_denial_says_why() -> None:
+def test_a_denial_has_a_message_and_a_code() -> None:
     assert json.loads(deny("review-1", Denial("no", 400)))["response"] == {
         "uid": "review-1",
         "allowed": False,

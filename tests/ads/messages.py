@@ -1,6 +1,7 @@
-"""Messages of xDS for tests: resources, requests and what a response says."""
+"""xDS messages for tests: resources and requests to build, and responses decoded for comparison."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -16,20 +17,33 @@ from envoy.service.discovery.v3.discovery_pb2 import (
 )
 
 from osm_probes.ads.session import Response, XdsSession
+from osm_probes.mesh.mesh import Endpoint
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Resource, Snapshot
+from osm_probes.xds.endpoints import load_assignment_resource
 
 
 def cluster(name: str, version: int = 1) -> Resource:
-    """A cluster; another version is another content."""
+    """A cluster. Another `version` means another content; so it does in the other builders."""
     message = Cluster(name=name, alt_stat_name=f"v{version}")
     return Resource.of(name, CLUSTER, message.SerializeToString(deterministic=True))
 
 
-def endpoints(name: str, version: int = 1) -> Resource:
-    """The endpoints of the cluster of that name."""
-    message = ClusterLoadAssignment(cluster_name=name)
-    message.policy.overprovisioning_factor.value = version
-    return Resource.of(name, ENDPOINTS, message.SerializeToString(deterministic=True))
+@dataclass(frozen=True)
+class Assignment:
+    """The endpoints of a cluster, which become a resource when the version of the cluster is known."""
+
+    name: str
+    version: int
+
+    def resource(self, cluster_version: str) -> Resource:
+        """The resource as production code builds it."""
+        hosts = (Endpoint("127.0.0.1", self.version),)
+        return load_assignment_resource(self.name, endpoints=hosts, cluster_version=cluster_version)
+
+
+def endpoints(name: str, version: int = 1) -> Assignment:
+    """The endpoints of the cluster with that name."""
+    return Assignment(name, version)
 
 
 def listener(name: str, version: int = 1) -> Resource:
@@ -51,15 +65,29 @@ def secret(name: str, version: int = 1) -> Resource:
     return Resource.of(name, SECRET, message.SerializeToString(deterministic=True))
 
 
-def snapshot(*resources: Resource) -> Snapshot:
-    """A snapshot of these."""
-    return Snapshot.of(resources)
+def snapshot(*parts: Resource | Assignment) -> Snapshot:
+    """A snapshot of these resources."""
+    return snapshot_of(parts)
 
 
-def asks(
+def snapshot_of(parts: Iterable[Resource | Assignment]) -> Snapshot:
+    """A snapshot of these resources. Endpoints get the version of the cluster with their name, if there is one."""
+    resources, assignments = [], []
+    for part in parts:
+        if isinstance(part, Assignment):
+            assignments.append(part)
+        else:
+            resources.append(part)
+    versions = {resource.name: resource.version for resource in resources if resource.type_url == CLUSTER}
+    return Snapshot.of(
+        [*resources, *(assignment.resource(versions.get(assignment.name, "")) for assignment in assignments)]
+    )
+
+
+def sotw_request(
     type_url: str, *names: str, nonce: str = "", version: str = "", error: str | None = None, node: str = ""
 ) -> bytes:
-    """A state-of-the-world request; `error` makes it a NACK."""
+    """A state-of-the-world request. With `error` it is a NACK."""
     message = DiscoveryRequest(type_url=type_url, resource_names=names, response_nonce=nonce, version_info=version)
     if error is not None:
         message.error_detail.message = error
@@ -68,21 +96,21 @@ def asks(
     return message.SerializeToString()
 
 
-def changes(
+def delta_request(
     type_url: str,
     *subscribe: str,
     unsubscribe: Sequence[str] = (),
     nonce: str = "",
     error: str | None = None,
-    had: dict[str, str] | None = None,
+    initial_versions: dict[str, str] | None = None,
 ) -> bytes:
-    """An incremental request."""
+    """An incremental request. With `error` it is a NACK."""
     message = DeltaDiscoveryRequest(
         type_url=type_url,
         resource_names_subscribe=subscribe,
         resource_names_unsubscribe=unsubscribe,
         response_nonce=nonce,
-        initial_resource_versions=had or {},
+        initial_resource_versions=initial_versions or {},
     )
     if error is not None:
         message.error_detail.message = error
@@ -105,48 +133,49 @@ def _name(type_url: str, body: bytes) -> str:
     return message.cluster_name if isinstance(message, ClusterLoadAssignment) else message.name
 
 
-class Sotw:
-    """What a state-of-the-world response says."""
+class SotwResponse:
+    """A decoded state-of-the-world response."""
 
     def __init__(self, body: bytes) -> None:
         message = DiscoveryResponse.FromString(body)
         self.type_url, self.version, self.nonce = message.type_url, message.version_info, message.nonce
-        self.bodies = {_name(each.type_url, each.value): each.value for each in message.resources}
+        self.bodies = {_name(resource.type_url, resource.value): resource.value for resource in message.resources}
         assert len(self.bodies) == len(message.resources)
-        assert all(each.type_url == self.type_url for each in message.resources)
+        assert all(resource.type_url == self.type_url for resource in message.resources)
         self.names = sorted(self.bodies)
 
 
-class Delta:
-    """What an incremental response says."""
+class DeltaResponse:
+    """A decoded incremental response."""
 
     def __init__(self, body: bytes) -> None:
         message = DeltaDiscoveryResponse.FromString(body)
         self.type_url, self.version, self.nonce = message.type_url, message.system_version_info, message.nonce
-        self.bodies = {each.name: each.resource.value for each in message.resources}
-        self.versions = {each.name: each.version for each in message.resources}
+        self.bodies = {resource.name: resource.resource.value for resource in message.resources}
+        self.versions = {resource.name: resource.version for resource in message.resources}
         assert len(self.bodies) == len(message.resources)
-        assert all(_name(each.resource.type_url, each.resource.value) == each.name for each in message.resources)
+        for resource in message.resources:
+            assert _name(resource.resource.type_url, resource.resource.value) == resource.name
         self.names = sorted(self.bodies)
         self.removed = sorted(message.removed_resources)
 
 
-def said(response: Response | None) -> Sotw:
-    """The response, which there must be, in the state-of-the-world form."""
+def sotw_response(response: Response | None) -> SotwResponse:
+    """Decode a state-of-the-world response. Fails if there is none."""
     assert response is not None
-    answer = Sotw(response.body)
-    assert (answer.type_url, answer.version) == (response.type_url, response.version)
-    return answer
+    decoded = SotwResponse(response.body)
+    assert (decoded.type_url, decoded.version) == (response.type_url, response.version)
+    return decoded
 
 
-def told(response: Response | None) -> Delta:
-    """The response, which there must be, in the incremental form."""
+def delta_response(response: Response | None) -> DeltaResponse:
+    """Decode an incremental response. Fails if there is none."""
     assert response is not None
-    answer = Delta(response.body)
-    assert (answer.type_url, answer.version) == (response.type_url, response.version)
-    return answer
+    decoded = DeltaResponse(response.body)
+    assert (decoded.type_url, decoded.version) == (response.type_url, response.version)
+    return decoded
 
 
-def quiet(session: XdsSession, now: Snapshot) -> bool:
-    """True if there is nothing to say."""
-    return session.answer(now) is None
+def nothing_to_send(session: XdsSession, now: Snapshot) -> bool:
+    """True if the session has no response for this snapshot."""
+    return session.next_response(now) is None

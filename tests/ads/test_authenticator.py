@@ -3,9 +3,10 @@ import pytest
 from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.errors import NotAdmittedError
 from osm_probes.mesh.identity import CANARY, Identity, ProxyName
-from tests.ads.dial import AUTHORITY, DAY, TRUST_DOMAIN, certificate_of, proxy_name, refuses_strangers
+from tests.ads.client import AUTHORITY, DAY, TRUST_DOMAIN, certificate_of, proxy_name
+from tests.ads.running_ads import refuse_strangers
 
-GATE = Authenticator(TRUST_DOMAIN, refuses_strangers)
+AUTHENTICATOR = Authenticator(TRUST_DOMAIN, refuse_strangers)
 STRANGER = Identity("bookstore", "stranger")
 
 
@@ -14,8 +15,8 @@ def context(pem: bytes) -> dict[str, list[bytes]]:
 
 
 @pytest.mark.parametrize("name", [proxy_name(), proxy_name(CANARY), proxy_name(identity=Identity("n", "a" * 60))])
-def test_a_peer_is_who_its_certificate_says(name: ProxyName) -> None:
-    assert GATE.identify(context(certificate_of(name).chain_pem)) == name
+def test_the_certificate_identifies_the_proxy(name: ProxyName) -> None:
+    assert AUTHENTICATOR.identify(context(certificate_of(name).chain_pem)) == name
 
 
 @pytest.mark.parametrize(
@@ -27,21 +28,21 @@ def test_a_peer_is_who_its_certificate_says(name: ProxyName) -> None:
         (context(AUTHORITY.issue(proxy_name().common_name("other.domain"), validity=DAY).chain_pem), "names no proxy"),
     ],
 )
-def test_who_shows_no_proxy_certificate_is_refused(auth_context: dict[str, list[bytes]], reason: str) -> None:
+def test_a_peer_without_a_proxy_certificate_is_refused(auth_context: dict[str, list[bytes]], reason: str) -> None:
     with pytest.raises(NotAdmittedError, match=reason):
-        GATE.identify(auth_context)
+        AUTHENTICATOR.identify(auth_context)
 
 
-def test_a_node_id_may_be_anything_but_another_proxys_name() -> None:
+def test_a_node_id_may_be_any_text_except_the_name_of_another_proxy() -> None:
     proxy = proxy_name()
-    for node in ("", "envoy-1", proxy.common_name(TRUST_DOMAIN)):
-        GATE.check_node(node, proxy=proxy)
+    for node_id in ("", "envoy-1", proxy.common_name(TRUST_DOMAIN)):
+        AUTHENTICATOR.check_node_id(node_id, proxy=proxy)
     with pytest.raises(NotAdmittedError, match="another proxy"):
-        GATE.check_node(proxy_name().common_name(TRUST_DOMAIN), proxy=proxy)
+        AUTHENTICATOR.check_node_id(proxy_name().common_name(TRUST_DOMAIN), proxy=proxy)
 
 
-def test_the_mesh_admits_proxies_and_never_asks_for_the_canary() -> None:
-    GATE.admit(proxy_name())
-    GATE.admit(proxy_name(CANARY, STRANGER))
+def test_only_proxies_of_the_mesh_and_the_canary_are_admitted() -> None:
+    AUTHENTICATOR.admit(proxy_name())
+    AUTHENTICATOR.admit(proxy_name(CANARY, STRANGER))
     with pytest.raises(NotAdmittedError, match="no pod"):
-        GATE.admit(proxy_name(identity=STRANGER))
+        AUTHENTICATOR.admit(proxy_name(identity=STRANGER))

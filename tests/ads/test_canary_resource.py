@@ -9,16 +9,16 @@ from osm_probes.ads.sotw import StateOfTheWorld
 from osm_probes.snapshot.snapshot import CLUSTER
 
 
-def test_the_request_is_for_all_clusters() -> None:
+def test_the_request_subscribes_to_all_clusters() -> None:
     assert DiscoveryRequest.FromString(canary_resource.REQUEST) == DiscoveryRequest(type_url=CLUSTER)
 
 
-def test_the_answer_to_the_request_has_the_expected_bytes() -> None:
+def test_the_response_contains_the_expected_bytes() -> None:
     session = StateOfTheWorld()
-    session.hear(canary_resource.REQUEST)
-    answer = session.answer(canary_resource.snapshot())
-    assert answer is not None
-    assert canary_resource.EXPECTED in answer.body
+    session.handle_request(canary_resource.REQUEST)
+    response = session.next_response(canary_resource.snapshot())
+    assert response is not None
+    assert canary_resource.EXPECTED in response.body
 
 
 def test_the_resource_is_a_cluster() -> None:
@@ -26,10 +26,10 @@ def test_the_resource_is_a_cluster() -> None:
     assert Cluster.FromString(resource.body) == Cluster(name=canary_resource.NAME)
 
 
-def test_neither_grpc_nor_protobuf_is_loaded_for_it() -> None:
+def test_the_module_imports_neither_grpc_nor_protobuf() -> None:
     program = (
         "import sys, osm_probes.ads.canary_resource\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('grpc', 'google', 'envoy')])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert process.stdout.strip() == "[]"

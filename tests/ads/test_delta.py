@@ -2,237 +2,252 @@ import pytest
 
 from osm_probes.ads.delta import Incremental
 from osm_probes.ads.errors import MalformedRequestError
-from osm_probes.ads.session import Verdict
+from osm_probes.ads.session import RequestKind
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Snapshot
-from tests.ads.messages import Delta, changes, cluster, endpoints, listener, quiet, routes, snapshot, told
+from tests.ads.messages import (
+    DeltaResponse,
+    cluster,
+    delta_request,
+    delta_response,
+    endpoints,
+    listener,
+    nothing_to_send,
+    routes,
+    snapshot,
+)
 
-WORLD = snapshot(cluster("a"), cluster("b"), endpoints("a"), endpoints("b"), listener("out"), routes("out"))
+INITIAL = snapshot(cluster("a"), cluster("b"), endpoints("a"), endpoints("b"), listener("out"), routes("out"))
 
 
-def get(session: Incremental, now: Snapshot, type_url: str, *names: str) -> Delta:
-    """Ask for the first time, take and accept the answer."""
-    session.hear(changes(type_url, *names))
-    return accept(session, now)
+def subscribe(session: Incremental, now: Snapshot, type_url: str, *names: str) -> DeltaResponse:
+    """Send the first request of a type, then take and acknowledge the response."""
+    session.handle_request(delta_request(type_url, *names))
+    return take_and_ack(session, now)
 
 
-def accept(session: Incremental, now: Snapshot) -> Delta:
-    answer = told(session.answer(now))
-    heard = session.hear(changes(answer.type_url, nonce=answer.nonce))
-    assert (heard.verdict, heard.version) == (Verdict.ACCEPTED, answer.version)
-    return answer
+def take_and_ack(session: Incremental, now: Snapshot) -> DeltaResponse:
+    response = delta_response(session.next_response(now))
+    handled = session.handle_request(delta_request(response.type_url, nonce=response.nonce))
+    assert (handled.kind, handled.version) == (RequestKind.ACK, response.version)
+    return response
 
 
 def synced(now: Snapshot) -> Incremental:
+    """A session whose proxy has everything, in the order in which Envoy subscribes."""
     session = Incremental()
-    get(session, now, CLUSTER)
-    get(session, now, ENDPOINTS, "a", "b")
-    get(session, now, LISTENER)
-    get(session, now, ROUTES, "out")
-    assert quiet(session, now)
+    subscribe(session, now, CLUSTER)
+    subscribe(session, now, ENDPOINTS, "a", "b")
+    subscribe(session, now, LISTENER)
+    subscribe(session, now, ROUTES, "out")
+    assert nothing_to_send(session, now)
     return session
 
 
 @pytest.mark.parametrize("names", [(), ("*",)])
-def test_no_name_and_a_star_are_all_clusters(names: tuple[str, ...]) -> None:
-    assert get(Incremental(), WORLD, CLUSTER, *names).names == ["a", "b"]
+def test_a_subscription_without_names_or_with_a_wildcard_gets_all_clusters(names: tuple[str, ...]) -> None:
+    assert subscribe(Incremental(), INITIAL, CLUSTER, *names).names == ["a", "b"]
 
 
-def test_no_clusters_at_all_is_an_answer() -> None:
-    answer = get(Incremental(), snapshot(), CLUSTER)
-    assert (answer.names, answer.removed) == ([], [])
+def test_a_wildcard_subscription_gets_a_response_even_if_there_are_no_clusters() -> None:
+    response = subscribe(Incremental(), snapshot(), CLUSTER)
+    assert (response.names, response.removed) == ([], [])
 
 
-def test_no_name_is_no_endpoints() -> None:
+def test_a_subscription_without_names_gets_no_endpoints() -> None:
     session = Incremental()
-    session.hear(changes(ENDPOINTS))
-    assert quiet(session, WORLD)
+    session.handle_request(delta_request(ENDPOINTS))
+    assert nothing_to_send(session, INITIAL)
 
 
-def test_only_the_changed_cluster_is_sent_and_its_endpoints_follow() -> None:
-    session = synced(WORLD)
+def test_only_the_changed_cluster_is_sent_followed_by_its_endpoints() -> None:
+    session = synced(INITIAL)
     now = snapshot(cluster("a", 2), cluster("b"), endpoints("a"), endpoints("b"), listener("out"), routes("out"))
-    first, second = told(session.answer(now)), told(session.answer(now))
+    first, second = delta_response(session.next_response(now)), delta_response(session.next_response(now))
     assert (first.type_url, first.names) == (CLUSTER, ["a"])
     assert (second.type_url, second.names) == (ENDPOINTS, ["a"])
 
 
-def test_versions_are_those_of_the_snapshot() -> None:
-    assert get(Incremental(), WORLD, CLUSTER).versions == {
-        name: each.version for name, each in WORLD.sets[CLUSTER].by_name.items()
+def test_resources_have_the_versions_of_the_snapshot() -> None:
+    assert subscribe(Incremental(), INITIAL, CLUSTER).versions == {
+        name: resource.version for name, resource in INITIAL.sets[CLUSTER].by_name.items()
     }
 
 
-def test_a_name_that_does_not_exist_is_said_to_be_removed_once_and_sent_when_it_exists() -> None:
+def test_a_name_that_does_not_exist_is_reported_as_removed_once_and_sent_when_it_exists() -> None:
     session = Incremental()
-    answer = get(session, WORLD, ENDPOINTS, "a", "nowhere")
-    assert (answer.names, answer.removed) == (["a"], ["nowhere"])
-    assert quiet(session, WORLD)
+    response = subscribe(session, INITIAL, ENDPOINTS, "a", "nowhere")
+    assert (response.names, response.removed) == (["a"], ["nowhere"])
+    assert nothing_to_send(session, INITIAL)
     now = snapshot(cluster("a"), endpoints("a"), endpoints("nowhere"))
-    assert accept(session, now).names == ["nowhere"]
+    assert take_and_ack(session, now).names == ["nowhere"]
 
 
-def test_a_listener_that_is_gone_is_removed() -> None:
-    session = synced(WORLD)
+def test_a_listener_that_left_the_snapshot_is_removed() -> None:
+    session = synced(INITIAL)
     now = snapshot(cluster("a"), cluster("b"), endpoints("a"), endpoints("b"), routes("out"))
-    answer = accept(session, now)
-    assert (answer.type_url, answer.names, answer.removed) == (LISTENER, [], ["out"])
+    response = take_and_ack(session, now)
+    assert (response.type_url, response.names, response.removed) == (LISTENER, [], ["out"])
 
 
-def test_a_stale_cluster_and_its_endpoints_are_removed_after_the_routes_left_it() -> None:
-    session = synced(WORLD)
+def test_an_old_cluster_and_its_endpoints_are_removed_after_the_routes_that_refer_to_it() -> None:
+    session = synced(INITIAL)
     now = snapshot(cluster("b"), endpoints("b"), listener("out"), routes("out", 2))
-    assert accept(session, now).type_url == ROUTES
-    first, second = accept(session, now), accept(session, now)
+    assert take_and_ack(session, now).type_url == ROUTES
+    first, second = take_and_ack(session, now), take_and_ack(session, now)
     assert (first.type_url, first.removed) == (CLUSTER, ["a"])
     assert (second.type_url, second.removed) == (ENDPOINTS, ["a"])
-    assert quiet(session, now)
+    assert nothing_to_send(session, now)
 
 
-def test_a_further_name_brings_only_its_resource() -> None:
+def test_an_additional_name_gets_only_its_resource() -> None:
     session = Incremental()
-    get(session, WORLD, ENDPOINTS, "a")
-    session.hear(changes(ENDPOINTS, "b"))
-    assert accept(session, WORLD).names == ["b"]
+    subscribe(session, INITIAL, ENDPOINTS, "a")
+    session.handle_request(delta_request(ENDPOINTS, "b"))
+    assert take_and_ack(session, INITIAL).names == ["b"]
 
 
-def test_a_name_asked_for_again_is_sent_again_for_the_proxy_may_have_forgotten_it() -> None:
+def test_a_name_subscribed_again_is_sent_again_because_the_proxy_may_have_dropped_it() -> None:
     session = Incremental()
-    get(session, WORLD, ENDPOINTS, "a", "b")
-    session.hear(changes(ENDPOINTS, "a"))
-    assert accept(session, WORLD).names == ["a"]
+    subscribe(session, INITIAL, ENDPOINTS, "a", "b")
+    session.handle_request(delta_request(ENDPOINTS, "a"))
+    assert take_and_ack(session, INITIAL).names == ["a"]
 
 
-def test_a_name_asked_for_again_while_its_response_is_on_the_way_is_sent_again() -> None:
+def test_a_name_subscribed_again_while_its_response_is_pending_is_sent_again() -> None:
     session = Incremental()
-    session.hear(changes(ENDPOINTS, "a", "b"))
-    first = told(session.answer(WORLD))
-    session.hear(changes(ENDPOINTS, "a"))
-    session.hear(changes(ENDPOINTS, nonce=first.nonce))
-    assert accept(session, WORLD).names == ["a"]
+    session.handle_request(delta_request(ENDPOINTS, "a", "b"))
+    first = delta_response(session.next_response(INITIAL))
+    session.handle_request(delta_request(ENDPOINTS, "a"))
+    session.handle_request(delta_request(ENDPOINTS, nonce=first.nonce))
+    assert take_and_ack(session, INITIAL).names == ["a"]
 
 
-def test_a_name_that_is_left_is_sent_no_more() -> None:
+def test_an_unsubscribed_name_is_not_sent_again() -> None:
     session = Incremental()
-    get(session, WORLD, ENDPOINTS, "a", "b")
-    session.hear(changes(ENDPOINTS, unsubscribe=["b"]))
-    assert quiet(session, snapshot(cluster("a"), endpoints("a"), endpoints("b", 2)))
+    subscribe(session, INITIAL, ENDPOINTS, "a", "b")
+    session.handle_request(delta_request(ENDPOINTS, unsubscribe=["b"]))
+    assert nothing_to_send(session, snapshot(cluster("a"), endpoints("a"), endpoints("b", 2)))
 
 
-def test_wildcard_in_the_words_of_the_protocol_document() -> None:
+def test_the_wildcard_example_of_the_protocol_documentation() -> None:
     session = Incremental()
-    assert get(session, WORLD, CLUSTER).names == ["a", "b"]
-    session.hear(changes(CLUSTER, "a"))
-    assert accept(session, WORLD).names == ["a"]
-    assert accept(session, snapshot(cluster("a"), cluster("b", 2))).names == ["b"]
-    session.hear(changes(CLUSTER, unsubscribe=["*"]))
-    assert quiet(session, snapshot(cluster("a"), cluster("b", 3)))
-    session.hear(changes(CLUSTER, unsubscribe=["a"]))
-    assert quiet(session, snapshot(cluster("a", 3)))
-    session.hear(changes(CLUSTER, "*"))
-    assert accept(session, WORLD).names == ["a", "b"]
+    assert subscribe(session, INITIAL, CLUSTER).names == ["a", "b"]
+    session.handle_request(delta_request(CLUSTER, "a"))
+    assert take_and_ack(session, INITIAL).names == ["a"]
+    assert take_and_ack(session, snapshot(cluster("a"), cluster("b", 2))).names == ["b"]
+    session.handle_request(delta_request(CLUSTER, unsubscribe=["*"]))
+    assert nothing_to_send(session, snapshot(cluster("a"), cluster("b", 3)))
+    session.handle_request(delta_request(CLUSTER, unsubscribe=["a"]))
+    assert nothing_to_send(session, snapshot(cluster("a", 3)))
+    session.handle_request(delta_request(CLUSTER, "*"))
+    assert take_and_ack(session, INITIAL).names == ["a", "b"]
 
 
-def test_a_name_left_that_is_part_of_all_is_sent_again_so_that_the_proxy_knows() -> None:
+def test_under_a_wildcard_an_unsubscribed_name_is_sent_again_so_that_the_proxy_knows_whether_to_keep_it() -> None:
     session = Incremental()
-    get(session, WORLD, CLUSTER, "*", "a", "gone")
-    session.hear(changes(CLUSTER, unsubscribe=["a", "gone"]))
-    answer = accept(session, WORLD)
-    assert (answer.names, answer.removed) == (["a"], ["gone"])
+    subscribe(session, INITIAL, CLUSTER, "*", "a", "gone")
+    session.handle_request(delta_request(CLUSTER, unsubscribe=["a", "gone"]))
+    response = take_and_ack(session, INITIAL)
+    assert (response.names, response.removed) == (["a"], ["gone"])
 
 
-def test_leaving_all_before_any_name_was_given_is_final() -> None:
+def test_after_unsubscribing_from_the_wildcard_a_request_without_names_does_not_subscribe_to_it_again() -> None:
     session = Incremental()
-    get(session, WORLD, CLUSTER)
-    session.hear(changes(CLUSTER, unsubscribe=["*"]))
-    session.hear(changes(CLUSTER))
-    assert quiet(session, snapshot(cluster("c")))
+    subscribe(session, INITIAL, CLUSTER)
+    session.handle_request(delta_request(CLUSTER, unsubscribe=["*"]))
+    session.handle_request(delta_request(CLUSTER))
+    assert nothing_to_send(session, snapshot(cluster("c")))
 
 
-def test_a_star_while_a_response_is_on_the_way_brings_all() -> None:
+def test_a_wildcard_subscribed_while_a_response_is_pending_gets_all_resources() -> None:
     session = Incremental()
-    session.hear(changes(CLUSTER, "a"))
-    first = told(session.answer(WORLD))
-    session.hear(changes(CLUSTER, "*"))
-    assert accept(session, WORLD).names == ["a", "b"]
-    assert session.hear(changes(CLUSTER, nonce=first.nonce)).verdict is Verdict.STALE
+    session.handle_request(delta_request(CLUSTER, "a"))
+    first = delta_response(session.next_response(INITIAL))
+    session.handle_request(delta_request(CLUSTER, "*"))
+    assert take_and_ack(session, INITIAL).names == ["a", "b"]
+    assert session.handle_request(delta_request(CLUSTER, nonce=first.nonce)).kind is RequestKind.STALE
 
 
-def test_a_reconnect_is_sent_only_what_differs_from_what_it_has() -> None:
-    had = {name: each.version for name, each in WORLD.sets[CLUSTER].by_name.items()}
+def test_after_a_reconnect_only_the_difference_to_the_initial_versions_is_sent() -> None:
+    versions = {name: resource.version for name, resource in INITIAL.sets[CLUSTER].by_name.items()}
     session = Incremental()
-    session.hear(changes(CLUSTER, "*", had=had))
-    assert quiet(session, WORLD)
+    session.handle_request(delta_request(CLUSTER, "*", initial_versions=versions))
+    assert nothing_to_send(session, INITIAL)
     other = Incremental()
-    other.hear(changes(CLUSTER, had=had))
+    other.handle_request(delta_request(CLUSTER, initial_versions=versions))
     now = snapshot(cluster("a", 2), cluster("c"))
-    assert accept(other, now).names == ["a", "c"]
-    assert accept(other, now).removed == ["b"]
+    assert take_and_ack(other, now).names == ["a", "c"]
+    assert take_and_ack(other, now).removed == ["b"]
 
 
-def test_a_reconnect_that_names_what_it_has_is_sent_nothing() -> None:
-    had = {name: each.version for name, each in WORLD.sets[ENDPOINTS].by_name.items()}
+def test_after_a_reconnect_with_current_initial_versions_nothing_is_sent() -> None:
+    versions = {name: resource.version for name, resource in INITIAL.sets[ENDPOINTS].by_name.items()}
     session = Incremental()
-    session.hear(changes(ENDPOINTS, "a", "b", had=had))
-    assert quiet(session, WORLD)
+    session.handle_request(delta_request(ENDPOINTS, "a", "b", initial_versions=versions))
+    assert nothing_to_send(session, INITIAL)
 
 
-def test_a_reconnect_that_names_more_than_it_has_is_sent_the_rest() -> None:
+def test_after_a_reconnect_names_without_an_initial_version_are_sent() -> None:
     session = Incremental()
-    session.hear(changes(ENDPOINTS, "a", "b", had={"a": WORLD.sets[ENDPOINTS].by_name["a"].version}))
-    assert accept(session, WORLD).names == ["b"]
+    session.handle_request(
+        delta_request(ENDPOINTS, "a", "b", initial_versions={"a": INITIAL.sets[ENDPOINTS].by_name["a"].version})
+    )
+    assert take_and_ack(session, INITIAL).names == ["b"]
 
 
-def test_a_rejection_is_told_and_not_sent_again_until_something_changes() -> None:
+def test_a_nack_is_reported_and_the_rejected_version_is_not_sent_again_until_something_changes() -> None:
     session = Incremental()
-    get(session, WORLD, LISTENER)
-    bad = told(session.answer(snapshot(listener("out", 2))))
-    heard = session.hear(changes(LISTENER, nonce=bad.nonce, error="no such filter"))
-    assert (heard.verdict, heard.version, heard.detail) == (Verdict.REJECTED, bad.version, "no such filter")
-    assert quiet(session, snapshot(listener("out", 2)))
-    assert accept(session, snapshot(listener("out", 3))).names == ["out"]
+    subscribe(session, INITIAL, LISTENER)
+    bad = delta_response(session.next_response(snapshot(listener("out", 2))))
+    handled = session.handle_request(delta_request(LISTENER, nonce=bad.nonce, error="no such filter"))
+    assert (handled.kind, handled.version, handled.detail) == (RequestKind.NACK, bad.version, "no such filter")
+    assert nothing_to_send(session, snapshot(listener("out", 2)))
+    assert take_and_ack(session, snapshot(listener("out", 3))).names == ["out"]
 
 
-def test_what_was_rejected_and_is_gone_is_removed_for_envoy_may_have_taken_it() -> None:
-    session = synced(WORLD)
-    bad = told(session.answer(snapshot(*WORLD.sets[CLUSTER].by_name.values(), listener("out"), listener("bad"))))
-    session.hear(changes(LISTENER, nonce=bad.nonce, error="no"))
-    now = Snapshot({**WORLD.sets, LISTENER: snapshot(listener("out")).sets[LISTENER]})
-    answer = accept(session, now)
-    assert (answer.names, answer.removed) == ([], ["bad"])
+def test_a_rejected_resource_that_left_the_snapshot_is_removed_because_envoy_may_have_applied_it() -> None:
+    session = synced(INITIAL)
+    bad = delta_response(
+        session.next_response(snapshot(*INITIAL.sets[CLUSTER].by_name.values(), listener("out"), listener("bad")))
+    )
+    session.handle_request(delta_request(LISTENER, nonce=bad.nonce, error="no"))
+    now = Snapshot({**INITIAL.sets, LISTENER: snapshot(listener("out")).sets[LISTENER]})
+    response = take_and_ack(session, now)
+    assert (response.names, response.removed) == ([], ["bad"])
 
 
-def test_a_subscription_with_a_stale_nonce_counts_all_the_same() -> None:
+def test_a_request_with_a_stale_nonce_still_changes_the_subscription() -> None:
     session = Incremental()
-    get(session, WORLD, ENDPOINTS, "a")
-    assert session.hear(changes(ENDPOINTS, "b", nonce="17")).verdict is Verdict.STALE
-    assert accept(session, WORLD).names == ["b"]
+    subscribe(session, INITIAL, ENDPOINTS, "a")
+    assert session.handle_request(delta_request(ENDPOINTS, "b", nonce="17")).kind is RequestKind.STALE
+    assert take_and_ack(session, INITIAL).names == ["b"]
 
 
-def test_streams_share_the_encoded_bytes() -> None:
+def test_sessions_share_the_encoded_bytes() -> None:
     now = snapshot(cluster("a"))
-    first, second = get(Incremental(), now, CLUSTER), get(Incremental(), now, CLUSTER)
+    first, second = subscribe(Incremental(), now, CLUSTER), subscribe(Incremental(), now, CLUSTER)
     assert first.bodies == second.bodies
     (change,) = now.sets[CLUSTER]._changes.values()
     assert len(change.encoded) == 1
 
 
-def test_what_is_no_protobuf_and_what_is_no_type_are_malformed() -> None:
-    with pytest.raises(MalformedRequestError, match="no DeltaDiscoveryRequest"):
-        Incremental().hear(b"\xff\xff")
-    with pytest.raises(MalformedRequestError, match="names no type"):
-        Incremental().hear(changes(""))
+def test_a_request_that_is_not_protobuf_or_has_no_type_is_malformed() -> None:
+    with pytest.raises(MalformedRequestError, match="not a DeltaDiscoveryRequest"):
+        Incremental().handle_request(b"\xff\xff")
+    with pytest.raises(MalformedRequestError, match="not a resource type"):
+        Incremental().handle_request(delta_request(""))
 
 
-def test_too_many_names_and_versions_are_malformed() -> None:
+def test_a_request_with_too_many_names_or_initial_versions_is_malformed() -> None:
     many = [str(number) for number in range(10_001)]
     with pytest.raises(MalformedRequestError, match="names"):
-        Incremental().hear(changes(ENDPOINTS, *many))
+        Incremental().handle_request(delta_request(ENDPOINTS, *many))
     with pytest.raises(MalformedRequestError, match="initial versions"):
-        Incremental().hear(changes(CLUSTER, had=dict.fromkeys(many, "1")))
+        Incremental().handle_request(delta_request(CLUSTER, initial_versions=dict.fromkeys(many, "1")))
 
 
-def test_a_type_that_is_not_served_is_never_answered() -> None:
+def test_an_unsupported_type_never_gets_a_response() -> None:
     session = Incremental()
     runtime = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
-    assert session.hear(changes(runtime, "x")).verdict is Verdict.NOT_SERVED
-    assert quiet(session, WORLD)
+    assert session.handle_request(delta_request(runtime, "x")).kind is RequestKind.UNSUPPORTED_TYPE
+    assert nothing_to_send(session, INITIAL)

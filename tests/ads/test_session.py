@@ -1,4 +1,4 @@
-"""Both forms of the conversation against a model of a proxy: whatever happens, it ends with what it should have."""
+"""Property tests of both xDS variants: after any sequence of events a model proxy has the resources that it should."""
 
 from collections.abc import Callable, Set
 from typing import TypeAlias
@@ -11,10 +11,22 @@ from osm_probes.ads.delta import Incremental
 from osm_probes.ads.session import XdsSession
 from osm_probes.ads.sotw import StateOfTheWorld
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Resource, Snapshot
-from tests.ads.messages import Delta, Sotw, asks, changes, cluster, endpoints, listener, routes, secret
+from tests.ads.messages import (
+    Assignment,
+    DeltaResponse,
+    SotwResponse,
+    cluster,
+    delta_request,
+    endpoints,
+    listener,
+    routes,
+    secret,
+    snapshot_of,
+    sotw_request,
+)
 
-Make: TypeAlias = Callable[[str, int], Resource]
-MAKERS: dict[str, Make] = {
+Build: TypeAlias = Callable[[str, int], Resource | Assignment]
+BUILDERS: dict[str, Build] = {
     CLUSTER: cluster,
     ENDPOINTS: endpoints,
     LISTENER: listener,
@@ -22,12 +34,12 @@ MAKERS: dict[str, Make] = {
     SECRET: secret,
 }
 NAMES = st.sets(st.sampled_from("abcd"))
-TYPES = st.sampled_from(list(MAKERS))
-WILD = {CLUSTER, LISTENER}
+TYPES = st.sampled_from(list(BUILDERS))
+WILDCARD_TYPES = {CLUSTER, LISTENER}
 
 
 class Proxy(RuleBasedStateMachine):
-    """What any proxy does; a subclass speaks one form."""
+    """A model of a proxy. A subclass uses one variant of the protocol."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,80 +47,82 @@ class Proxy(RuleBasedStateMachine):
         self.session = self.connect()
         self.names: dict[str, set[str]] = {}
         self.held: dict[str, dict[str, bytes]] = {}
-        self.unanswered: dict[str, str] = {}
+        self.pending: dict[str, str] = {}
         self.nonces: set[str] = set()
         self.rejected: set[str] = set()
-        self.quiet = False
+        self.idle = False
 
     def connect(self) -> XdsSession:
         raise NotImplementedError
 
     @property
     def now(self) -> Snapshot:
-        return Snapshot.of(MAKERS[type_url](name, version) for (type_url, name), version in self.versions.items())
+        return snapshot_of(BUILDERS[type_url](name, version) for (type_url, name), version in self.versions.items())
 
-    def wanted(self, type_url: str) -> dict[str, bytes]:
-        every = self.now.sets[type_url].by_name
-        names = every.keys() if type_url in WILD else self.names[type_url]
-        return {name: every[name].body for name in names if name in every}
+    def subscribed(self, type_url: str) -> dict[str, bytes]:
+        resources = self.now.sets[type_url].by_name
+        names = resources.keys() if type_url in WILDCARD_TYPES else self.names[type_url]
+        return {name: resources[name].body for name in names if name in resources}
 
     @rule(type_url=TYPES, name=st.sampled_from("abcd"), version=st.integers(0, 3))
-    def world_changes(self, type_url: str, name: str, version: int) -> None:
-        self.quiet = False
+    def a_resource_changes(self, type_url: str, name: str, version: int) -> None:
+        self.idle = False
         self.versions.pop((type_url, name), None)
         if version:
             self.versions[type_url, name] = version
 
-    def take(self) -> bool:
-        """Read one response, if there is one."""
-        response = self.session.answer(self.now)
-        self.quiet = response is None
+    def receive(self) -> bool:
+        """Read one response. False if there is none."""
+        response = self.session.next_response(self.now)
+        self.idle = response is None
         if response is None:
             return False
-        nonce = self.read(response.body, response.type_url)
+        nonce = self.apply(response.body, response.type_url)
         assert response.type_url in self.names
-        assert response.type_url not in self.unanswered
+        assert response.type_url not in self.pending
         assert nonce not in self.nonces
         self.nonces.add(nonce)
-        self.unanswered[response.type_url] = nonce
+        self.pending[response.type_url] = nonce
         return True
 
-    def read(self, body: bytes, type_url: str) -> str:
+    def apply(self, body: bytes, type_url: str) -> str:
+        """Apply a response. Returns its nonce."""
         raise NotImplementedError
 
-    def answer(self, type_url: str, error: str | None) -> None:
+    def acknowledge(self, type_url: str, error: str | None) -> None:
+        """Send an ACK, or a NACK if there is an error."""
         raise NotImplementedError
 
     @rule()
-    def reads(self) -> None:
-        self.take()
+    def receives(self) -> None:
+        self.receive()
 
     @rule(type_url=TYPES)
     def accepts(self, type_url: str) -> None:
-        if type_url in self.unanswered:
-            self.answer(type_url, None)
+        if type_url in self.pending:
+            self.acknowledge(type_url, None)
 
     @rule(type_url=TYPES)
-    def rejects_but_keeps_the_good_part(self, type_url: str) -> None:
-        if type_url in self.unanswered:
+    def rejects_but_keeps_a_part(self, type_url: str) -> None:
+        if type_url in self.pending:
             self.rejected.add(type_url)
-            self.answer(type_url, "no")
+            self.acknowledge(type_url, "no")
 
     def settle(self) -> None:
-        """Read and accept until nothing is said; bounded, or else it loops."""
+        """Receive and accept responses until there are none. Fails if they never end."""
         for _ in range(40):
-            for type_url in list(self.unanswered):
-                self.answer(type_url, None)
-            if not self.take():
+            for type_url in list(self.pending):
+                self.acknowledge(type_url, None)
+            if not self.receive():
                 return
-        raise AssertionError("the session never falls silent")
+        raise AssertionError("the session never stops sending responses")
 
     @rule()
-    def ends_with_what_it_should_have(self) -> None:
+    def ends_with_the_subscribed_resources(self) -> None:
         self.settle()
-        # Clusters stay as long as what leaves them is rejected.
-        self.compare(self.names.keys() - self.rejected - (WILD if self.rejected else set()))
-        # A rejected version is not sent again; a further change ends that.
+        # Old clusters stay as long as the listeners and routes without them are rejected.
+        self.compare(self.names.keys() - self.rejected - (WILDCARD_TYPES if self.rejected else set()))
+        # A rejected version is not sent again until there is a change, so make one.
         for type_url in self.rejected:
             for name in "abcd":
                 self.versions[type_url, name] = self.versions.get((type_url, name), 0) + 1
@@ -117,17 +131,17 @@ class Proxy(RuleBasedStateMachine):
         self.compare(self.names.keys())
 
     def compare(self, types: Set[str]) -> None:
-        """The proxy has what it asked for, as it is now."""
+        """The proxy has the subscribed resources in their newest version."""
         for type_url in types:
-            held = {name: self.held[type_url].get(name) for name in self.wanted(type_url)}
-            assert held == self.wanted(type_url)
-            if type_url in WILD:
-                assert self.held[type_url] == self.wanted(type_url)
+            held = {name: self.held[type_url].get(name) for name in self.subscribed(type_url)}
+            assert held == self.subscribed(type_url)
+            if type_url in WILDCARD_TYPES:
+                assert self.held[type_url] == self.subscribed(type_url)
 
-    @precondition(lambda self: self.quiet)
+    @precondition(lambda self: self.idle)
     @invariant()
-    def nothing_is_said_when_nothing_changed(self) -> None:
-        assert self.session.answer(self.now) is None
+    def nothing_is_sent_without_a_change(self) -> None:
+        assert self.session.next_response(self.now) is None
 
 
 class SotwProxy(Proxy):
@@ -139,81 +153,84 @@ class SotwProxy(Proxy):
     def connect(self) -> XdsSession:
         return StateOfTheWorld()
 
-    def read(self, body: bytes, type_url: str) -> str:
-        answer = Sotw(body)
-        if type_url in WILD:
+    def apply(self, body: bytes, type_url: str) -> str:
+        response = SotwResponse(body)
+        if type_url in WILDCARD_TYPES:
             self.held[type_url] = {}
-        self.held[type_url].update(answer.bodies)
-        self.last[type_url] = (answer.nonce, answer.version)
-        return answer.nonce
+        self.held[type_url].update(response.bodies)
+        self.last[type_url] = (response.nonce, response.version)
+        return response.nonce
 
-    def answer(self, type_url: str, error: str | None) -> None:
-        del self.unanswered[type_url]
-        self.quiet = False
+    def acknowledge(self, type_url: str, error: str | None) -> None:
+        del self.pending[type_url]
+        self.idle = False
         nonce, version = self.last[type_url]
         if error is None:
             self.accepted[type_url] = version
-        self.session.hear(asks(type_url, *self.names[type_url], nonce=nonce, error=error))
+        self.session.handle_request(sotw_request(type_url, *self.names[type_url], nonce=nonce, error=error))
 
     @rule(type_url=TYPES, names=NAMES)
-    def asks_for(self, type_url: str, names: set[str]) -> None:
-        self.quiet = False
-        names = set() if type_url in WILD else names
+    def subscribes(self, type_url: str, names: set[str]) -> None:
+        self.idle = False
+        names = set() if type_url in WILDCARD_TYPES else names
         held = self.held.get(type_url, {})
-        self.held[type_url] = {name: body for name, body in held.items() if type_url in WILD or name in names}
+        self.held[type_url] = {name: body for name, body in held.items() if type_url in WILDCARD_TYPES or name in names}
         self.names[type_url] = names
         nonce, _ = self.last.get(type_url, ("", ""))
-        # A request after a response answers it.
-        self.unanswered.pop(type_url, None)
-        self.session.hear(asks(type_url, *names, nonce=nonce))
+        # A request with the last nonce acknowledges the pending response.
+        self.pending.pop(type_url, None)
+        self.session.handle_request(sotw_request(type_url, *names, nonce=nonce))
 
     @rule()
     def reconnects(self) -> None:
-        self.session, self.last, self.unanswered, self.nonces = self.connect(), {}, {}, set()
-        self.quiet = False
+        self.session, self.last, self.pending, self.nonces = self.connect(), {}, {}, set()
+        self.idle = False
         for type_url, names in self.names.items():
-            self.session.hear(asks(type_url, *names, version=self.accepted.get(type_url, "")))
+            version = self.accepted.get(type_url, "")
+            self.session.handle_request(sotw_request(type_url, *names, version=version))
 
 
 class DeltaProxy(Proxy):
     def __init__(self) -> None:
         super().__init__()
-        self.had: dict[str, dict[str, str]] = {}
+        self.held_versions: dict[str, dict[str, str]] = {}
 
     def connect(self) -> XdsSession:
         return Incremental()
 
-    def read(self, body: bytes, type_url: str) -> str:
-        answer = Delta(body)
-        assert not set(answer.names) & set(answer.removed)
-        self.held[type_url].update(answer.bodies)
-        self.had[type_url].update(answer.versions)
-        for name in answer.removed:
+    def apply(self, body: bytes, type_url: str) -> str:
+        response = DeltaResponse(body)
+        assert not set(response.names) & set(response.removed)
+        self.held[type_url].update(response.bodies)
+        self.held_versions[type_url].update(response.versions)
+        for name in response.removed:
             self.held[type_url].pop(name, None)
-            self.had[type_url].pop(name, None)
-        return answer.nonce
+            self.held_versions[type_url].pop(name, None)
+        return response.nonce
 
-    def answer(self, type_url: str, error: str | None) -> None:
-        self.quiet = False
-        self.session.hear(changes(type_url, nonce=self.unanswered.pop(type_url), error=error))
+    def acknowledge(self, type_url: str, error: str | None) -> None:
+        self.idle = False
+        self.session.handle_request(delta_request(type_url, nonce=self.pending.pop(type_url), error=error))
 
     @rule(type_url=TYPES, names=NAMES)
-    def asks_for(self, type_url: str, names: set[str]) -> None:
-        self.quiet = False
-        names = set() if type_url in WILD else names
+    def subscribes(self, type_url: str, names: set[str]) -> None:
+        self.idle = False
+        names = set() if type_url in WILDCARD_TYPES else names
         old = self.names.get(type_url, set())
         self.names[type_url] = names
-        for kept in (self.held.setdefault(type_url, {}), self.had.setdefault(type_url, {})):
-            for name in old - names:
-                kept.pop(name, None)
-        self.session.hear(changes(type_url, *(names - old), unsubscribe=sorted(old - names)))
+        bodies, versions = self.held.setdefault(type_url, {}), self.held_versions.setdefault(type_url, {})
+        for name in old - names:
+            bodies.pop(name, None)
+            versions.pop(name, None)
+        self.session.handle_request(delta_request(type_url, *(names - old), unsubscribe=sorted(old - names)))
 
     @rule()
     def reconnects(self) -> None:
-        self.session, self.unanswered, self.nonces = self.connect(), {}, set()
-        self.quiet = False
+        self.session, self.pending, self.nonces = self.connect(), {}, set()
+        self.idle = False
         for type_url, names in self.names.items():
-            self.session.hear(changes(type_url, *names, had=self.had[type_url]))
+            versions = self.held_versions[type_url]
+            self.session.handle_request(delta_request(type_url, *names, initial_versions=versions))
 
 
 TestStateOfTheWorld = SotwProxy.TestCase

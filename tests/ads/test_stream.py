@@ -7,72 +7,72 @@ import grpc.aio
 from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.events import Event
 from osm_probes.ads.limits import Limits
+from osm_probes.ads.registry import StreamRegistry
 from osm_probes.ads.sotw import StateOfTheWorld
-from osm_probes.ads.stream import CLEAN, Stream, StreamContext
-from osm_probes.ads.streams import Streams
+from osm_probes.ads.stream import OK, Stream, StreamContext
 from osm_probes.ads.write_limiter import WriteLimiter
 from osm_probes.foundation.latest import Latest
 from osm_probes.snapshot.cache import SnapshotCache
 from osm_probes.snapshot.snapshot import CLUSTER, Snapshot
-from tests.ads.dial import BOOKSTORE_PROXY, TRUST_DOMAIN, Counts, refuses_strangers
-from tests.ads.messages import asks, cluster, snapshot
+from tests.ads.client import BOOKSTORE_PROXY, TRUST_DOMAIN
+from tests.ads.messages import cluster, snapshot, sotw_request
+from tests.ads.running_ads import RecordingObserver, refuse_strangers
 
 
-class Line:
-    """A proxy that says what it is given, then hangs up, or is gone when it is written to.
+class Rpc:
+    """A proxy that sends these requests and then closes the stream; if `lost`, every write to it fails instead.
 
-    Over a socket the moment between the two cannot be met at will.
+    Over a real socket, the moment between the request and the failing write cannot be produced reliably.
     """
 
-    def __init__(self, *requests: bytes, gone: int = 0) -> None:
+    def __init__(self, *requests: bytes, lost: int = 0) -> None:
         self._requests = list(requests)
-        self._gone = gone
-        self._hang_up = asyncio.Event()
+        self._lost = lost
+        self._never = asyncio.Event()
         self.written = 0
 
     async def read(self) -> object:
         if self._requests:
             return self._requests.pop()
-        if self._gone:
-            await self._hang_up.wait()
+        if self._lost:
+            await self._never.wait()
         return grpc.aio.EOF
 
     async def write(self, _message: bytes, /) -> None:
-        if self._gone:
+        if self._lost:
             raise grpc.aio.InternalError("gone")
         self.written += 1
 
 
-def stream(line: Line, *, limits: Limits | None = None) -> tuple[Stream, Counts]:
-    counts = Counts()
-    context = StreamContext(
-        Authenticator(TRUST_DOMAIN, refuses_strangers),
+def new_stream(rpc: Rpc, *, limits: Limits | None = None) -> tuple[Stream, RecordingObserver]:
+    observer = RecordingObserver()
+    shared = StreamContext(
+        Authenticator(TRUST_DOMAIN, refuse_strangers),
         limits or Limits(),
-        Streams(SnapshotCache(), observe=counts),
-        WriteLimiter(width=1, patience=1),
+        StreamRegistry(SnapshotCache(), observe=observer),
+        WriteLimiter(limit=1, timeout=1),
     )
-    now: Latest[Snapshot | None] = Latest(snapshot(cluster("a")))
-    return Stream(BOOKSTORE_PROXY, StateOfTheWorld(), line=line, snapshots=now, context=context), counts
+    snapshots: Latest[Snapshot | None] = Latest(snapshot(cluster("a")))
+    return Stream(BOOKSTORE_PROXY, StateOfTheWorld(), rpc=rpc, snapshots=snapshots, shared=shared), observer
 
 
-async def test_a_proxy_that_is_gone_while_it_is_written_to_ends_its_stream() -> None:
-    line = Line(asks(CLUSTER), gone=1)
-    member, counts = stream(line)
+async def test_a_lost_connection_during_a_write_ends_the_stream() -> None:
+    stream, observer = new_stream(Rpc(sotw_request(CLUSTER), lost=1))
     async with asyncio.timeout(5):
-        assert await member.run() == CLEAN
-    assert counts.events == [Event.REQUESTED, Event.UNSENT]
+        assert await stream.run() == OK
+    assert observer.events == [Event.REQUESTED, Event.UNSENT]
 
 
-async def test_a_proxy_that_hangs_up_ends_its_stream() -> None:
-    member, _ = stream(Line())
+async def test_a_proxy_that_closes_the_stream_ends_it() -> None:
+    stream, _ = new_stream(Rpc())
     async with asyncio.timeout(5):
-        assert await member.run() == CLEAN
+        assert await stream.run() == OK
 
 
-async def test_who_asks_too_often_is_read_later() -> None:
-    member, counts = stream(Line(*[asks(CLUSTER)] * 5), limits=Limits(requests_per_second=5))
+async def test_requests_above_the_rate_limit_are_delayed() -> None:
+    stream, observer = new_stream(Rpc(*[sotw_request(CLUSTER)] * 5), limits=Limits(requests_per_second=5))
     started = time.monotonic()
     async with asyncio.timeout(5):
-        await member.run()
+        await stream.run()
     assert time.monotonic() - started > 0.9
-    assert counts.events.count(Event.REQUESTED) == 5
+    assert observer.events.count(Event.REQUESTED) == 5

@@ -6,6 +6,6 @@ from osm_probes.ads.wire import field
 
 
 @given(st.text(), st.integers(0, 70_000))
-def test_fields_are_read_back(nonce: str, size: int) -> None:
+def test_protobuf_decodes_concatenated_fields(nonce: str, size: int) -> None:
     body = field(1, b"v" * size) + field(5, nonce.encode())
     assert DiscoveryResponse.FromString(body) == DiscoveryResponse(version_info="v" * size, nonce=nonce)

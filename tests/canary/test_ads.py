@@ -14,88 +14,88 @@ from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived, Event, StreamReset
 
 from osm_probes.ads.canary_resource import EXPECTED
-from osm_probes.canary.ads import ask_ads
+from osm_probes.canary.ads import check_ads
 from osm_probes.health.checks import UnhealthyError
 from osm_probes.health.judge_state import AdsCanary
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.certificate import Certificate
-from tests.ads.small import AUTHORITY, NAME, Context, answering, small_ads
+from tests.ads.fake_ads import AUTHORITY, NAME, Rpc, fake_ads, respond
 from tests.certificates import server_context
 
 FOREIGN = Authority.create("foreign")
 
 
-async def says_no(dialled: AdsCanary, *, within: float = 5.0) -> str:
-    """The reason of a no."""
+async def unhealthy_reason(canary: AdsCanary, *, within: float = 5.0) -> str:
+    """Check the ADS, which must be unhealthy. Returns the reason."""
     with pytest.raises(UnhealthyError) as caught:
-        await ask_ads(dialled, within=within)
+        await check_ads(canary, within=within)
     return str(caught.value)
 
 
-async def test_an_ads_that_gives_the_canary_its_resource_says_yes() -> None:
-    async with small_ads() as dialled:
+async def test_an_ads_that_sends_the_canarys_resource_is_healthy() -> None:
+    async with fake_ads() as canary:
         for _ in range(3):
-            await ask_ads(dialled, within=5)
+            await check_ads(canary, within=5)
 
 
-async def test_its_stream_is_gone_for_the_server_as_well() -> None:
+async def test_the_server_sees_the_end_of_the_canarys_stream() -> None:
     ended = asyncio.Event()
 
-    async def watched(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def watched(requests: AsyncIterator[bytes], rpc: Rpc) -> AsyncIterator[bytes]:
         try:
-            async for each in answering(requests, context):
-                yield each
+            async for response in respond(requests, rpc):
+                yield response
         finally:
             ended.set()
 
-    async with small_ads(watched) as dialled:
-        await ask_ads(dialled, within=5)
+    async with fake_ads(watched) as canary:
+        await check_ads(canary, within=5)
         await asyncio.wait_for(ended.wait(), 5)
 
 
-async def test_a_long_answer_is_read_to_its_end() -> None:
-    async def long(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        async for _ in requests:
+async def test_a_long_response_is_read_completely() -> None:
+    async def long(requests: AsyncIterator[bytes], _: Rpc) -> AsyncIterator[bytes]:
+        async for _request in requests:
             yield b"\x0a\x011" + b"x" * 200_000 + EXPECTED
 
-    async with small_ads(long) as dialled:
-        await ask_ads(dialled, within=5)
+    async with fake_ads(long) as canary:
+        await check_ads(canary, within=5)
 
 
-async def test_another_answer_is_a_no() -> None:
-    async def other(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        async for _ in requests:
+async def test_a_response_without_the_resource_is_unhealthy() -> None:
+    async def other(requests: AsyncIterator[bytes], _: Rpc) -> AsyncIterator[bytes]:
+        async for _request in requests:
             yield b"\x0a\x011"
 
-    async with small_ads(other) as dialled:
-        assert await says_no(dialled) == "the ADS answers without the canary's resource"
+    async with fake_ads(other) as canary:
+        assert await unhealthy_reason(canary) == "the response of the ADS does not contain the canary's resource"
 
 
-async def test_a_stream_that_is_ended_tells_its_status() -> None:
-    async def full(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+async def test_the_status_of_an_ended_stream_is_the_reason() -> None:
+    async def full(requests: AsyncIterator[bytes], rpc: Rpc) -> AsyncIterator[bytes]:
         async for _ in requests:
-            context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
-            context.set_details("1000 of 1000 proxies")
+            rpc.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
+            rpc.set_details("1000 of 1000 proxies")
             return
         yield b""
 
-    async with small_ads(full) as dialled:
-        assert await says_no(dialled) == "the ADS ended the stream: RESOURCE_EXHAUSTED: 1000 of 1000 proxies"
+    async with fake_ads(full) as canary:
+        assert await unhealthy_reason(canary) == "the ADS ended the stream: RESOURCE_EXHAUSTED: 1000 of 1000 proxies"
 
 
-async def test_an_ads_that_stays_silent_is_a_no_within_the_limit() -> None:
-    async def silent(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        async for _ in requests:
+async def test_an_ads_that_does_not_respond_is_unhealthy_within_the_limit() -> None:
+    async def silent(requests: AsyncIterator[bytes], _: Rpc) -> AsyncIterator[bytes]:
+        async for _request in requests:
             await asyncio.sleep(5)
             yield b""
 
-    async with small_ads(silent) as dialled:
-        assert (await says_no(dialled, within=0.3)).startswith("no answer from 127.0.0.1:")
+    async with fake_ads(silent) as canary:
+        assert (await unhealthy_reason(canary, within=0.3)).startswith("no answer from 127.0.0.1:")
 
 
-async def test_an_unknown_method_tells_its_status() -> None:
-    async with small_ads(None) as dialled:
-        assert (await says_no(dialled)).startswith("the ADS ended the stream: UNIMPLEMENTED")
+async def test_the_status_of_an_unknown_method_is_the_reason() -> None:
+    async with fake_ads(None) as canary:
+        assert (await unhealthy_reason(canary)).startswith("the ADS ended the stream: UNIMPLEMENTED")
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ async def test_an_unknown_method_tells_its_status() -> None:
         (AUTHORITY.issue("other.osm-system.svc", validity=timedelta(hours=1)), "Hostname mismatch"),
     ],
 )
-async def test_an_ads_that_no_proxy_would_trust_is_a_no(server: Certificate, reason: str) -> None:
-    async with small_ads(certificate=server) as dialled:
-        assert f"TLS: the server's certificate: {reason}" in await says_no(dialled)
+async def test_a_server_certificate_that_no_proxy_accepts_is_unhealthy(server: Certificate, reason: str) -> None:
+    async with fake_ads(certificate=server) as canary:
+        assert f"TLS: the server's certificate: {reason}" in await unhealthy_reason(canary)
 
 
 @pytest.mark.parametrize(
@@ -118,92 +118,92 @@ async def test_an_ads_that_no_proxy_would_trust_is_a_no(server: Certificate, rea
         (AUTHORITY.issue("canary", validity=timedelta(seconds=-9)), "TLS: "),
     ],
 )
-async def test_a_canary_that_the_ads_does_not_trust_is_a_no(own: Certificate, reason: str) -> None:
-    async with small_ads() as dialled:
-        said = await says_no(msgspec.structs.replace(dialled, chain_pem=own.chain_pem, key_pem=own.key_pem))
-        assert said.startswith(reason) or "closed the connection" in said
+async def test_a_client_certificate_that_the_ads_rejects_is_unhealthy(own: Certificate, reason: str) -> None:
+    async with fake_ads() as canary:
+        reason = await unhealthy_reason(msgspec.structs.replace(canary, chain_pem=own.chain_pem, key_pem=own.key_pem))
+        assert reason.startswith(reason) or "closed the connection" in reason
 
 
 @pytest.mark.parametrize("wrong", [{"key_pem": FOREIGN.key_pem}, {"chain_pem": b"noise"}, {"root_pem": b""}])
-async def test_credentials_that_cannot_be_used_are_said(wrong: dict[str, bytes]) -> None:
-    async with small_ads() as dialled:
-        said = await says_no(msgspec.structs.replace(dialled, **wrong))
-    assert said.startswith("the canary's own certificate cannot be used: ")
+async def test_unusable_credentials_are_the_reason(wrong: dict[str, bytes]) -> None:
+    async with fake_ads() as canary:
+        reason = await unhealthy_reason(msgspec.structs.replace(canary, **wrong))
+    assert reason.startswith("the canary's own certificate cannot be used: ")
 
 
-async def test_a_server_that_speaks_bad_http_2_is_a_no() -> None:
+async def test_a_server_that_violates_http_2_is_unhealthy() -> None:
     async def bad(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"\0" * 9)  # data that belongs to no stream
+        writer.write(b"\0" * 9)  # a DATA frame for stream 0
 
-    async with by_hand(bad) as dialled:
-        said = await says_no(dialled)
-    assert said.startswith("the ADS breaks the rules of HTTP/2: ")
+    async with http2_server(bad) as canary:
+        reason = await unhealthy_reason(canary)
+    assert reason.startswith("the ADS violates HTTP/2: ")
 
 
-async def test_a_server_that_takes_leave_is_asked_once_more_also_where_it_says_more_after_that() -> None:
-    dials = 0
+async def test_a_server_that_sends_goaway_is_retried_once_even_if_frames_follow() -> None:
+    connections = 0
 
-    async def leaving(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal dials
-        dials += 1
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
         await reader.read(65536)
-        goodbye, ping = b"\0\0\x08\x07" + b"\0" * 13, b"\0\0\x08\x06" + b"\0" * 13
-        writer.write(b"\0\0\0\x04\0\0\0\0\0" + goodbye + ping)
+        goaway, ping = b"\0\0\x08\x07" + b"\0" * 13, b"\0\0\x08\x06" + b"\0" * 13
+        writer.write(b"\0\0\0\x04\0\0\0\0\0" + goaway + ping)
         await reader.read()
         writer.close()
 
-    async with by_hand(leaving) as dialled:
-        said = await says_no(dialled)
-    assert (dials, "closed the connection before its answer was complete" in said) == (2, True)
+    async with http2_server(closing) as canary:
+        reason = await unhealthy_reason(canary)
+    assert (connections, "closed the connection before its answer was complete" in reason) == (2, True)
 
 
-async def test_it_takes_leave_of_the_stream_and_of_the_connection() -> None:
-    heard: list[Event] = []
-    left = asyncio.Event()
+async def test_the_canary_resets_its_stream_and_closes_its_connection() -> None:
+    events_seen: list[Event] = []
+    closed = asyncio.Event()
 
-    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         http = H2Connection(H2Configuration(client_side=False))
         while data := await reader.read(65536):
             events = http.receive_data(data)
-            heard.extend(events)
+            events_seen.extend(events)
             if any(isinstance(event, DataReceived) for event in events):
                 http.send_headers(1, [(":status", "200"), ("content-type", "application/grpc")])
                 http.send_data(1, b"\0" + len(EXPECTED).to_bytes(4, "big") + EXPECTED)
             writer.write(http.data_to_send())
         writer.close()
-        left.set()
+        closed.set()
 
-    async with by_hand(answer_once) as dialled:
-        await ask_ads(dialled, within=5)
-        await asyncio.wait_for(left.wait(), 5)
-    stream, connection = heard[-2:]
+    async with http2_server(respond_once) as canary:
+        await check_ads(canary, within=5)
+        await asyncio.wait_for(closed.wait(), 5)
+    stream, connection = events_seen[-2:]
     assert isinstance(stream, StreamReset)
     assert isinstance(connection, ConnectionTerminated)
     assert (stream.error_code, connection.error_code) == (ErrorCodes.CANCEL, ErrorCodes.NO_ERROR)
 
 
 @asynccontextmanager
-async def by_hand(
+async def http2_server(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[AdsCanary]:
-    """How to dial a server with mTLS that speaks HTTP/2 by hand."""
+    """The canary of a server with mTLS whose HTTP/2 is written by hand."""
     own = AUTHORITY.issue(NAME, validity=timedelta(hours=1))
     context = server_context(own, client_root_pem=AUTHORITY.root_pem)
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    async with small_ads() as dialled:
-        yield msgspec.structs.replace(dialled, port=server.sockets[0].getsockname()[1])
+    async with fake_ads() as canary:
+        yield msgspec.structs.replace(canary, port=server.sockets[0].getsockname()[1])
     server.close()
 
 
-async def test_no_key_is_written_to_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_private_key_is_not_written_to_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     paths: list[str] = []
     load = ssl.SSLContext.load_cert_chain
 
-    def seen(context: ssl.SSLContext, certfile: str) -> None:
+    def record(context: ssl.SSLContext, certfile: str) -> None:
         paths.append(str(Path(certfile).readlink()))
         load(context, certfile)
 
-    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", seen)
-    async with small_ads() as dialled:
-        await ask_ads(dialled, within=5)
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", record)
+    async with fake_ads() as canary:
+        await check_ads(canary, within=5)
     assert paths == ["/memfd:canary (deleted)"]

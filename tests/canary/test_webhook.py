@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from osm_probes.canary.webhook import ask_bundle, ask_certificate, ask_review, validity
+from osm_probes.canary.webhook import check_bundle, check_certificate, check_review, validity
 from osm_probes.health.checks import UnhealthyError
 from osm_probes.health.judge_state import WebhookCanary
 from osm_probes.pki.authority import Authority
@@ -27,13 +27,13 @@ def review(*, allowed: bool = True, patch: object = PATCH, kind: str = "JSONPatc
     return msgspec.json.encode({"response": {"uid": "1", "allowed": allowed, "patchType": kind, "patch": text}})
 
 
-def answer(body: bytes, *, status: str = "200 OK") -> bytes:
+def http_response(body: bytes, *, status: str = "200 OK") -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
 @asynccontextmanager
-async def webhook(said: bytes = b"", *, certificate: Certificate = VALID) -> AsyncIterator[WebhookCanary]:
-    """A webhook that says this to each request, and how to dial it."""
+async def webhook(response: bytes = b"", *, certificate: Certificate = VALID) -> AsyncIterator[WebhookCanary]:
+    """The canary of a webhook that sends this response to every request."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -41,7 +41,7 @@ async def webhook(said: bytes = b"", *, certificate: Certificate = VALID) -> Asy
         except (EOFError, OSError):
             request = b""
         if request.startswith(b"POST /mutate-pod-creation HTTP/1.1\r\n") and request.endswith(b"{}"):
-            writer.write(said)
+            writer.write(response)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context(certificate))
@@ -59,70 +59,70 @@ async def webhook(said: bytes = b"", *, certificate: Certificate = VALID) -> Asy
         await server.wait_closed()
 
 
-async def test_a_webhook_that_patches_says_yes_to_all_three() -> None:
-    async with webhook(answer(review())) as canary:
-        await ask_certificate(canary, within=5)
-        await ask_bundle(canary, within=5)
-        await ask_review(canary, within=5)
+async def test_a_webhook_that_patches_pods_passes_all_three_checks() -> None:
+    async with webhook(http_response(review())) as canary:
+        await check_certificate(canary, within=5)
+        await check_bundle(canary, within=5)
+        await check_review(canary, within=5)
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("response", "reason"),
     [
         (b"", "the webhook answers nothing"),
-        (answer(b"x", status="500 Internal Server Error"), "the webhook answers 500 Internal Server Error"),
-        (answer(b"noise"), "no review with a patch"),
-        (answer(b"{}"), "no review with a patch"),
-        (answer(review(allowed=False)), "refuses the synthetic pod"),
-        (answer(review(patch=[])), "without a sidecar"),
-        (answer(review(patch="text")), "no review with a patch"),
-        (answer(review(kind="")), "without a sidecar"),
-        (answer(review())[:-20], "no review with a patch"),
-        (answer(b"x" * 2_000_000), "has no end"),
+        (http_response(b"x", status="500 Internal Server Error"), "the webhook answers 500 Internal Server Error"),
+        (http_response(b"noise"), "not a review with a patch"),
+        (http_response(b"{}"), "not a review with a patch"),
+        (http_response(review(allowed=False)), "refuses the synthetic pod"),
+        (http_response(review(patch=[])), "does not add a sidecar"),
+        (http_response(review(patch="text")), "not a review with a patch"),
+        (http_response(review(kind="")), "does not add a sidecar"),
+        (http_response(review())[:-20], "not a review with a patch"),
+        (http_response(b"x" * 2_000_000), "is too long"),
     ],
 )
-async def test_a_webhook_that_does_not_patch_says_no_with_the_reason(said: bytes, reason: str) -> None:
-    async with webhook(said) as canary:
+async def test_a_webhook_that_does_not_patch_is_unhealthy_with_the_reason(response: bytes, reason: str) -> None:
+    async with webhook(response) as canary:
         with pytest.raises(UnhealthyError, match=reason):
-            await ask_review(canary, within=5)
+            await check_review(canary, within=5)
 
 
-async def test_an_expired_certificate_is_named_with_its_date_and_the_review_still_judged() -> None:
+async def test_an_expired_certificate_is_reported_with_its_date_and_does_not_fail_the_review_check() -> None:
     expired = AUTHORITY.issue(NAME, validity=timedelta(hours=-1))
-    async with webhook(answer(review()), certificate=expired) as canary:
+    async with webhook(http_response(review()), certificate=expired) as canary:
         with pytest.raises(UnhealthyError, match=f"served certificate expired at {expired.not_after:%FT%TZ}$"):
-            await ask_certificate(canary, within=5)
+            await check_certificate(canary, within=5)
         with pytest.raises(UnhealthyError, match="certificate has expired"):
-            await ask_bundle(canary, within=5)
-        await ask_review(canary, within=5)
+            await check_bundle(canary, within=5)
+        await check_review(canary, within=5)
 
 
-async def test_a_certificate_of_the_future_is_not_in_date() -> None:
+async def test_a_certificate_that_is_not_valid_yet_is_unhealthy() -> None:
     tomorrow = AUTHORITY.issue(NAME, validity=timedelta(days=1), now=lambda: datetime.now(UTC) + timedelta(days=1))
     async with webhook(certificate=tomorrow) as canary:
         with pytest.raises(UnhealthyError, match="not valid before"):
-            await ask_certificate(canary, within=5)
+            await check_certificate(canary, within=5)
 
 
-async def test_a_bundle_that_does_not_trust_it_is_the_bundle_s_no_alone() -> None:
+async def test_a_ca_bundle_that_does_not_trust_the_certificate_fails_only_the_bundle_check() -> None:
     foreign = Authority.create("foreign").issue(NAME, validity=timedelta(hours=1))
-    async with webhook(answer(review()), certificate=foreign) as canary:
+    async with webhook(http_response(review()), certificate=foreign) as canary:
         with pytest.raises(UnhealthyError, match="the server's certificate: "):
-            await ask_bundle(canary, within=5)
-        await ask_certificate(canary, within=5)
-        await ask_review(canary, within=5)
+            await check_bundle(canary, within=5)
+        await check_certificate(canary, within=5)
+        await check_review(canary, within=5)
 
 
 @pytest.mark.parametrize("bundle", [b"", b"noise"])
-async def test_an_unreadable_bundle_is_said(bundle: bytes) -> None:
+async def test_an_unreadable_ca_bundle_is_reported(bundle: bytes) -> None:
     async with webhook() as canary:
         with pytest.raises(UnhealthyError, match="the CA bundle cannot be read"):
-            await ask_bundle(msgspec.structs.replace(canary, bundle_pem=bundle), within=5)
+            await check_bundle(msgspec.structs.replace(canary, bundle_pem=bundle), within=5)
 
 
 @pytest.mark.parametrize("year", [1995, 2026, 2045])
-def test_the_dates_of_a_certificate_are_read_from_its_bytes(year: int) -> None:
-    """RFC 5280, 4.1.2.5: dates from 2050 on have another form, and a root lives ten years."""
+def test_the_validity_of_a_certificate_is_read_from_its_der_bytes(year: int) -> None:
+    """RFC 5280, 4.1.2.5: dates from 2050 on have another encoding. A root is valid for ten years."""
     root = Authority.create("root", now=lambda: datetime(year, 1, 2, 3, 4, 5, tzinfo=UTC))
     certificate = x509.load_pem_x509_certificate(root.root_pem)
     dates = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
@@ -130,6 +130,6 @@ def test_the_dates_of_a_certificate_are_read_from_its_bytes(year: int) -> None:
 
 
 @pytest.mark.parametrize("noise", [b"", b"\x30", b"\x30\x03\x30\x01\x02", b"noise"])
-def test_noise_is_no_certificate(noise: bytes) -> None:
+def test_bytes_that_are_not_a_certificate_are_refused(noise: bytes) -> None:
     with pytest.raises(UnhealthyError, match="cannot be read"):
         validity(noise)

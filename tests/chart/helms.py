@@ -1,4 +1,4 @@
-"""Both Helms, as those who install the chart use them."""
+"""Helm 3 and Helm 4 with one interface, for tests that install the chart."""
 
 import json
 import subprocess
@@ -15,24 +15,24 @@ _WITHIN = 30
 
 
 class HelmError(Exception):
-    """What Helm said why it did not do it."""
+    """Helm failed; the message is Helm's own."""
 
 
 class Helm(Protocol):
-    """Releases of the chart in one cluster."""
+    """Installs, upgrades and uninstalls the chart in one cluster."""
 
     def install(self, name: str, namespace: str, values: Values) -> None:
-        """Install it. Raises HelmError."""
+        """Install the chart with these values. Raises HelmError."""
 
     def upgrade(self, name: str, namespace: str, values: Values) -> None:
-        """Upgrade it to these values. Raises HelmError."""
+        """Upgrade the release to these values. Raises HelmError."""
 
     def uninstall(self, name: str, namespace: str) -> None:
-        """Uninstall it. Raises HelmError."""
+        """Uninstall the release. Raises HelmError."""
 
 
 class Helm4:
-    """Helm 4: server-side apply."""
+    """Helm 4, which uses server-side apply."""
 
     def __init__(self, cluster: ApiServer) -> None:
         self._cluster = cluster
@@ -55,22 +55,22 @@ class Helm4:
 
 
 class Helm3:
-    """Helm 3: client-side three-way merges."""
+    """Helm 3, which uses client-side three-way merges."""
 
     def __init__(self, cluster: ApiServer, folder: Path) -> None:
         self._cluster = cluster
         self._folder = folder
 
     def install(self, name: str, namespace: str, values: Values) -> None:
-        self._run("install", name, str(CHART), *self._given(values), "--namespace", namespace)
+        self._run("install", name, str(CHART), *self._values_file(values), "--namespace", namespace)
 
     def upgrade(self, name: str, namespace: str, values: Values) -> None:
-        self._run("upgrade", name, str(CHART), *self._given(values), "--namespace", namespace)
+        self._run("upgrade", name, str(CHART), *self._values_file(values), "--namespace", namespace)
 
     def uninstall(self, name: str, namespace: str) -> None:
         self._run("uninstall", name, "--namespace", namespace)
 
-    def _given(self, values: Values) -> tuple[str, ...]:
+    def _values_file(self, values: Values) -> tuple[str, ...]:
         file = self._folder / "values.json"
         file.write_text(json.dumps(values))
         return ("--values", str(file))
@@ -78,6 +78,6 @@ class Helm3:
     def _run(self, *arguments: str) -> None:
         command = [str(helm3()), *arguments, "--kubeconfig", str(self._cluster.kubeconfig), "--timeout", f"{_WITHIN}s"]
         environment: dict[str, Any] = {"HOME": str(self._folder)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
-        if done.returncode:
-            raise HelmError(done.stderr)
+        process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
+        if process.returncode:
+            raise HelmError(process.stderr)

@@ -1,4 +1,4 @@
-"""The chart and values -> the objects that Helm makes of them."""
+"""The chart and values -> the objects that Helm renders."""
 
 import functools
 import json
@@ -45,11 +45,11 @@ MATRIX: Final[dict[str, Values]] = {
         }
     },
 }
-"""Values that each show another side of the chart."""
+"""Sets of values which together use all parts of the chart."""
 
 
 def rendered(values: Values | None = None) -> dict[str, list[Manifest]]:
-    """The objects of a release in osm-system by their template's name, such as osm-controller-rbac.
+    """The objects of a release in osm-system, by template name such as osm-controller-rbac.
 
     Raises helm_python.HelmError.
     """
@@ -57,32 +57,32 @@ def rendered(values: Values | None = None) -> dict[str, list[Manifest]]:
 
 
 def objects(values: Values | None = None) -> list[Manifest]:
-    """All objects of a release in osm-system; hooks, which Helm makes at a time of their own, left out."""
-    found = (each for documents in rendered(values).values() for each in documents)
-    return [each for each in found if "helm.sh/hook" not in each["metadata"].get("annotations", {})]
+    """All objects of a release in osm-system except hooks, which Helm creates separately."""
+    manifests = (manifest for documents in rendered(values).values() for manifest in documents)
+    return [manifest for manifest in manifests if "helm.sh/hook" not in manifest["metadata"].get("annotations", {})]
 
 
 def notes(values: Values | None = None) -> str:
-    """What Helm tells who installs it."""
+    """The text that Helm prints after an installation."""
     return _files(json.dumps(values or {}))["NOTES"]
 
 
 def find(manifests: list[Manifest], kind: str, name: str) -> Manifest:
-    """The one object of this kind and name."""
-    (found,) = (each for each in manifests if (each["kind"], each["metadata"]["name"]) == (kind, name))
-    return found
+    """The object with this kind and name. Raises ValueError unless there is exactly one."""
+    (match,) = (manifest for manifest in manifests if (manifest["kind"], manifest["metadata"]["name"]) == (kind, name))
+    return match
 
 
 def documents(text: str) -> list[Manifest]:
-    """The documents in a text, empty ones left out."""
-    return [each for each in yaml.safe_load_all(text) if each]
+    """The YAML documents in a text, without empty ones."""
+    return [document for document in yaml.safe_load_all(text) if document]
 
 
 @functools.cache
 def _files(values: str) -> dict[str, str]:
-    given = json.loads(values)
-    _chart().validate_schema(_chart().merge_values(given))
-    files = _chart().render(given, name="osm", namespace=NAMESPACE)
+    parsed = json.loads(values)
+    _chart().validate_schema(_chart().merge_values(parsed))
+    files = _chart().render(parsed, name="osm", namespace=NAMESPACE)
     return {path.partition("/templates/")[2].rpartition(".")[0]: text for path, text in files.items()}
 
 

@@ -1,4 +1,4 @@
-"""The alerts ask for what the programs tell."""
+"""The chart's alerts and ServiceMonitors match the metrics that the programs expose."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ OF_KUBERNETES = {"namespace", "pod"}
 
 
 def _families() -> dict[str, set[str]]:
-    """The labels of each family, as docs/metrics.md has them; the tests of metrics hold it to what is served."""
+    """The labels of each metric family from docs/metrics.md, which another test compares with the running programs."""
     rows = re.findall(r"^\| `(osm_\w+)` \| \w+ \|([^|]*)\|", METRICS.read_text(), re.MULTILINE)
     return {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
 
@@ -28,31 +28,31 @@ def _rules() -> list[dict[str, Any]]:
 
 
 def _parts(expression: Any) -> Iterator[Any]:
-    """The expression and all below it."""
+    """The expression and all its subexpressions."""
     yield expression
     for name in ("lhs", "rhs", "expr", "args", "vector_selector"):
-        below = getattr(expression, name, None) or ()
-        for each in below if isinstance(below, list) else [below]:
-            if each != ():
-                yield from _parts(each)
+        children = getattr(expression, name, None) or ()
+        for child in children if isinstance(children, list) else [children]:
+            if child != ():
+                yield from _parts(child)
 
 
-RULES = {each["alert"]: each for each in _rules()}
+RULES = {rule["alert"]: rule for rule in _rules()}
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_an_alert_asks_for_metrics_that_there_are_in_this_namespace(rule: dict[str, Any]) -> None:
+def test_an_alert_selects_existing_metrics_in_the_releases_namespace(rule: dict[str, Any]) -> None:
     families = _families()
     selectors = [p for p in _parts(promql_parser.parse(rule["expr"])) if isinstance(p, promql_parser.VectorSelector)]
     assert selectors
     for selector in selectors:
-        matchers = {each.name: each.value for each in selector.matchers.matchers}
+        matchers = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
         assert matchers.pop("namespace") == "osm-system"
         assert matchers.keys() <= families[selector.name or ""]
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_an_alert_speaks_of_labels_that_its_series_have(rule: dict[str, Any]) -> None:
+def test_an_alerts_annotations_use_only_existing_labels(rule: dict[str, Any]) -> None:
     known = set().union(*_families().values(), OF_KUBERNETES)
     text = " ".join(rule["annotations"].values())
     assert set(re.findall(r"\$labels\.(\w+)", text)) <= known
@@ -60,15 +60,15 @@ def test_an_alert_speaks_of_labels_that_its_series_have(rule: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("name", ["osm-controller", "osm-injector"])
-def test_prometheus_finds_the_metrics(name: str) -> None:
-    found = objects(MATRIX["watched"])
-    monitor, service = find(found, "ServiceMonitor", name)["spec"], find(found, "Service", name)
+def test_the_service_monitor_selects_the_service_and_the_port_with_the_metrics(name: str) -> None:
+    manifests = objects(MATRIX["watched"])
+    monitor, service = find(manifests, "ServiceMonitor", name)["spec"], find(manifests, "Service", name)
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     (endpoint,) = monitor["endpoints"]
     assert endpoint["path"] == "/metrics"
-    ports = {each["name"]: each["targetPort"] for each in service["spec"]["ports"]}
+    ports = {port["name"]: port["targetPort"] for port in service["spec"]["ports"]}
     assert ports[endpoint["port"]] == PROBE_PORT
 
 
-def test_there_is_nothing_of_prometheus_unless_asked_for() -> None:
-    assert not [each for each in objects() if each["apiVersion"].startswith("monitoring.coreos.com")]
+def test_by_default_there_are_no_objects_of_the_prometheus_operator() -> None:
+    assert not [manifest for manifest in objects() if manifest["apiVersion"].startswith("monitoring.coreos.com")]

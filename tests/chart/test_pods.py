@@ -1,4 +1,4 @@
-"""How the control plane's pods run, are probed, stopped, placed and disturbed."""
+"""The control plane's pods: probes, shutdown, scheduling, disruption budgets and security."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ PROGRAMS = ["osm-controller", "osm-injector"]
 
 
 def pod(name: str, values: Values | None = None) -> Manifest:
-    """The pod of a program."""
+    """The pod template of a program."""
     template: Manifest = find(objects(values), "Deployment", name)["spec"]["template"]
     return template
 
 
 def container(name: str, values: Values | None = None) -> dict[str, Any]:
-    """Its container."""
-    (found,) = pod(name, values)["spec"]["containers"]
-    return dict(found)
+    """The container of a program."""
+    (result,) = pod(name, values)["spec"]["containers"]
+    return dict(result)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_the_labels_of_upstream_are_on_deployment_and_pod_and_the_selector_outlives_upgrades(name: str) -> None:
+def test_deployment_and_pod_have_upstreams_labels_and_the_selector_has_no_version(name: str) -> None:
     deployment = find(objects({"meshName": "shop"}), "Deployment", name)
     for metadata in (deployment["metadata"], deployment["spec"]["template"]["metadata"]):
         assert {"app": name, "meshName": "shop"}.items() <= metadata["labels"].items()
@@ -33,18 +33,18 @@ def test_the_labels_of_upstream_are_on_deployment_and_pod_and_the_selector_outli
 
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
-def test_liveness_gives_up_later_than_readiness_and_no_probe_names_a_host(name: str, values: Values) -> None:
-    found = container(name, values)
+def test_liveness_takes_longer_to_fail_than_readiness_and_no_probe_sets_a_host(name: str, values: Values) -> None:
+    spec = container(name, values)
     budgets = {}
     for probe in ("startup", "liveness", "readiness"):
-        fields = found[f"{probe}Probe"]
+        fields = spec[f"{probe}Probe"]
         assert "host" not in fields["httpGet"]
         budgets[probe] = fields["periodSeconds"] * fields["failureThreshold"]
     assert budgets["readiness"] < budgets["liveness"] < budgets["startup"] == 600
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_all_fields_of_probes_are_values(name: str) -> None:
+def test_all_fields_of_the_probes_can_be_set_in_the_values(name: str) -> None:
     fields: dict[str, dict[str, int]] = {
         "startupProbe": {"terminationGracePeriodSeconds": 11, "successThreshold": 1},
         "livenessProbe": {"terminationGracePeriodSeconds": 12, "successThreshold": 1},
@@ -53,14 +53,14 @@ def test_all_fields_of_probes_are_values(name: str) -> None:
     times = {"initialDelaySeconds": 31, "timeoutSeconds": 32, "periodSeconds": 33, "failureThreshold": 34}
     values = {probe: {**times, **more} for probe, more in fields.items()}
     values["livenessProbe"]["failureThreshold"] = 35
-    found = container(name, {name.removeprefix("osm-"): values})
-    for probe, given in values.items():
-        assert {key: value for key, value in found[probe].items() if key != "httpGet"} == given
+    spec = container(name, {name.removeprefix("osm-"): values})
+    for probe, expected in values.items():
+        assert {key: value for key, value in spec[probe].items() if key != "httpGet"} == expected
 
 
 @pytest.mark.parametrize(("grace", "waits"), [(20, 30), (60, 70), (7.5, 18)])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_the_kubelet_waits_longer_than_a_stop_may_take(name: str, grace: float, waits: int) -> None:
+def test_the_kubelet_waits_longer_than_the_grace_period(name: str, grace: float, waits: int) -> None:
     values = {name.removeprefix("osm-"): {"grace": grace}}
     assert pod(name, values)["spec"]["terminationGracePeriodSeconds"] == waits
     assert f"--grace={grace}" in container(name, values)["args"]
@@ -68,18 +68,21 @@ def test_the_kubelet_waits_longer_than_a_stop_may_take(name: str, grace: float, 
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_an_upgrade_takes_no_pod_away_before_another_is_ready(name: str) -> None:
+def test_a_rolling_update_removes_no_pod_before_its_replacement_is_ready(name: str) -> None:
     strategy = find(objects(), "Deployment", name)["spec"]["strategy"]
     assert strategy == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_replicas_are_spread(name: str) -> None:
+def test_replicas_are_spread_over_nodes_and_zones(name: str) -> None:
     constraints = pod(name)["spec"]["topologySpreadConstraints"]
-    assert [each["topologyKey"] for each in constraints] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
-    for each in constraints:
-        assert each["labelSelector"] == {"matchLabels": {"app": name}}
-        assert each["matchLabelKeys"] == ["pod-template-hash"]
+    assert [constraint["topologyKey"] for constraint in constraints] == [
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+    ]
+    for constraint in constraints:
+        assert constraint["labelSelector"] == {"matchLabels": {"app": name}}
+        assert constraint["matchLabelKeys"] == ["pod-template-hash"]
 
 
 @pytest.mark.parametrize(
@@ -94,12 +97,16 @@ def test_replicas_are_spread(name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("program", ["controller", "injector"])
-def test_there_is_a_budget_where_there_are_always_two(program: str, values: Values, budget: bool) -> None:  # noqa: FBT001
-    found = [each for each in objects({program: values}) if each["kind"] == "PodDisruptionBudget"]
-    mine = [each for each in found if each["metadata"]["name"] == f"osm-{program}"]
-    assert len(mine) == budget
-    for each in mine:
-        assert each["spec"] == {
+def test_there_is_a_disruption_budget_only_with_at_least_two_replicas(
+    program: str,
+    values: Values,
+    budget: bool,  # noqa: FBT001
+) -> None:
+    budgets = [manifest for manifest in objects({program: values}) if manifest["kind"] == "PodDisruptionBudget"]
+    own = [manifest for manifest in budgets if manifest["metadata"]["name"] == f"osm-{program}"]
+    assert len(own) == budget
+    for manifest in own:
+        assert manifest["spec"] == {
             "maxUnavailable": 1,
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
             "selector": {"matchLabels": {"app": f"osm-{program}"}},
@@ -107,7 +114,7 @@ def test_there_is_a_budget_where_there_are_always_two(program: str, values: Valu
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_what_scales_a_deployment_is_not_told_its_size_by_the_chart(name: str) -> None:
+def test_with_autoscaling_the_chart_does_not_set_the_number_of_replicas(name: str) -> None:
     deployment = find(objects(MATRIX["scaled"]), "Deployment", name)
     scaler = find(objects(MATRIX["scaled"]), "HorizontalPodAutoscaler", name)
     assert "replicas" not in deployment["spec"]
@@ -116,14 +123,14 @@ def test_what_scales_a_deployment_is_not_told_its_size_by_the_chart(name: str) -
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
-def test_nothing_is_mounted_to_write_and_nobody_is_root(values: Values) -> None:
+def test_pods_run_without_root_volumes_or_capabilities(values: Values) -> None:
     (test,) = rendered(values)["tests/probes"]
     for spec in (test["spec"], *(pod(name, values)["spec"] for name in PROGRAMS)):
-        (found,) = spec["containers"]
+        (container_spec,) = spec["containers"]
         assert "volumes" not in spec
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert found["securityContext"] == {
+        assert container_spec["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
@@ -131,7 +138,7 @@ def test_nothing_is_mounted_to_write_and_nobody_is_root(values: Values) -> None:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_the_uid_is_the_images_or_the_platforms(name: str) -> None:
+def test_the_uid_is_the_images_by_default_and_can_be_left_to_the_platform(name: str) -> None:
     assert pod(name)["spec"]["securityContext"]["runAsUser"] == 65532
     assert "runAsUser" not in pod(name, MATRIX["any uid"])["spec"]["securityContext"]
 
@@ -144,15 +151,15 @@ def test_the_uid_is_the_images_or_the_platforms(name: str) -> None:
         ({"repository": "example/osm", "digest": f"sha256:{'0' * 64}"}, f"example/osm@sha256:{'0' * 64}"),
     ],
 )
-def test_the_image_is_named_by_tag_or_digest(image: Values, name: str) -> None:
-    assert {container(each, {"image": image})["image"] for each in PROGRAMS} == {name}
+def test_the_image_is_referenced_by_tag_or_digest(image: Values, name: str) -> None:
+    assert {container(program, {"image": image})["image"] for program in PROGRAMS} == {name}
 
 
-def test_no_two_meshes_of_a_cluster_share_an_object_of_the_cluster() -> None:
-    cluster_wide = [each for each in objects() if "namespace" not in each["metadata"]]
-    for each in cluster_wide:
-        assert each["metadata"]["name"].endswith(("-osm-system", "-osm")), each["metadata"]["name"]
-    assert {each["kind"] for each in cluster_wide} == {
+def test_cluster_scoped_objects_have_names_unique_to_mesh_or_namespace() -> None:
+    cluster_wide = [manifest for manifest in objects() if "namespace" not in manifest["metadata"]]
+    for manifest in cluster_wide:
+        assert manifest["metadata"]["name"].endswith(("-osm-system", "-osm")), manifest["metadata"]["name"]
+    assert {manifest["kind"] for manifest in cluster_wide} == {
         "ClusterRole",
         "ClusterRoleBinding",
         "MutatingWebhookConfiguration",

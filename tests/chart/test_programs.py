@@ -1,4 +1,4 @@
-"""Both programs as the chart starts them: its flags, its permissions, nothing to write on; asked by its own test."""
+"""Both programs with the chart's flags, permissions and read-only file systems; queried by the chart's own test."""
 
 import contextlib
 import subprocess
@@ -26,12 +26,12 @@ done </proc/mounts
 for folder in "$HOME" /tmp /var/tmp /run /dev/shm .; do ! touch "$folder/written" 2>/dev/null || exit 9; done
 exec setpriv --bounding-set=-all --no-new-privs "$@"
 """
-"""Becomes the command as a kubelet starts it: a service account is mounted, all is read-only, no capability is left."""
+"""Executes a command as in the pod: with a service account, read-only file systems, and without capabilities."""
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """A cluster with the chart in it."""
+    """A cluster with the chart installed."""
     with running_api_server(tmp_path_factory.mktemp("kubernetes")) as server:
         server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         Helm4(server).install("osm", NAMESPACE, {"meshConfig": {"traffic": {"enableEgress": True}}})
@@ -40,21 +40,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 @contextlib.contextmanager
 def started(name: str, cluster: ApiServer, folder: Path) -> Iterator[Program]:
-    """A program as the Deployment in the cluster has it, but for its ports."""
+    """A program, started as its Deployment in the cluster specifies, except that its ports are free ones."""
     deployment = cluster.request("GET", f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{name}")
     spec = deployment["spec"]["template"]["spec"]
     (container,) = spec["containers"]
-    environment = {each["name"]: each.get("value", f"{name}-0") for each in container["env"]}
+    environment = {variable["name"]: variable.get("value", f"{name}-0") for variable in container["env"]}
     environment |= {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(cluster.port)}
     environment["ACCOUNT"] = str(_account(cluster, spec["serviceAccountName"], folder=folder))
     where = ("unshare", "--mount", "sh", "-c", IN_A_POD, "sh")
     with running(name, folder, where=where, source=container["args"], environment=environment) as program:
-        # What asks it from here needs no mount namespace.
+        # Without the prefix: queries from the test need no mount namespace.
         yield Program(program.process, program.log)
 
 
 def _account(cluster: ApiServer, name: str, *, folder: Path) -> Path:
-    """A service account as a kubelet mounts it into a pod."""
+    """A folder with a service account's token, namespace and CA certificate, as a kubelet mounts it into a pod."""
     path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{name}/token"
     answer = cluster.request("POST", path, {"spec": {"expirationSeconds": 600}})
     account = folder / "account"
@@ -65,7 +65,9 @@ def _account(cluster: ApiServer, name: str, *, folder: Path) -> Path:
     return account
 
 
-def test_the_test_of_the_chart_passes_while_both_are_healthy_and_fails_else(cluster: ApiServer, tmp_path: Path) -> None:
+def test_helm_test_passes_while_both_programs_are_healthy_and_fails_otherwise(
+    cluster: ApiServer, tmp_path: Path
+) -> None:
     with started("osm-controller", cluster, tmp_path / "controller") as controller:
         with started("osm-injector", cluster, tmp_path / "injector") as injector:
             for program in (controller, injector):
@@ -74,9 +76,9 @@ def test_the_test_of_the_chart_passes_while_both_are_healthy_and_fails_else(clus
             webhook = f"https://127.0.0.1:{injector.served_port}/healthz"
             until(lambda: curl(webhook, "-k") == "Health OK", within=10)
             script = _script(controller, injector)
-            done = _run(script)
-            assert done.returncode == 0, done.stdout
-            assert [line.partition(" ")[2] for line in done.stdout.splitlines()] == [
+            result = _run(script)
+            assert result.returncode == 0, result.stdout
+            assert [line.partition(" ")[2] for line in result.stdout.splitlines()] == [
                 "200 Service is alive",
                 "200 Service is ready",
                 "200 Health OK",
@@ -84,13 +86,13 @@ def test_the_test_of_the_chart_passes_while_both_are_healthy_and_fails_else(clus
             ]
             for program in (controller, injector):
                 assert "is forbidden" not in program.log.read_text()
-        done = _run(script)
-        assert done.returncode == 1
-        assert "Connection refused" in done.stdout
+        result = _run(script)
+        assert result.returncode == 1
+        assert "Connection refused" in result.stdout
 
 
 def _script(controller: Program, injector: Program) -> str:
-    """What `helm test` runs, for these two."""
+    """The script that `helm test` runs, with the ports of these two programs."""
     (pod,) = rendered()["tests/probes"]
     container: dict[str, Any] = pod["spec"]["containers"][0]
     assert container["command"] == ["python3", "-c"]

@@ -1,4 +1,4 @@
-"""What the chart takes and what it refuses, with which words."""
+"""Which values the chart accepts, and how it rejects the others."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ Path = tuple[str, ...]
 
 
 def at(path: Path, value: object) -> dict[str, Any]:
-    """Values with this one alone."""
+    """Values in which only this path is set."""
     for key in reversed(path):
         value = {key: value}
     assert isinstance(value, dict)
@@ -26,9 +26,9 @@ def at(path: Path, value: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
-def test_helm_finds_nothing_to_say_about_it(values: Values) -> None:
+def test_helm_4s_linter_reports_no_problems(values: Values) -> None:
     report = helm_python.lint(CHART, dict(values), strict=True)
-    assert [each["error"] for each in report["messages"]] == ["icon is recommended"]
+    assert [message["error"] for message in report["messages"]] == ["icon is recommended"]
     assert report["errors"] == []
 
 
@@ -73,16 +73,16 @@ def test_helm_finds_nothing_to_say_about_it(values: Values) -> None:
         (("serviceMonitor", "interval"), "often", "at '/serviceMonitor/interval'"),
     ],
 )
-def test_a_wrong_value_is_refused_with_words(path: Path, value: object, words: str) -> None:
-    with pytest.raises(helm_python.HelmValuesError) as refusal:
+def test_an_invalid_value_is_rejected_with_an_explanation(path: Path, value: object, words: str) -> None:
+    with pytest.raises(helm_python.HelmValuesError) as error:
         rendered(at(path, value))
-    assert words in str(refusal.value)
+    assert words in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"grace": 5}, "drainDelay (5 s) must be below {0}.grace (5 s): draining is a part of stopping"),
+        ({"grace": 5}, "drainDelay (5 s) must be below {0}.grace (5 s), because draining is a part of the shutdown"),
         ({"canaryLimit": 5}, "livenessProbe.timeoutSeconds must be above {0}.canaryLimit (5 s)"),
         (
             {"readinessProbe": {"timeoutSeconds": 2}},
@@ -90,10 +90,10 @@ def test_a_wrong_value_is_refused_with_words(path: Path, value: object, words: s
         ),
         (
             {"livenessProbe": {"failureThreshold": 3}},
-            "livenessProbe gives up after 30 s, {0}.readinessProbe after 30 s",
+            "livenessProbe fails after 30 s, {0}.readinessProbe after 30 s",
         ),
-        ({"podLabels": {"app": "mine"}}, "podLabels.app is the chart's own"),
-        ({"podLabels": {"meshName": "mine"}}, "podLabels.meshName is the chart's own"),
+        ({"podLabels": {"app": "mine"}}, "podLabels.app is reserved by the chart"),
+        ({"podLabels": {"meshName": "mine"}}, "podLabels.meshName is reserved by the chart"),
         (
             {"autoscaling": {"enabled": True, "minReplicas": 11}},
             "autoscaling.minReplicas must not be above maxReplicas",
@@ -101,10 +101,12 @@ def test_a_wrong_value_is_refused_with_words(path: Path, value: object, words: s
     ],
 )
 @pytest.mark.parametrize("program", ["controller", "injector"])
-def test_values_that_cannot_work_together_are_refused(program: str, values: dict[str, Any], words: str) -> None:
-    with pytest.raises(helm_python.HelmRenderError) as refusal:
+def test_contradictory_values_are_rejected_with_an_explanation(
+    program: str, values: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(helm_python.HelmRenderError) as error:
         rendered({program: values})
-    assert f"{program}.{words.format(program)}" in str(refusal.value)
+    assert f"{program}.{words.format(program)}" in str(error.value)
 
 
 def _leaves(value: object, path: Path = ()) -> Iterator[tuple[Path, object]]:
@@ -116,7 +118,7 @@ def _leaves(value: object, path: Path = ()) -> Iterator[tuple[Path, object]]:
 
 
 _TEXT = "other"
-OTHERS: dict[str, object] = {
+DIFFERENT_VALUES: dict[str, object] = {
     "meshConfig": {"traffic": {"enableEgress": True}},
     "logLevel": "debug",
     "imagePullSecrets": [{"name": _TEXT}],
@@ -134,18 +136,18 @@ OTHERS: dict[str, object] = {
     "drop": ["KILL"],
     "canaryLimit": 1,
 }
-"""Another value for each whose type says too little."""
-NEEDED: Values = {
+"""A valid different value for each key for which `_different_value` cannot derive one from the type."""
+ENABLED: Values = {
     "networkPolicy": {"enabled": True},
     "serviceMonitor": {"enabled": True},
     "prometheusRule": {"enabled": True},
 }
-"""What is off by default has values, too."""
+"""Values that enable the parts which are off by default."""
 
 
-def _other(name: str, value: object) -> object:
-    if name in OTHERS:
-        return OTHERS[name]
+def _different_value(name: str, value: object) -> object:
+    if name in DIFFERENT_VALUES:
+        return DIFFERENT_VALUES[name]
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
@@ -153,44 +155,44 @@ def _other(name: str, value: object) -> object:
     return {_TEXT: _TEXT} if isinstance(value, dict) else _TEXT
 
 
-def _merged(one: Values, other: Values) -> dict[str, Any]:
-    both = {**one, **other}
-    for key in one.keys() & other.keys():
-        if isinstance(one[key], dict) and isinstance(other[key], dict):
-            both[key] = _merged(one[key], other[key])
+def _merged(base: Values, override: Values) -> dict[str, Any]:
+    both = {**base, **override}
+    for key in base.keys() & override.keys():
+        if isinstance(base[key], dict) and isinstance(override[key], dict):
+            both[key] = _merged(base[key], override[key])
     return both
 
 
 @pytest.mark.parametrize("path", [path for path, _ in _leaves(DEFAULTS)], ids=".".join)
-def test_each_value_changes_what_is_installed(path: Path) -> None:
-    base = dict(NEEDED)
+def test_every_value_changes_the_rendered_objects(path: Path) -> None:
+    base = dict(ENABLED)
     if "autoscaling" in path and path[-1] != "enabled":
         base = _merged(base, at(path[:-1], {"enabled": True}))
     now = dict(_leaves(_merged(DEFAULTS, base)))[path]
-    assert rendered(_merged(base, at(path, _other(path[-1], now)))) != rendered(base)
+    assert rendered(_merged(base, at(path, _different_value(path[-1], now)))) != rendered(base)
 
 
-def _plain(schema: object) -> object:
-    """A schema without its words, and without what the API server alone knows."""
+def _without_descriptions(schema: object) -> object:
+    """A schema without descriptions, and without keywords that only the API server understands."""
     if isinstance(schema, dict):
         return {
-            key: _plain(each)
-            for key, each in schema.items()
+            key: _without_descriptions(value)
+            for key, value in schema.items()
             if not key.startswith("x-") and key not in {"description", "additionalProperties", "default"}
         }
     return schema
 
 
-def test_the_mesh_config_is_as_its_crd_has_it() -> None:
+def test_the_schema_of_the_value_mesh_config_equals_its_crds() -> None:
     (version,) = yaml.safe_load((CRDS / "meshconfigs.yaml").read_text())["spec"]["versions"]
     spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    assert _plain(SCHEMA["properties"]["meshConfig"]) == _plain(spec)
+    assert _without_descriptions(SCHEMA["properties"]["meshConfig"]) == _without_descriptions(spec)
 
 
-def test_who_installs_it_is_told_how_to_ask() -> None:
-    said = notes()
-    assert "kubectl port-forward -n osm-system deployment/osm-controller 9091:9091" in said
-    assert "curl -i localhost:9091/health/alive" in said
-    assert "curl -ik https://localhost:9090/healthz" in said
-    assert "one replica" not in said
+def test_the_notes_explain_how_to_query_the_probes() -> None:
+    text = notes()
+    assert "kubectl port-forward -n osm-system deployment/osm-controller 9091:9091" in text
+    assert "curl -i localhost:9091/health/alive" in text
+    assert "curl -ik https://localhost:9090/healthz" in text
+    assert "one replica" not in text
     assert "With one replica" in notes(MATRIX["alone"])

@@ -1,15 +1,14 @@
-"""`osm mesh list` and `osm namespace …` against a real API server: whole outputs, the troubleshooting page's lines."""
+"""`osm mesh list` and `osm namespace …` against a real API server: complete outputs, as in docs/troubleshooting.md."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from osm_probes.cli.namespace import NamespaceError, add_namespace
-from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.connect import connect
 from osm_probes.kube.kind import Kind
-from tests.cli.command import Said, osm
-from tests.cli.installed import MERGE, deployment, enrolled, namespace, pod
+from tests.cli.command_result import CommandResult, run_osm
+from tests.cli.control_plane_manifests import MERGE, deployment, enrolled_namespace, namespace, pod
 from tests.kubernetes.apiserver import ApiServer, running_api_server
 from tests.kubernetes.manifests import install
 
@@ -18,10 +17,10 @@ PREFIX = "openservicemesh.io/"
 
 
 NAMESPACES = [
-    enrolled("osm-system", mesh="osm2"),
+    enrolled_namespace("osm-system", mesh="osm2"),
     namespace("osm-system-2"),
-    enrolled("bookbuyer", mesh="osm2"),
-    enrolled("bookstore", mesh="osm2"),
+    enrolled_namespace("bookbuyer", mesh="osm2"),
+    enrolled_namespace("bookstore", mesh="osm2"),
     namespace("shop"),
     namespace("other"),
 ]
@@ -29,16 +28,24 @@ NAMESPACES = [
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """Two meshes; osm2 injects into the namespace of osm."""
+    """A cluster with two meshes; osm2 injects sidecars into the namespace of osm."""
     with running_api_server(tmp_path_factory.mktemp("kubernetes")) as server:
         install(
             server,
             [
                 *NAMESPACES,
-                deployment("osm-controller", home="osm-system", mesh="osm"),
-                deployment("osm-controller", home="osm-system-2", mesh="osm2"),
-                pod("osm-controller-5494bcffb6-qpjdv", app="osm-controller", home="osm-system", mesh="osm", port=1),
-                pod("osm-controller-48fd3c810d-sornc", app="osm-controller", home="osm-system-2", mesh="osm2", port=1),
+                deployment("osm-controller", namespace="osm-system", mesh="osm"),
+                deployment("osm-controller", namespace="osm-system-2", mesh="osm2"),
+                pod(
+                    "osm-controller-5494bcffb6-qpjdv", app="osm-controller", namespace="osm-system", mesh="osm", port=1
+                ),
+                pod(
+                    "osm-controller-48fd3c810d-sornc",
+                    app="osm-controller",
+                    namespace="osm-system-2",
+                    mesh="osm2",
+                    port=1,
+                ),
             ],
         )
         yield server
@@ -46,15 +53,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def cluster(installed: ApiServer) -> ApiServer:
-    """The same, with its namespaces as they were."""
-    for each in NAMESPACES:
-        installed.request("PUT", f"/api/v1/namespaces/{each['metadata']['name']}", each)
+    """The same cluster, with its original namespaces."""
+    for document in NAMESPACES:
+        installed.request("PUT", f"/api/v1/namespaces/{document['metadata']['name']}", document)
     return installed
 
 
 def test_meshes_are_listed_in_five_columns(cluster: ApiServer) -> None:
-    said = osm("mesh", "list", cluster=cluster)
-    assert said == Said(
+    result = run_osm("mesh", "list", cluster=cluster)
+    assert result == CommandResult(
         0,
         "\n"
         "MESH NAME   NAMESPACE      CONTROLLER PODS                   VERSION   SMI SUPPORTED\n"
@@ -64,32 +71,32 @@ def test_meshes_are_listed_in_five_columns(cluster: ApiServer) -> None:
     )
 
 
-def test_without_a_mesh_that_is_said(own_api_server: ApiServer) -> None:
-    assert osm("mesh", "list", cluster=own_api_server) == Said(0, "No osm mesh control planes found\n", "")
-    assert osm("namespace", "list", cluster=own_api_server) == Said(0, "No namespaces in any mesh\n", "")
+def test_a_cluster_without_meshes_has_empty_lists(own_api_server: ApiServer) -> None:
+    assert run_osm("mesh", "list", cluster=own_api_server) == CommandResult(0, "No osm mesh control planes found\n", "")
+    assert run_osm("namespace", "list", cluster=own_api_server) == CommandResult(0, "No namespaces in any mesh\n", "")
 
 
-def test_the_page_finds_and_removes_the_wrong_enrolment(cluster: ApiServer) -> None:
+def test_the_enrolment_of_a_control_planes_namespace_is_found_and_removed(cluster: ApiServer) -> None:
     listing = ("namespace", "list", "--mesh-name", "osm", "--osm-namespace", "osm-system")
     warning = "osm-system (mesh osm) is enrolled in mesh osm2: run osm namespace remove osm-system --mesh-name osm2\n"
-    assert osm(*listing, cluster=cluster) == Said(0, "No namespaces in mesh [osm]\n", warning)
+    assert run_osm(*listing, cluster=cluster) == CommandResult(0, "No namespaces in mesh [osm]\n", warning)
     removing = ("namespace", "remove", "osm-system", "--mesh-name", "osm2", "--osm-namespace", "osm-system2")
     removed = "Namespace [osm-system] successfully removed from mesh [osm2]\n"
-    assert osm(*removing, cluster=cluster) == Said(0, removed, "")
+    assert run_osm(*removing, cluster=cluster) == CommandResult(0, removed, "")
     again = "Namespace [osm-system] already does not belong to any mesh\n"
-    assert osm(*removing, cluster=cluster) == Said(0, again, "")
-    assert osm(*listing, cluster=cluster) == Said(0, "No namespaces in mesh [osm]\n", "")
+    assert run_osm(*removing, cluster=cluster) == CommandResult(0, again, "")
+    assert run_osm(*listing, cluster=cluster) == CommandResult(0, "No namespaces in mesh [osm]\n", "")
     metadata = cluster.request("GET", "/api/v1/namespaces/osm-system")["metadata"]
     assert not [key for key in {**metadata["labels"], **metadata.get("annotations", {})} if key.startswith(PREFIX)]
 
 
-def test_namespaces_are_listed_by_what_they_say(cluster: ApiServer) -> None:
-    for each in (
+def test_namespaces_are_listed_with_their_injection_annotation(cluster: ApiServer) -> None:
+    for document in (
         namespace("shop", labels={PREFIX + "monitored-by": "osm2"}),
         namespace("other", labels={PREFIX + "monitored-by": "osm2", PREFIX + "ignore": "true"}),
     ):
-        cluster.request("PUT", f"/api/v1/namespaces/{each['metadata']['name']}", each)
-    assert osm("namespace", "list", "--mesh-name", "osm2", cluster=cluster).out == (
+        cluster.request("PUT", f"/api/v1/namespaces/{document['metadata']['name']}", document)
+    assert run_osm("namespace", "list", "--mesh-name", "osm2", cluster=cluster).out == (
         "NAMESPACE    MESH   SIDECAR-INJECTION\n"
         "bookbuyer    osm2   enabled\n"
         "bookstore    osm2   enabled\n"
@@ -99,16 +106,16 @@ def test_namespaces_are_listed_by_what_they_say(cluster: ApiServer) -> None:
     )
 
 
-def test_namespaces_are_added_once(cluster: ApiServer) -> None:
-    added = Said(0, "Namespace [shop] successfully added to mesh [osm]\n", "")
-    assert osm("namespace", "add", "shop", cluster=cluster) == added
-    again = Said(0, "Namespace [shop] has already been added to mesh [osm]\n", "")
-    assert osm("namespace", "add", "shop", cluster=cluster) == again
+def test_a_namespace_is_added_only_once(cluster: ApiServer) -> None:
+    added = CommandResult(0, "Namespace [shop] successfully added to mesh [osm]\n", "")
+    assert run_osm("namespace", "add", "shop", cluster=cluster) == added
+    again = CommandResult(0, "Namespace [shop] has already been added to mesh [osm]\n", "")
+    assert run_osm("namespace", "add", "shop", cluster=cluster) == again
     metadata = cluster.request("GET", "/api/v1/namespaces/shop")["metadata"]
     assert metadata["labels"][PREFIX + "monitored-by"] == "osm"
     assert metadata["annotations"][PREFIX + "sidecar-injection"] == "enabled"
-    osm("namespace", "add", "other", "--mesh-name", "osm2", "--disable-sidecar-injection", cluster=cluster)
-    assert osm("namespace", "list", "--mesh-name", "osm2", cluster=cluster).out.splitlines()[-1].split() == [
+    run_osm("namespace", "add", "other", "--mesh-name", "osm2", "--disable-sidecar-injection", cluster=cluster)
+    assert run_osm("namespace", "list", "--mesh-name", "osm2", cluster=cluster).out.splitlines()[-1].split() == [
         *("other", "osm2", "disabled")
     ]
 
@@ -163,35 +170,40 @@ def test_namespaces_are_added_once(cluster: ApiServer) -> None:
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
 )
-def test_what_cannot_be_done_is_said(
+def test_each_command_prints_its_result_or_error(
     cluster: ApiServer, words: tuple[str, ...], status: int, out: str, err: str
 ) -> None:
-    assert osm("namespace", *words, cluster=cluster) == Said(status, out, err)
+    assert run_osm("namespace", *words, cluster=cluster) == CommandResult(status, out, err)
 
 
 def test_an_ignored_namespace_is_not_added(cluster: ApiServer) -> None:
-    osm("namespace", "ignore", "shop", cluster=cluster)
-    assert osm("namespace", "add", "shop", cluster=cluster) == Said(1, "", "Error: Cannot add ignored namespace\n")
+    run_osm("namespace", "ignore", "shop", cluster=cluster)
+    assert run_osm("namespace", "add", "shop", cluster=cluster) == CommandResult(
+        1, "", "Error: Cannot add ignored namespace\n"
+    )
 
 
-def test_programs_get_json_and_yaml(cluster: ApiServer) -> None:
-    assert osm("namespace", "list", "--mesh-name", "osm2", "-o", "yaml", cluster=cluster).out == (
+def test_lists_are_available_as_json_and_yaml(cluster: ApiServer) -> None:
+    assert run_osm("namespace", "list", "--mesh-name", "osm2", "-o", "yaml", cluster=cluster).out == (
         "- namespace: bookbuyer\n  mesh: osm2\n  sidecarInjection: enabled\n"
         "- namespace: bookstore\n  mesh: osm2\n  sidecarInjection: enabled\n"
         "- namespace: osm-system\n  mesh: osm2\n  sidecarInjection: enabled\n"
     )
-    assert osm("mesh", "list", "-o", "json", cluster=cluster).out.startswith('[\n  {\n    "name": "osm",\n')
+    assert run_osm("mesh", "list", "-o", "json", cluster=cluster).out.startswith('[\n  {\n    "name": "osm",\n')
 
 
-async def test_a_namespace_that_another_mesh_takes_meanwhile_is_left_to_it(cluster: ApiServer) -> None:
-    theirs = {"metadata": {"labels": {PREFIX + "monitored-by": "osm2"}}}
-
-    class Interrupted(KubernetesClient):
-        async def read(self, kind: Kind, name: str, *, namespace: str = "") -> bytes:
-            seen = await super().read(kind, name, namespace=namespace)
-            cluster.request("PATCH", f"/api/v1/namespaces/{name}", theirs, form=MERGE)
-            return seen
-
+async def test_a_namespace_that_another_mesh_takes_during_the_command_is_not_added(
+    cluster: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_mesh = {"metadata": {"labels": {PREFIX + "monitored-by": "osm2"}}}
     async with connect(str(cluster.kubeconfig)) as client:
+        read = client.read
+
+        async def read_before_the_change(kind: Kind, name: str) -> bytes:
+            content = await read(kind, name)
+            cluster.request("PATCH", f"/api/v1/namespaces/{name}", other_mesh, content_type=MERGE)
+            return content
+
+        monkeypatch.setattr(client, "read", read_before_the_change)
         with pytest.raises(NamespaceError, match=r"Namespace belongs to mesh \[osm2\], not mesh \[osm\]"):
-            await add_namespace(Interrupted(client._http), "shop", mesh="osm", injection="enabled")
+            await add_namespace(client, "shop", mesh="osm", injection="enabled")

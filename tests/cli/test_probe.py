@@ -1,4 +1,4 @@
-"""`osm probe` of real programs, through a real API server's pod proxy."""
+"""`osm probe` of running programs, through the pod proxy of a real API server."""
 
 import contextlib
 import http.server
@@ -14,21 +14,22 @@ from pathlib import Path
 import pytest
 
 from osm_probes import __version__
-from tests.cli.command import Said, osm
-from tests.cli.installed import deployment, namespace, pod
-from tests.cli.live import Live
+from tests.cli.command_result import CommandResult, run_osm
+from tests.cli.control_plane_manifests import deployment, namespace, pod
+from tests.cli.running_control_plane import RunningControlPlane
+from tests.cli.verify_faults import grant
 from tests.kubernetes.manifests import install
 from tests.standin import until
 
 pytestmark = pytest.mark.kubernetes
 
 
-def undated(said: Said) -> Said:
-    """The same without times."""
-    return Said(said.status, re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", said.out), said.err)
+def without_times(result: CommandResult) -> CommandResult:
+    """Replace each time by TIME."""
+    return CommandResult(result.status, re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", result.out), result.err)
 
 
-WELL = """\
+HEALTHY = """\
 osm-system/osm-controller-0
   alive: yes, since TIME
     [+]ads ok
@@ -48,92 +49,100 @@ osm-system/osm-injector-0
 """
 
 
-def test_a_healthy_control_plane_says_yes(live: Live) -> None:
-    assert undated(osm("probe", cluster=live.cluster)) == Said(0, WELL, "")
-    assert undated(osm("probe", "injector", cluster=live.cluster)).out == WELL[WELL.index("osm-system/osm-inj") :]
+def test_the_probes_of_a_healthy_control_plane_succeed(control_plane: RunningControlPlane) -> None:
+    assert without_times(run_osm("probe", cluster=control_plane.cluster)) == CommandResult(0, HEALTHY, "")
+    assert (
+        without_times(run_osm("probe", "injector", cluster=control_plane.cluster)).out
+        == HEALTHY[HEALTHY.index("osm-system/osm-inj") :]
+    )
 
 
-def test_meshes_know_what_they_support_of_smi(live: Live) -> None:
-    assert osm("mesh", "list", cluster=live.cluster).out.splitlines()[2].split() == [
+def test_mesh_list_shows_the_supported_smi_versions(control_plane: RunningControlPlane) -> None:
+    assert run_osm("mesh", "list", cluster=control_plane.cluster).out.splitlines()[2].split() == [
         *("osm", "osm-system", "osm-controller-0", __version__),
         "HTTPRouteGroup:specs.smi-spec.io/v1alpha4,TCPRoute:specs.smi-spec.io/v1alpha4,"
         "TrafficSplit:split.smi-spec.io/v1alpha2,TrafficTarget:access.smi-spec.io/v1alpha3",
     ]
 
 
-def test_a_stopped_controller_is_not_ready_and_the_reason_is_told(live: Live) -> None:
-    controller = live.programs["osm-controller-0"].process
+def test_a_stopped_controller_is_not_ready_with_a_reason(control_plane: RunningControlPlane) -> None:
+    controller = control_plane.programs["osm-controller-0"].process
     controller.send_signal(signal.SIGSTOP)
     try:
-        # An answer of a moment ago is an answer still.
-        until(lambda: osm("probe", "controller", cluster=live.cluster).status == 1, within=10)
-        said = undated(osm("probe", "controller", cluster=live.cluster))
+        # The judge may reuse a result of the canary for a moment.
+        until(lambda: run_osm("probe", "controller", cluster=control_plane.cluster).status == 1, within=10)
+        result = without_times(run_osm("probe", "controller", cluster=control_plane.cluster))
     finally:
         controller.send_signal(signal.SIGCONT)
-    assert re.search(r"  ready: no(, since TIME)?\n    \[-\]ads failed: no TLS handshake from 127", said.out)
-    live.programs["osm-controller-0"].until_ready()
+    assert re.search(r"  ready: no(, since TIME)?\n    \[-\]ads failed: no TLS handshake from 127", result.out)
+    control_plane.programs["osm-controller-0"].until_ready()
 
 
-def test_a_pod_that_nobody_answers_for_is_no_response(live: Live) -> None:
-    silent = pod("osm-controller-1", app="osm-controller", home="osm-system", mesh="osm", port=1)
-    install(live.cluster, [silent])
+def test_a_pod_without_a_listening_port_is_no_response(control_plane: RunningControlPlane) -> None:
+    silent = pod("osm-controller-1", app="osm-controller", namespace="osm-system", mesh="osm", port=1)
+    install(control_plane.cluster, [silent])
     try:
-        said = osm("probe", "controller", cluster=live.cluster)
+        result = run_osm("probe", "controller", cluster=control_plane.cluster)
     finally:
-        live.cluster.delete(silent)
-    assert said.status == 1
+        control_plane.cluster.delete(silent)
+    assert result.status == 1
     assert re.search(
         r"osm-controller-1\n"
         r"  alive: no response: error trying to reach service: dial tcp \S+ connect: connection refused\n"
         r"  ready: no response: ",
-        said.out,
+        result.out,
     )
 
 
-def test_programs_get_the_verdicts_as_json(live: Live) -> None:
-    found = json.loads(osm("probe", "-o", "json", cluster=live.cluster).out)
-    assert [(each["pod"], [answer["verdict"]["healthy"] for answer in each["probes"]]) for each in found] == [
+def test_verdicts_are_available_as_json(control_plane: RunningControlPlane) -> None:
+    pods = json.loads(run_osm("probe", "-o", "json", cluster=control_plane.cluster).out)
+    assert [(pod["pod"], [answer["verdict"]["healthy"] for answer in pod["probes"]]) for pod in pods] == [
         ("osm-controller-0", [True, True]),
         ("osm-injector-0", [True, True]),
     ]
 
 
-def test_who_may_not_ask_is_told_which_permission_is_missing(live: Live) -> None:
-    rule = {"apiGroups": ["", "apps"], "resources": ["pods", "deployments"], "verbs": ["list"]}
-    meta = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "looks"}}
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "looks"}
-    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "onlooker"}
-    live.cluster.create({**meta, "kind": "ClusterRole", "rules": [rule]})
-    live.cluster.create({**meta, "kind": "ClusterRoleBinding", "roleRef": role, "subjects": [subject]})
-    user = str(live.cluster.kubeconfig_for("onlooker"))
-    said = osm("probe", "controller", "--kubeconfig", user)
-    assert said.status == 2
-    assert "alive: unknown: " in said.out
-    assert "its user must be allowed to get pods/proxy" in said.out
+def test_a_forbidden_probe_is_unknown_and_names_the_missing_permission(control_plane: RunningControlPlane) -> None:
+    rules = [{"apiGroups": ["", "apps"], "resources": ["pods", "deployments"], "verbs": ["list"]}]
+    grant(control_plane.cluster, "onlooker", rules)
+    user = str(control_plane.cluster.kubeconfig_for("onlooker"))
+    result = run_osm("probe", "controller", "--kubeconfig", user)
+    assert result.status == 2
+    assert "alive: unknown: " in result.out
+    assert "its user must be allowed to get pods/proxy" in result.out
 
 
-def test_without_pods_there_is_nobody_to_ask(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "Error: no pods of osm-controller or osm-injector in namespace default: see osm mesh list\n"
-    assert osm("probe", "--osm-namespace", "default", cluster=live.cluster) == Said(1, "", text)
-    assert osm("--osm-namespace", "default", "probe", cluster=live.cluster) == Said(1, "", text)
+def test_a_namespace_without_pods_is_an_error(
+    control_plane: RunningControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "Error: no pods of osm-controller or osm-injector found in namespace default: see osm mesh list\n"
+    assert run_osm("probe", "--osm-namespace", "default", cluster=control_plane.cluster) == CommandResult(1, "", text)
+    assert run_osm("--osm-namespace", "default", "probe", cluster=control_plane.cluster) == CommandResult(1, "", text)
     monkeypatch.setenv("OSM_NAMESPACE", "default")
-    assert osm("probe", cluster=live.cluster) == Said(1, "", text)
-    assert osm("probe", "--osm-namespace", "osm-system", cluster=live.cluster).status == 0
-    monkeypatch.setenv("KUBECONFIG", str(live.cluster.kubeconfig))
-    assert osm("probe", "--context", "test").err == text
-    other = osm("probe", "--context", "other").err
-    assert other == f"Error: --kubeconfig {live.cluster.kubeconfig}: Context 'other' not found\n"
+    assert run_osm("probe", cluster=control_plane.cluster) == CommandResult(1, "", text)
+    assert run_osm("probe", "--osm-namespace", "osm-system", cluster=control_plane.cluster).status == 0
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.cluster.kubeconfig))
+    assert run_osm("probe", "--context", "test").err == text
+    other = run_osm("probe", "--context", "other").err
+    assert other == f"Error: --kubeconfig {control_plane.cluster.kubeconfig}: Context 'other' not found\n"
 
 
 @contextlib.contextmanager
-def watching(live: Live, folder: Path, *words: str) -> Iterator[Path]:
-    """The file with what a watch of controllers says; Ctrl-C ends it."""
-    # What a shell starts in the background ignores SIGINT, and hands that on.
-    heard = ["env", "--default-signal=INT"]
-    command = [*heard, str(Path(sys.executable).with_name("osm")), "probe", "controller", "--watch", *words]
+def watching(control_plane: RunningControlPlane, folder: Path, *words: str) -> Iterator[Path]:
+    """Run `osm probe controller --watch` until the block ends with Ctrl-C; yield the file with its output."""
+    # A shell's background jobs, and their children, ignore SIGINT: restore its default action.
+    command = [
+        "env",
+        "--default-signal=INT",
+        str(Path(sys.executable).with_name("osm")),
+        "probe",
+        "controller",
+        "--watch",
+        *words,
+    ]
     out = folder / "out"
     with out.open("wb") as file:
-        process = subprocess.Popen([*command, "--kubeconfig", str(live.cluster.kubeconfig)], stdout=file)
+        process = subprocess.Popen([*command, "--kubeconfig", str(control_plane.cluster.kubeconfig)], stdout=file)
     with process:
         try:
             yield out
@@ -143,9 +152,9 @@ def watching(live: Live, folder: Path, *words: str) -> Iterator[Path]:
             process.kill()
 
 
-def test_a_watch_says_what_changes(live: Live, tmp_path: Path) -> None:
-    controller = live.programs["osm-controller-0"].process
-    with watching(live, tmp_path) as out:
+def test_a_watch_prints_changes(control_plane: RunningControlPlane, tmp_path: Path) -> None:
+    controller = control_plane.programs["osm-controller-0"].process
+    with watching(control_plane, tmp_path) as out:
         until(lambda: len(out.read_text().splitlines()) == 2, within=15)
         controller.send_signal(signal.SIGSTOP)
         try:
@@ -158,8 +167,8 @@ def test_a_watch_says_what_changes(live: Live, tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def of_another_make() -> Iterator[int]:
-    """A program that knows neither JSON nor reasons: its port on all addresses."""
+def plain_text_program() -> Iterator[int]:
+    """Run an HTTP server with plain-text probes, like upstream's controller; yield its port."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -185,37 +194,37 @@ def of_another_make() -> Iterator[int]:
             thread.join()
 
 
-def test_a_control_plane_of_another_make_is_understood_by_its_status(live: Live) -> None:
-    with of_another_make() as port:
-        home = "osm-elder"
-        document = pod("osm-controller-9", app="osm-controller", home=home, mesh="elder")
+def test_probes_without_json_are_read_by_their_http_status(control_plane: RunningControlPlane) -> None:
+    with plain_text_program() as port:
+        other_namespace = "osm-upstream"
+        document = pod("osm-controller-9", app="osm-controller", namespace=other_namespace, mesh="upstream")
         container = document["spec"]["containers"][0]
         container["ports"] = [{"name": "probes", "containerPort": port}]
         container["livenessProbe"]["httpGet"]["port"] = "probes"
-        elder = [deployment("osm-controller", home=home, mesh="elder", version=""), document]
-        install(live.cluster, [namespace(home), *elder])
+        documents = [deployment("osm-controller", namespace=other_namespace, mesh="upstream", version=""), document]
+        install(control_plane.cluster, [namespace(other_namespace), *documents])
         try:
-            said = osm("probe", "--osm-namespace", home, cluster=live.cluster)
-            meshes = osm("mesh", "list", cluster=live.cluster).out.splitlines()
+            result = run_osm("probe", "--osm-namespace", other_namespace, cluster=control_plane.cluster)
+            meshes = run_osm("mesh", "list", cluster=control_plane.cluster).out.splitlines()
         finally:
-            for each in elder:
-                live.cluster.delete(each)
-    assert said == Said(1, "osm-elder/osm-controller-9\n  alive: yes\n  ready: no\n", "")
-    assert meshes[2].split() == ["elder", "osm-elder", "osm-controller-9", "v0.8.4", "Unknown"]
+            for document in documents:
+                control_plane.cluster.delete(document)
+    assert result == CommandResult(1, "osm-upstream/osm-controller-9\n  alive: yes\n  ready: no\n", "")
+    assert meshes[-1].split() == ["upstream", "osm-upstream", "osm-controller-9", "v0.8.4", "Unknown"]
 
 
-def test_a_watch_tells_programs_of_pods_that_come_and_go(live: Live, tmp_path: Path) -> None:
-    silent = pod("osm-controller-1", app="osm-controller", home="osm-system", mesh="osm", port=1)
-    with watching(live, tmp_path, "-o", "json") as out:
+def test_a_watch_with_json_reports_new_and_removed_pods(control_plane: RunningControlPlane, tmp_path: Path) -> None:
+    silent = pod("osm-controller-1", app="osm-controller", namespace="osm-system", mesh="osm", port=1)
+    with watching(control_plane, tmp_path, "-o", "json") as out:
         until(lambda: len(out.read_text().splitlines()) == 2, within=15)
-        install(live.cluster, [silent])
+        install(control_plane.cluster, [silent])
         try:
             until(lambda: len(out.read_text().splitlines()) == 4, within=15)
         finally:
-            live.cluster.delete(silent)
+            control_plane.cluster.delete(silent)
         until(lambda: len(out.read_text().splitlines()) == 6, within=15)
-    told = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [(each["pod"], each["probe"], "verdict" in each, each.get("gone", False)) for each in told] == [
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(line["pod"], line["probe"], "verdict" in line, line.get("gone", False)) for line in lines] == [
         ("osm-controller-0", "alive", True, False),
         ("osm-controller-0", "ready", True, False),
         ("osm-controller-1", "alive", False, False),

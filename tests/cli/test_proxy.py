@@ -1,87 +1,120 @@
+"""`osm proxy list` and `osm proxy get` against running programs and real Envoy."""
+
+import asyncio
+import contextlib
 import json
-import sys
+import signal
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from osm_probes.cli.main import main
-from osm_probes.pki.ca_folder import load_or_create_authority
-from tests.functional.programs import BOOKSTORE, ended
+from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
+from osm_probes.snapshot.snapshot import CLUSTER, LISTENER
+from tests.ads.client import STREAM, Call, open_channel, read_message
+from tests.ads.messages import SotwResponse, sotw_request
+from tests.cli.command_result import CommandResult, run_osm
+from tests.cli.running_control_plane import RunningControlPlane
+from tests.functional.programs import curl
+from tests.standin import until
+
+pytestmark = pytest.mark.kubernetes
+PROXY = ProxyName("7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))
 
 
-def _osm(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+async def test_connected_proxies_are_listed_with_accepted_and_rejected_versions(
+    control_plane: RunningControlPlane,
+) -> None:
+    assert await asyncio.to_thread(run_osm, "proxy", "list", cluster=control_plane.cluster) == CommandResult(
+        0, "No proxies are connected\n", ""
+    )
+    ca = control_plane.authority()
+    certificate = ca.issue(PROXY.common_name("cluster.local"), validity=timedelta(hours=1))
+    port = control_plane.programs["osm-controller-0"].served_port
+    async with open_channel(port, certificate, root_pem=ca.root_pem) as channel, asyncio.timeout(30):
+        call: Call = channel.stream_stream(STREAM)()
+        await call.write(sotw_request(CLUSTER))
+        clusters = SotwResponse(await read_message(call))
+        await call.write(sotw_request(CLUSTER, nonce=clusters.nonce, version=clusters.version))
+        await call.write(sotw_request(LISTENER))
+        listeners = SotwResponse(await read_message(call))
+        await call.write(sotw_request(LISTENER, nonce=listeners.nonce, error="no such filter"))
+        result = CommandResult(0, "", "")
+        while "no such filter" not in result.out:
+            result = await asyncio.to_thread(run_osm, "proxy", "list", cluster=control_plane.cluster)
+        lines = result.out.splitlines()
+        assert [line.split() for line in lines] == [
+            ["POD", "SERVICE", "ACCOUNT", "CONTROLLER", "CONNECTED", "CDS", "EDS", "LDS", "RDS", "SDS", "LAST", "NACK"],
+            [
+                *("bookstore/bookstore-0", "bookstore", "osm-controller-0", lines[1].split()[3]),
+                *(clusters.version[:8], "-", "-", "-", "-"),
+                *("LDS", f"{listeners.version[:8]}:", "no", "such", "filter"),
+            ],
+        ]
+        (row,) = json.loads(
+            (await asyncio.to_thread(run_osm, "proxy", "list", "-o", "json", cluster=control_plane.cluster)).out
+        )
+        assert row["proxy"]["accepted"] == {"CDS": clusters.version}
+        assert row["proxy"]["uuid"] == PROXY.uuid
+        call.cancel()
+
+
+def test_a_controller_that_does_not_respond_is_an_error(control_plane: RunningControlPlane) -> None:
+    result = run_osm("proxy", "list", "--osm-namespace", "default", cluster=control_plane.cluster)
+    assert result == CommandResult(1, "", "Error: no pods of osm-controller found: see osm mesh list\n")
+    program = control_plane.programs["osm-controller-0"]
+    program.process.send_signal(signal.SIGSTOP)
     try:
-        main(words)
-        status = 0
-    except SystemExit as end:
-        status = int(end.code or 0)
-    said = capsys.readouterr()
-    return status, said.out, said.err
+        result = run_osm("proxy", "list", cluster=control_plane.cluster)
+    finally:
+        program.process.send_signal(signal.SIGCONT)
+    text = "Error: cannot list the proxies of osm-controller-0: the program does not answer\n"
+    assert result == CommandResult(1, "", text)
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> tuple[str, ...]:
-    load_or_create_authority(tmp_path, common_name="osm-ca")
-    return ("--mesh-dir", str(BOOKSTORE), "--ca-dir", str(tmp_path))
+@contextlib.contextmanager
+def admin_port(envoy: Path, folder: Path) -> Iterator[int]:
+    """Run a real Envoy; yield the number of its admin port."""
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
+    clusters = [{"name": "shop", "type": "STATIC", "load_assignment": {"cluster_name": "shop"}}]
+    config = {"admin": {"address": address}, "static_resources": {"clusters": clusters}}
+    config_file, address_file = folder / "envoy.json", folder / "admin-address"
+    config_file.write_text(json.dumps(config))
+    flags = ("--use-dynamic-base-id", "--concurrency", "1", "-l", "error", "--admin-address-path", str(address_file))
+    process = subprocess.Popen([str(envoy), "-c", str(config_file), *flags], stdin=subprocess.DEVNULL)
+    try:
+        until(lambda: address_file.exists() and curl(f"http://{address_file.read_text()}/ready") == "LIVE\n", within=20)
+        yield int(address_file.read_text().rpartition(":")[2])
+    finally:
+        process.kill()
+        process.wait()
 
 
-def test_a_bootstrap_names_its_proxy_and_its_control_plane(
-    folders: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+@pytest.mark.envoy
+def test_the_admin_port_is_reached_on_the_pods_loopback(
+    control_plane: RunningControlPlane, envoy: Path, tmp_path: Path
 ) -> None:
-    words = ("proxy", "bootstrap", "bookstore/bookstore-0", *folders, "--ads-address", "[::1]:15128", "--incremental")
-    status, out, _ = _osm(*words, capsys=capsys)
-    bootstrap = json.loads(out)
-    assert status == 0
-    assert bootstrap["node"]["id"] == "7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12.sidecar.bookstore.bookstore.cluster.local"
-    assert bootstrap["dynamic_resources"]["ads_config"]["api_type"] == "DELTA_GRPC"
-    assert '"address":"::1","port_value":15128' in out.replace(" ", "")
+    with admin_port(envoy, tmp_path) as port:
+        control_plane.kubelet.ports["bookstore-0", 15000] = port
+        result = run_osm("proxy", "get", "clusters", "bookstore/bookstore-0", cluster=control_plane.cluster)
+        assert (result.status, result.err) == (0, "")
+        assert "shop::default_priority::max_connections::1024\n" in result.out
+        dump = run_osm("proxy", "get", "config_dump", "bookstore-0", "-n", "bookstore", cluster=control_plane.cluster)
+        assert json.loads(dump.out)["configs"][0]["bootstrap"]["static_resources"]["clusters"][0]["name"] == "shop"
+        assert json.loads(
+            run_osm("proxy", "get", "certs", "bookstore/bookstore-0", cluster=control_plane.cluster).out
+        ) == {"certificates": []}
+    refused = run_osm("proxy", "get", "certs", "bookstore/bookstore-0", cluster=control_plane.cluster)
+    assert refused == CommandResult(
+        1,
+        "",
+        "Error: proxy of pod bookstore/bookstore-0: port 15000 of pod bookstore/bookstore-0: "
+        "dial tcp4 127.0.0.1:15000: connect: connection refused\n",
+    )
 
 
-def test_a_bootstrap_in_a_file_is_its_owners_alone(
-    tmp_path: Path, folders: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "bootstrap.json"
-    file.write_text("old")
-    file.chmod(0o644)
-    status, out, _ = _osm("proxy", "bootstrap", "bookstore-0", *folders, "--output", str(file), capsys=capsys)
-    assert (status, out) == (0, "")
-    assert json.loads(file.read_text())["node"]["cluster"] == "bookstore/bookstore"
-    assert file.stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.parametrize(
-    ("pod", "flags", "word"),
-    [
-        ("nobody", (), "nobody is no pod of the mesh"),
-        ("bookstore/bookbuyer-0", (), "there are: bookbuyer/bookbuyer-0, bookstore/bookstore-0"),
-        ("bookstore-0", ("--ads-address", "nowhere"), "--ads-address 'nowhere' is not HOST:PORT"),
-        ("bookstore-0", ("--mesh-dir", "/no/such/folder"), "/no/such/folder"),
-        ("bookstore-0", ("--ca-dir", "/no/such/folder"), "--ca-dir /no/such/folder"),
-        ("bookstore-0", ("--output", "/no/such/folder/file"), "--output /no/such/folder/file: No such file"),
-    ],
-)
-def test_a_users_mistake_is_one_error_line(
-    pod: str,
-    flags: tuple[str, ...],
-    word: str,
-    folders: tuple[str, ...],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    status, out, err = _osm("proxy", "bootstrap", pod, *folders, *flags, capsys=capsys)
-    assert (status, out) == (1, "")
-    assert err.startswith("Error: ")
-    assert word in err
-    assert len(err.splitlines()) == 1
-
-
-def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, _ = _osm(capsys=capsys)
-    assert status == 0
-    assert "proxy" in out
-
-
-def test_help_loads_nothing_heavy() -> None:
-    end = ended("python", ["-X", "importtime", str(Path(sys.executable).with_name("osm")), "--help"])
-    assert end.returncode == 0
-    loaded = end.stderr
-    assert not any(name in loaded for name in ("grpc", "envoy", "cryptography", "aiohttp", "structlog"))
+def test_a_missing_pod_is_an_error(control_plane: RunningControlPlane) -> None:
+    result = run_osm("proxy", "get", "certs", "bookstore/nobody", cluster=control_plane.cluster)
+    assert result == CommandResult(1, "", 'Error: proxy of pod bookstore/nobody: pods "nobody" not found\n')

@@ -1,4 +1,4 @@
-"""Who signs and who is trusted, whatever the Secret holds; which step of a rotation is next."""
+"""Which CA signs and which roots are trusted, for each state of the CA Secret; the steps of a rotation."""
 
 import json
 from base64 import b64encode
@@ -8,211 +8,223 @@ from typing import Any
 import pytest
 
 from osm_probes.cluster.ca_rotation import CaRotation
-from osm_probes.cluster.ca_secret import Stored
-from osm_probes.cluster.ca_secret_content import AuthoritySecretError, Content, authorities, content_of, trust_of
+from osm_probes.cluster.ca_secret import StoredCa
+from osm_probes.cluster.ca_secret_content import (
+    CaSecretContent,
+    CaSecretError,
+    decode_ca_secret,
+    load_authorities,
+    next_trust,
+)
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.mesh.labels import CA_SIGNS_SINCE
 from osm_probes.pki.authority import Authority, InvalidAuthorityError
-from osm_probes.pki.trust import Trust, roots_of
+from osm_probes.pki.trust import Trust, split_roots
 
 A, B, C = (Authority.create("osm-ca") for _ in range(3))
-ENDED = Authority.create("osm-ca", now=lambda: datetime.now(UTC) - timedelta(days=4000))
+EXPIRED = Authority.create("osm-ca", now=lambda: datetime.now(UTC) - timedelta(days=4000))
 
 
-def content(wanted: Authority, *, previous: tuple[Authority, ...] = (), key: Authority | None = None) -> Content:
-    roots = b"".join(each.root_pem for each in previous)
-    return Content(wanted.root_pem, wanted.key_pem, roots, key.key_pem if key else b"")
+def content(
+    target: Authority, *, previous: tuple[Authority, ...] = (), key: Authority | None = None
+) -> CaSecretContent:
+    roots = b"".join(authority.root_pem for authority in previous)
+    return CaSecretContent(target.root_pem, target.key_pem, roots, key.key_pem if key else b"")
 
 
 def trust(signer: Authority, *others: Authority) -> Trust:
-    return Trust.of(signer, [each.root_pem for each in others])
+    return Trust.of(signer, [other.root_pem for other in others])
 
 
 @pytest.mark.parametrize(
-    ("found", "now", "expected"),
+    ("stored", "current", "expected"),
     [
         (content(A), None, trust(A)),
         (content(A), trust(A), trust(A)),
-        # Another pair came: it is trusted, and the old one signs.
+        # A new CA was put in: it is trusted, and the old one signs.
         (content(B), trust(A), trust(A, B)),
         (content(B, previous=(A,), key=A), trust(A, B), trust(A, B)),
-        # A program that starts in the middle of it.
+        # A program that starts during the rotation.
         (content(B, previous=(A,), key=A), None, trust(A, B)),
-        # It signs.
+        # The new CA signs.
         (content(B, previous=(A,)), trust(A, B), trust(B, A)),
         (content(B, previous=(A,)), None, trust(B, A)),
         (content(B), trust(B, A), trust(B)),
-        # A third one before the second one signed, and after.
+        # A third CA, before the second one signs and after.
         (content(C, previous=(A,), key=A), trust(A, B), trust(A, C)),
         (content(C, previous=(A,)), trust(B, A), trust(B, A, C)),
         (content(C, previous=(B, A), key=B), trust(B, A, C), trust(B, A, C)),
-        # Thought better of.
+        # The rotation is cancelled: the old CA is put back.
         (content(A, previous=(A,), key=A), trust(A, B), trust(A)),
-        # What has ended neither signs nor is trusted.
-        (content(B, previous=(ENDED,), key=ENDED), None, trust(B)),
-        (content(B), trust(ENDED), trust(B)),
+        # An expired CA neither signs nor is trusted.
+        (content(B, previous=(EXPIRED,), key=EXPIRED), None, trust(B)),
+        (content(B), trust(EXPIRED), trust(B)),
     ],
 )
-def test_who_signs_and_who_is_trusted(found: Content, now: Trust | None, expected: Trust) -> None:
-    assert trust_of(authorities(found), now=now) == expected
+def test_the_secret_decides_which_ca_signs_and_which_roots_are_trusted(
+    stored: CaSecretContent, current: Trust | None, expected: Trust
+) -> None:
+    assert next_trust(load_authorities(stored), current=current) == expected
 
 
-def test_more_roots_than_one_may_be_given() -> None:
-    found = Content(A.root_pem + b"a remark\n" + B.root_pem.replace(b"\n", b"\r\n"), A.key_pem)
-    assert trust_of(authorities(found)) == trust(A, B)
+def test_ca_crt_may_contain_several_roots() -> None:
+    stored = CaSecretContent(A.root_pem + b"a comment\n" + B.root_pem.replace(b"\n", b"\r\n"), A.key_pem)
+    assert next_trust(load_authorities(stored)) == trust(A, B)
 
 
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("stored", "message"),
     [
-        (Content(A.root_pem, A.key_pem, b"", B.key_pem), "it has previous.key, but no previous.crt"),
-        (Content(A.root_pem, A.key_pem, B.root_pem, C.key_pem), "does not belong to the root certificate"),
-        (Content(A.root_pem, A.key_pem, b"nonsense"), "a root certificate cannot be read"),
-        (Content(A.root_pem, b""), "it has no private.key"),
+        (CaSecretContent(A.root_pem, A.key_pem, b"", B.key_pem), "it has previous.key, but no previous.crt"),
+        (CaSecretContent(A.root_pem, A.key_pem, B.root_pem, C.key_pem), "does not belong to the root certificate"),
+        (CaSecretContent(A.root_pem, A.key_pem, b"nonsense"), "a root certificate cannot be read"),
+        (CaSecretContent(A.root_pem, b""), "it has no private.key"),
     ],
 )
-def test_what_cannot_be_used_is_refused(found: Content, words: str) -> None:
-    with pytest.raises(InvalidAuthorityError, match=words):
-        authorities(found)
+def test_unusable_contents_are_rejected(stored: CaSecretContent, message: str) -> None:
+    with pytest.raises(InvalidAuthorityError, match=message):
+        load_authorities(stored)
 
 
-def test_the_order_in_which_roots_came_does_not_count() -> None:
+def test_the_order_of_the_roots_does_not_matter() -> None:
     assert trust(A, B, C).roots_pem == trust(A, C, B).roots_pem
     assert trust(A, B).roots_pem == trust(B, A).roots_pem
-    assert trust(A, B).mark != trust(B, A).mark
-    assert len(roots_of(trust(A, A, B).roots_pem)) == 2
+    assert trust(A, B).fingerprint != trust(B, A).fingerprint
+    assert len(split_roots(trust(A, A, B).roots_pem)) == 2
 
 
 @pytest.mark.parametrize("secret", [b"nonsense", b'{"data": {"ca.crt": "*"}}', b'{"data": {"ca.crt": 1}}'])
-def test_what_is_no_secret_is_refused(secret: bytes) -> None:
-    with pytest.raises(AuthoritySecretError, match="cannot be read"):
-        content_of(secret)
+def test_invalid_json_of_a_secret_is_rejected(secret: bytes) -> None:
+    with pytest.raises(CaSecretError, match="cannot be read"):
+        decode_ca_secret(secret)
 
 
-class Secret:
-    """As an API server keeps it; its steps are counted. What it says is followed at once, as a replica does."""
+class FakeSecret:
+    """A CA Secret without an API server; the trust follows at once. history: the state after each change."""
 
-    def __init__(self, wanted: Authority, now: Trust) -> None:
+    def __init__(self, target: Authority, current: Trust) -> None:
         self.object: dict[str, Any] = {"metadata": {"resourceVersion": "1"}, "data": {}}
-        self.trust = Latest(now)
-        self.stored: Latest[Stored | None] = Latest(None)
+        self.trust = Latest(current)
+        self.stored: Latest[StoredCa | None] = Latest(None)
         self.history: list[tuple[Authority, int, bool]] = []
-        self.put(wanted)
+        self.put(target)
 
-    def put(self, wanted: Authority) -> None:
-        """Somebody puts another pair in."""
-        self.object["data"] |= {"ca.crt": _text(wanted.root_pem), "private.key": _text(wanted.key_pem)}
-        self._follow()
+    def put(self, target: Authority) -> None:
+        """Replace the CA, as a person does."""
+        self.object["data"] |= {"ca.crt": _base64(target.root_pem), "private.key": _base64(target.key_pem)}
+        self._apply()
 
-    async def change(self, stored: Stored, change: Any) -> None:
+    async def patch(self, stored: StoredCa, patch: Any) -> None:
+        """Apply a merge patch."""
         assert stored is self.stored.value
-        self.object = _merged(self.object, change)
-        self._follow()
+        self.object = _merged(self.object, patch)
+        self._apply()
 
-    def _follow(self) -> None:
+    def _apply(self) -> None:
         version = int(self.object["metadata"]["resourceVersion"]) + 1
         self.object["metadata"]["resourceVersion"] = str(version)
-        stored = Stored.of(content_of(json.dumps(self.object).encode()))
+        stored = StoredCa.of(decode_ca_secret(json.dumps(self.object).encode()))
         self.stored.set(stored)
-        self.trust.set(trust_of(stored.authorities, now=self.trust.value))
-        now = self.trust.value
-        self.history.append((now.signer, len(roots_of(now.roots_pem)), "previous.key" in self.object["data"]))
+        self.trust.set(next_trust(stored.authorities, current=self.trust.value))
+        trust = self.trust.value
+        self.history.append((trust.signer, len(split_roots(trust.roots_pem)), "previous.key" in self.object["data"]))
 
 
-def _text(value: bytes) -> str:
+def _base64(value: bytes) -> str:
     return b64encode(value).decode()
 
 
-def _merged(one: Any, other: Any) -> Any:
-    """RFC 7386."""
-    if not isinstance(other, dict):
-        return other
-    merged = dict(one) if isinstance(one, dict) else {}
-    for name, value in other.items():
+def _merged(target: Any, patch: Any) -> Any:
+    """A JSON merge patch (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
         merged[name] = _merged(merged.get(name), value)
     return {name: value for name, value in merged.items() if value is not None}
 
 
-class ProbeEvaluator:
-    """A rotation whose steps may come at once, as soon as proxies' Secrets follow."""
+class Harness:
+    """A rotation without a mount delay. distributed: whether all proxies' Secrets have the newest trust."""
 
-    def __init__(self, *, outlived: float = -1.0) -> None:
-        self.secret = Secret(A, trust(A))
-        self.refreshed = True
+    def __init__(self, *, certificate_validity: float = -1.0) -> None:
+        self.secret = FakeSecret(A, trust(A))
+        self.distributed = True
         self.rotation = CaRotation(
-            self.secret,  # type: ignore[arg-type]  # an API server's part is tested against a real one
+            self.secret,  # type: ignore[arg-type]  # CaSecret itself is tested against a real API server
             self.secret.trust,
-            leads=Latest(True),  # noqa: FBT003
-            refreshed=lambda: self.secret.trust.value.mark if self.refreshed else "",
-            outlived=lambda: outlived,
-            spread_within=0.0,
+            is_leader=Latest(True),  # noqa: FBT003
+            distributed_trust=lambda: self.secret.trust.value.fingerprint if self.distributed else "",
+            certificate_validity=lambda: certificate_validity,
+            mount_delay=0.0,
         )
 
-    async def go_on(self, *, times: int = 1) -> None:
+    async def take_steps(self, *, times: int = 1) -> None:
+        """Take the steps that are due, as the leader does once a second."""
         for _ in range(times):
-            await self.rotation._go_on()
+            await self.rotation._take_step()
 
 
-async def test_a_root_is_trusted_before_it_signs_and_after_it_signed() -> None:
-    evaluator = ProbeEvaluator()
-    evaluator.secret.put(B)
-    await evaluator.go_on(times=5)
-    assert evaluator.secret.history == [
+async def test_a_root_is_trusted_before_it_signs_and_after_it_stopped_signing() -> None:
+    harness = Harness()
+    harness.secret.put(B)
+    await harness.take_steps(times=5)
+    assert harness.secret.history == [
         (A, 1, False),
         (A, 2, False),
         (A, 2, True),
         (B, 2, False),
         (B, 1, False),
     ]
-    assert set(evaluator.secret.object["data"]) == {"ca.crt", "private.key"}
-    assert evaluator.secret.object["metadata"]["annotations"] == {}
+    assert set(harness.secret.object["data"]) == {"ca.crt", "private.key"}
+    assert harness.secret.object["metadata"]["annotations"] == {}
 
 
-async def test_it_does_not_sign_before_all_proxies_can_trust_it() -> None:
-    evaluator = ProbeEvaluator()
-    evaluator.refreshed = False
-    evaluator.secret.put(B)
-    await evaluator.go_on(times=5)
-    assert evaluator.secret.trust.value == trust(A, B)
-    evaluator.refreshed = True
-    await evaluator.go_on()
-    assert evaluator.secret.trust.value == trust(B, A)
+async def test_a_new_ca_does_not_sign_before_all_proxies_trust_it() -> None:
+    harness = Harness()
+    harness.distributed = False
+    harness.secret.put(B)
+    await harness.take_steps(times=5)
+    assert harness.secret.trust.value == trust(A, B)
+    harness.distributed = True
+    await harness.take_steps()
+    assert harness.secret.trust.value == trust(B, A)
 
 
-async def test_the_old_root_is_trusted_as_long_as_what_it_signed_may_live() -> None:
-    evaluator = ProbeEvaluator(outlived=3600.0)
-    evaluator.secret.put(B)
-    await evaluator.go_on(times=10)
-    assert evaluator.secret.trust.value == trust(B, A)
-    # Who takes the time away makes it begin anew.
-    del evaluator.secret.object["metadata"]["annotations"][CA_SIGNS_SINCE]
-    evaluator.secret.put(B)
-    await evaluator.go_on(times=2)
-    assert CA_SIGNS_SINCE in evaluator.secret.object["metadata"]["annotations"]
-    assert evaluator.secret.trust.value == trust(B, A)
+async def test_the_old_root_is_trusted_until_its_certificates_have_expired() -> None:
+    harness = Harness(certificate_validity=3600.0)
+    harness.secret.put(B)
+    await harness.take_steps(times=10)
+    assert harness.secret.trust.value == trust(B, A)
+    # If the annotation with the time is removed, the period starts again.
+    del harness.secret.object["metadata"]["annotations"][CA_SIGNS_SINCE]
+    harness.secret.put(B)
+    await harness.take_steps(times=2)
+    assert CA_SIGNS_SINCE in harness.secret.object["metadata"]["annotations"]
+    assert harness.secret.trust.value == trust(B, A)
 
 
-async def test_a_third_pair_in_the_middle_of_it_leaves_no_proxy_behind() -> None:
-    evaluator = ProbeEvaluator(outlived=3600.0)
-    evaluator.secret.put(B)
-    await evaluator.go_on(times=2)
-    assert evaluator.secret.trust.value == trust(B, A)
-    evaluator.secret.put(C)
-    await evaluator.go_on()
-    assert evaluator.secret.trust.value == trust(B, A, C)
-    await evaluator.go_on()
-    assert evaluator.secret.trust.value == trust(C, A, B)
+async def test_a_third_ca_during_a_rotation_leaves_no_proxy_without_trust() -> None:
+    harness = Harness(certificate_validity=3600.0)
+    harness.secret.put(B)
+    await harness.take_steps(times=2)
+    assert harness.secret.trust.value == trust(B, A)
+    harness.secret.put(C)
+    await harness.take_steps()
+    assert harness.secret.trust.value == trust(B, A, C)
+    await harness.take_steps()
+    assert harness.secret.trust.value == trust(C, A, B)
 
 
-async def test_who_does_not_lead_does_nothing() -> None:
-    secret = Secret(A, trust(A))
+async def test_a_replica_that_is_not_the_leader_does_nothing() -> None:
+    secret = FakeSecret(A, trust(A))
     rotation = CaRotation(
         secret,  # type: ignore[arg-type]  # as above
         secret.trust,
-        leads=Latest(False),  # noqa: FBT003
-        refreshed=lambda: "",
-        outlived=lambda: 0.0,
+        is_leader=Latest(False),  # noqa: FBT003
+        distributed_trust=lambda: "",
+        certificate_validity=lambda: 0.0,
     )
     async with background_tasks(run=rotation.run()):
         secret.put(B)

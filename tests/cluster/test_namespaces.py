@@ -2,15 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from osm_probes.admission.namespaces import MeshUnknownError, NamespaceFacts
-from osm_probes.cluster.namespaces import AskedNamespaces
+from osm_probes.admission.namespaces import NamespaceLookupError
+from osm_probes.cluster.namespaces import ApiServerNamespaces
 from osm_probes.foundation.latest import Latest
-from osm_probes.mesh.mesh import Mesh
-from tests.kube.answering import answering
+from osm_probes.mesh.mesh import Mesh, NamespaceMetadata
+from tests.kube.fake_api_server import fake_api_server
 
 
-class NoMesh:
-    """A source that knows nothing."""
+class UnreadSource:
+    """A source whose mesh has not been read yet."""
 
     def __init__(self) -> None:
         self.mesh: Latest[Mesh | None] = Latest(None)
@@ -18,26 +18,28 @@ class NoMesh:
 
 
 @pytest.mark.parametrize(
-    ("answer", "facts"),
+    ("response", "metadata"),
     [
-        ('{"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}}}', NamespaceFacts({"a": "b"}, {"c": "d"})),
-        ('{"metadata": {"name": "shop"}}', NamespaceFacts()),
+        ('{"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}}}', NamespaceMetadata({"a": "b"}, {"c": "d"})),
+        ('{"metadata": {"name": "shop"}}', NamespaceMetadata()),
     ],
 )
-async def test_the_newest_is_what_the_api_server_says(tmp_path: Path, answer: str, facts: NamespaceFacts) -> None:
-    async with answering(tmp_path, answer) as (client, _):
-        assert await AskedNamespaces(NoMesh(), client, within=1).newest("shop") == facts
+async def test_get_current_reads_the_namespace_from_the_api_server(
+    tmp_path: Path, response: str, metadata: NamespaceMetadata
+) -> None:
+    async with fake_api_server(tmp_path, response) as (client, _):
+        assert await ApiServerNamespaces(UnreadSource(), client, within=1).get_current("shop") == metadata
 
 
-@pytest.mark.parametrize("answer", ["", "noise", "{}"])
-async def test_without_a_usable_answer_nobody_knows(tmp_path: Path, answer: str) -> None:
-    async with answering(tmp_path, answer) as (client, _):
-        with pytest.raises(MeshUnknownError, match="whether namespace shop wants sidecars cannot be known: "):
-            await AskedNamespaces(NoMesh(), client, within=1).newest("shop")
+@pytest.mark.parametrize("response", ["", "noise", "{}"])
+async def test_get_current_fails_without_a_usable_response(tmp_path: Path, response: str) -> None:
+    async with fake_api_server(tmp_path, response) as (client, _):
+        with pytest.raises(NamespaceLookupError, match="whether namespace shop wants sidecars is unknown: "):
+            await ApiServerNamespaces(UnreadSource(), client, within=1).get_current("shop")
 
 
-async def test_before_the_first_list_nothing_is_known(tmp_path: Path) -> None:
-    async with answering(tmp_path, "") as (client, there):
-        with pytest.raises(MeshUnknownError, match="not listed yet: namespaces"):
-            await AskedNamespaces(NoMesh(), client, within=1).known("shop")
-        assert there.requests == 0
+async def test_get_cached_fails_before_the_first_list(tmp_path: Path) -> None:
+    async with fake_api_server(tmp_path, "") as (client, server):
+        with pytest.raises(NamespaceLookupError, match="not listed yet: namespaces"):
+            await ApiServerNamespaces(UnreadSource(), client, within=1).get_cached("shop")
+        assert server.requests == 0

@@ -3,7 +3,12 @@ import base64
 import msgspec
 import pytest
 
-from osm_probes.cluster.webhook_ca_bundle import WEBHOOK, Entry, MalformedConfigurationError, entry_of
+from osm_probes.cluster.webhook_ca_bundle import (
+    WEBHOOK,
+    MalformedConfigurationError,
+    WebhookEntry,
+    decode_webhook_entry,
+)
 
 
 def configuration(*webhooks: object) -> bytes:
@@ -17,24 +22,24 @@ OURS = {"name": WEBHOOK, "clientConfig": {"url": "https://127.0.0.1:1", "caBundl
 @pytest.mark.parametrize(
     ("content", "entry"),
     [
-        (configuration(OURS), Entry("7", 0, base64.b64encode(b"OURS").decode())),
-        (configuration(OTHER, OURS), Entry("7", 1, base64.b64encode(b"OURS").decode())),
-        (configuration({"name": WEBHOOK, "clientConfig": {}}), Entry("7", 0, "")),
-        (configuration(OTHER), Entry("7")),
-        (configuration({**OURS, "name": f"x.{WEBHOOK}"}), Entry("7")),
-        (b'{"metadata": {"resourceVersion": "7"}}', Entry("7")),
+        (configuration(OURS), WebhookEntry("7", 0, base64.b64encode(b"OURS").decode())),
+        (configuration(OTHER, OURS), WebhookEntry("7", 1, base64.b64encode(b"OURS").decode())),
+        (configuration({"name": WEBHOOK, "clientConfig": {}}), WebhookEntry("7", 0, "")),
+        (configuration(OTHER), WebhookEntry("7")),
+        (configuration({**OURS, "name": f"x.{WEBHOOK}"}), WebhookEntry("7")),
+        (b'{"metadata": {"resourceVersion": "7"}}', WebhookEntry("7")),
     ],
 )
-def test_our_webhook_is_found_by_its_name_alone(content: bytes, entry: Entry) -> None:
-    assert entry_of(content) == entry
+def test_our_webhook_is_found_only_by_its_exact_name(content: bytes, entry: WebhookEntry) -> None:
+    assert decode_webhook_entry(content) == entry
 
 
-def test_a_bundle_that_is_overwritten_twice_alike_is_news_twice() -> None:
+def test_overwriting_a_bundle_twice_with_the_same_value_makes_two_different_entries() -> None:
     first, second = configuration(OURS), configuration(OURS).replace(b'"7"', b'"8"')
-    assert entry_of(first) != entry_of(second)
+    assert decode_webhook_entry(first) != decode_webhook_entry(second)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"webhooks": []}', b'{"metadata": {}, "webhooks": [7]}'])
-def test_what_is_no_configuration_is_an_error(content: bytes) -> None:
+def test_invalid_json_of_a_configuration_is_an_error(content: bytes) -> None:
     with pytest.raises(MalformedConfigurationError):
-        entry_of(content)
+        decode_webhook_entry(content)

@@ -15,7 +15,7 @@ def test_the_flags_of_upstreams_chart_are_accepted() -> None:
     assert (configuration.webhook_config_name, configuration.pull_policy) == ("osm-webhook-osm", "IfNotPresent")
 
 
-def test_images_of_a_sidecar_come_from_the_environment() -> None:
+def test_the_images_of_a_sidecar_come_from_the_environment() -> None:
     environment = {"OSM_DEFAULT_SIDECAR_IMAGE": "envoy:1", "OSM_DEFAULT_INIT_CONTAINER_IMAGE": "init:1"}
     configuration = parse_injector(["--mesh-dir", "m"], environment)
     assert (configuration.sidecar_image, configuration.init_image) == ("envoy:1", "init:1")
@@ -24,5 +24,15 @@ def test_images_of_a_sidecar_come_from_the_environment() -> None:
 @pytest.mark.parametrize(
     ("flags", "native"), [([], False), (["--native-sidecars"], True), (["--native-sidecars=true"], True)]
 )
-def test_sidecars_are_native_only_where_that_is_said(flags: list[str], native: bool) -> None:  # noqa: FBT001 - a table's column
+def test_sidecars_are_native_only_with_the_flag(flags: list[str], native: bool) -> None:  # noqa: FBT001 - a table's column
     assert parse_injector(["--mesh-dir", "m", *flags], {}).native_sidecars is native
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_help_fits_the_terminal(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        parse_injector(["--help"], {})
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= columns

@@ -1,19 +1,19 @@
-"""What a one-node cluster needs of the machine."""
+"""The requirements of a one-node cluster on the machine."""
 
 import os
 import shutil
 from pathlib import Path
 from typing import Final
 
-from demo.namespaces import why_no_namespaces
-from tests.e2e.cgroups import why_no_cgroups
+from demo.namespaces import network_namespace_problem
+from tests.e2e.cgroups import cgroup_problem
 from tools.envoy_binary import NoEnvoyError, envoy_binary
 from tools.go_programs import NoProgramError
 from tools.images import NoImageError, builder
 from tools.kubernetes_binaries import kubernetes_binaries
 from tools.node_binaries import node_binaries, pod_binaries
 
-# Debian's packages, by a program of each.
+# Program -> the Debian package that provides it.
 _PACKAGES: Final = {
     "containerd": "containerd",
     "curl": "curl",
@@ -25,15 +25,18 @@ _PACKAGES: Final = {
 _CNI: Final = Path("/usr/lib/cni/bridge")
 
 
-def why_no_cluster() -> str:
-    """Why there can be no cluster here, in one line; empty if there can. Builds what is to be built: minutes, once."""
+def cluster_problem() -> str:
+    """The reason in one line why there can be no cluster on this machine; empty if there can.
+
+    It builds missing programs and images, which takes minutes the first time.
+    """
     if os.geteuid() != 0:
         return "a one-node cluster needs root"
     missing = [package for program, package in _PACKAGES.items() if not shutil.which(program)]
     missing += [] if _CNI.exists() else ["containernetworking-plugins"]
     if missing:
         return f"a one-node cluster needs Debian's {' '.join(missing)}"
-    if reason := why_no_cgroups() or why_no_namespaces():
+    if reason := cgroup_problem() or network_namespace_problem():
         return f"a one-node cluster: {reason}"
     try:
         builder(), kubernetes_binaries(), node_binaries(), pod_binaries(), envoy_binary()

@@ -1,4 +1,4 @@
-"""A node's part of each cgroup hierarchy (cgroup v1), below this process's own."""
+"""The node's cgroups: one in each cgroup v1 hierarchy, below this process's own cgroup."""
 
 import contextlib
 import os
@@ -14,29 +14,29 @@ _CONTROLLERS: Final = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer
 _INHERITED: Final = ("cpuset.cpus", "cpuset.mems")
 
 
-def why_no_cgroups() -> str:
-    """Why there can be no node here; empty if there can."""
+def cgroup_problem() -> str:
+    """The reason why there can be no node on this machine; empty if there can."""
     missing = [name for name in _CONTROLLERS if not (_ROOT / name).is_dir()]
-    return f"the node of this test knows cgroup v1 alone, without it {missing[0]} is missing" if missing else ""
+    return f"the test's node needs cgroup v1, and the controller {missing[0]} is missing" if missing else ""
 
 
 @contextlib.contextmanager
 def cgroups(name: str) -> Iterator[list[Path]]:
-    """One of this name in each hierarchy; all processes in them must have ended when the block does."""
-    made = [_ROOT / controller / _own(controller).lstrip("/") / name for controller in _CONTROLLERS]
+    """A cgroup with this name in each hierarchy. All its processes must have exited when the block ends."""
+    paths = [_ROOT / controller / _own(controller).lstrip("/") / name for controller in _CONTROLLERS]
     try:
-        for path in made:
-            path.mkdir(exist_ok=True)  # cpu and cpuacct may be one
-            for each in _INHERITED:
-                if (path / each).exists():
-                    (path / each).write_text((path.parent / each).read_text())
-        yield made
+        for path in paths:
+            path.mkdir(exist_ok=True)  # cpu and cpuacct may be the same hierarchy
+            for setting in _INHERITED:
+                if (path / setting).exists():
+                    (path / setting).write_text((path.parent / setting).read_text())
+        yield paths
     finally:
-        _remove(made, within=20.0)
+        _remove(paths, within=20.0)
 
 
 def remove_leftovers(name: str) -> None:
-    """Remove the cgroups of a node that is gone, whoever made it."""
+    """Remove the cgroups of a node whose process was killed."""
     for controller in _CONTROLLERS:
         _remove([_ROOT / controller / _own(controller).lstrip("/") / name], within=1.0)
 
@@ -53,9 +53,9 @@ def _remove(paths: Sequence[Path], *, within: float) -> None:
     end = time.monotonic() + within
     while left := [path for path in paths if path.exists()]:
         if time.monotonic() > end:
-            raise ClusterError(f"cgroups stay behind: {', '.join(map(str, left))}")
+            raise ClusterError(f"cannot remove cgroups: {', '.join(map(str, left))}")
         for path in left:
             for folder, _, _ in os.walk(path, topdown=False):
-                with contextlib.suppress(OSError):  # processes in it are still ending
+                with contextlib.suppress(OSError):  # its processes are still exiting
                     Path(folder).rmdir()
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A node -> a cluster on it, from API server to DNS, asked with kubectl."""
+"""A node -> a Kubernetes cluster on it, from API server to DNS, with kubectl to query it."""
 
 import contextlib
 import json
@@ -27,28 +27,28 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A running cluster of one node."""
+    """A running one-node cluster."""
 
     node: Node
     api: ApiServer
     programs: Path
 
     def command(self, *arguments: str) -> list[str]:
-        """The kubectl command, as its administrator."""
+        """The kubectl command line, with administrator credentials."""
         kubectl = [str(self.programs / "kubectl"), f"--kubeconfig={self.api.kubeconfig}"]
         return self.node.network.command(*kubectl, *arguments)
 
     def kubectl(self, *arguments: str, within: float = 60.0) -> str:
-        """What kubectl prints. Raises ClusterError with its words."""
+        """Run kubectl and return its output. Raises ClusterError with kubectl's error message."""
         return run_within(self.command(*arguments), within=within)
 
     def get(self, *arguments: str) -> Json:
-        """An object, or a list of them."""
-        found: Json = json.loads(self.kubectl("get", *arguments, "--output=json"))
-        return found
+        """Get an object or a list of objects. Raises ClusterError."""
+        result: Json = json.loads(self.kubectl("get", *arguments, "--output=json"))
+        return result
 
     def apply(self, *documents: Json) -> None:
-        """Create objects, or change them."""
+        """Create or change objects."""
         file = self.node.state / "apply.json"
         file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
         self.kubectl("apply", "--filename", str(file))
@@ -61,56 +61,56 @@ class Cluster:
             within=120.0,
         )
 
-    def until(self, question: Callable[[], object], *, what: str, within: float) -> None:
-        """Wait until the answer is true; what is not there yet is no answer. Raises ClusterError."""
+    def until(self, condition: Callable[[], object], *, what: str, within: float) -> None:
+        """Wait until the condition is true; a ClusterError counts as false. Raises ClusterError on a timeout."""
         end = time.monotonic() + within
         reason = ""
         while time.monotonic() < end:
             try:
-                if question():
+                if condition():
                     return
             except ClusterError as error:
                 reason = str(error)
             time.sleep(0.5)
-        raise ClusterError(f"{what}: not within {within:g} s {reason}\n{self._seen()}")
+        raise ClusterError(f"{what}: not within {within:g} s {reason}\n{self._diagnostics()}")
 
     def rolled_out(self, *workloads: str, namespace: str, within: float = 120.0) -> None:
-        """Wait until these have all their pods ready."""
+        """Wait until all pods of these workloads are ready. Raises ClusterError."""
         end = time.monotonic() + within
-        for each in workloads:
+        for workload in workloads:
             left = max(1.0, end - time.monotonic())
-            command = ("rollout", "status", each, f"--namespace={namespace}", f"--timeout={left:.0f}s")
+            command = ("rollout", "status", workload, f"--namespace={namespace}", f"--timeout={left:.0f}s")
             try:
                 self.kubectl(*command, within=left + 10)
             except ClusterError as error:
-                raise ClusterError(f"{error}\n{self._seen()}") from error
+                raise ClusterError(f"{error}\n{self._diagnostics()}") from error
 
-    def _seen(self) -> str:
-        """What a person would look at first."""
+    def _diagnostics(self) -> str:
+        """The pods and the Warning Events of the cluster, for error messages."""
         with contextlib.suppress(ClusterError):
             pods = self.kubectl("get", "pods", "--all-namespaces", "--output=wide")
             warnings = self.kubectl("get", "events", "--all-namespaces", "--field-selector=type=Warning")
             return f"{pods}\n{warnings}"
-        return "kubectl has no answer"
+        return "kubectl gets no response"
 
 
 @contextlib.contextmanager
 def running_cluster(node: Node) -> Iterator[Cluster]:
-    """The cluster on a node that has the images of its pods; the node is Ready, the DNS answers."""
+    """Start a cluster on a node that has all images. The node is Ready and DNS works when the block starts."""
     programs = node_binaries()
     api = ApiServer(
         node.state / "api",
         address=NODE_ADDRESS,
-        where=node.network.command(),
-        reach=node.network.inside,
+        command_prefix=node.network.command(),
+        run_in_network=node.network.inside,
         flags=_flags(node.state / "api" / "pki"),
     )
     api.pki.issue("apiserver-kubelet-client", "system:masters")
     cluster = Cluster(node, api, programs)
     try:
         api.start()
-        started = _started(cluster)
-        cluster.until(lambda: _ready(cluster, started), what="the node is Ready", within=90.0)
+        started = _start_components(cluster)
+        cluster.until(lambda: _node_ready(cluster, started), what="the node is Ready", within=90.0)
         cluster.kubectl("apply", "--filename", str(DNS))
         cluster.rolled_out("deployment/coredns", namespace="kube-system")
         yield cluster
@@ -131,7 +131,7 @@ def _flags(pki: Path) -> dict[str, str]:
     }
 
 
-def _started(cluster: Cluster) -> list[Process]:
+def _start_components(cluster: Cluster) -> list[Process]:
     node, api, programs = cluster.node, cluster.api, cluster.programs
     names = [x509.DNSName(NODE), x509.IPAddress(ip_address(NODE_ADDRESS))]
     api.pki.issue("kubelet", server=x509.SubjectAlternativeName(names))
@@ -148,7 +148,7 @@ def _started(cluster: Cluster) -> list[Process]:
     }
     for name, document in files.items():
         (node.state / f"{name}.json").write_text(json.dumps(document))
-    alone = ("--leader-elect=false", "--authentication-skip-lookup=true", "--bind-address=127.0.0.1")
+    single = ("--leader-elect=false", "--authentication-skip-lookup=true", "--bind-address=127.0.0.1")
     flags = {
         "kubelet": (
             *(f"--config={node.state}/kubelet.json", f"--kubeconfig={users['kubelet']}", f"--node-ip={NODE_ADDRESS}"),
@@ -156,17 +156,17 @@ def _started(cluster: Cluster) -> list[Process]:
         ),
         "kube-proxy": (f"--config={node.state}/kube-proxy.json",),
         "kube-controller-manager": (
-            *(f"--kubeconfig={users['kube-controller-manager']}", *alone, "--use-service-account-credentials=true"),
+            *(f"--kubeconfig={users['kube-controller-manager']}", *single, "--use-service-account-credentials=true"),
             *(f"--service-account-private-key-file={pki / 'accounts.key'}", f"--root-ca-file={pki / 'ca.crt'}"),
         ),
-        "kube-scheduler": (f"--kubeconfig={users['kube-scheduler']}", *alone),
+        "kube-scheduler": (f"--kubeconfig={users['kube-scheduler']}", *single),
     }
     return [node.start(name, str(programs / name), *words) for name, words in flags.items()]
 
 
-def _ready(cluster: Cluster, started: Sequence[Process]) -> bool:
-    for each in started:
-        if not each.running:
-            raise ClusterError(f"{each.log.stem} ended: {each.last_line()}")
+def _node_ready(cluster: Cluster, started: Sequence[Process]) -> bool:
+    for process in started:
+        if not process.running:
+            raise ClusterError(f"{process.log.stem} exited: {process.last_line()}")
     conditions = cluster.get("node", NODE)["status"]["conditions"]
-    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
+    return any((condition["type"], condition["status"]) == ("Ready", "True") for condition in conditions)

@@ -1,4 +1,4 @@
-"""Addresses and files -> the configuration of what a node runs: containerd, CNI, kubelet, kube-proxy."""
+"""Addresses and files -> the configuration of the node's programs: containerd, CNI, kubelet, kube-proxy."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 def containerd(state: Path) -> str:
-    """TOML for containerd."""
+    """The configuration of containerd, in TOML."""
     return f"""
 version = 2
 root = "{state}/containerd"
@@ -28,7 +28,7 @@ disabled_plugins = [
   path = "{state}/containerd-opt"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE_IMAGE}"
-  # A machine that is a container itself may not lower scores as far as kubelet asks.
+  # Inside a container, the OOM score cannot be lowered as far as kubelet requests.
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
@@ -44,7 +44,7 @@ disabled_plugins = [
 
 
 def pod_network() -> Json:
-    """CNI: pods on a bridge, which no traffic leaves."""
+    """The CNI configuration: pods are connected to a bridge without a route to the outside."""
     bridge = {
         "type": "bridge",
         "bridge": "cni0",
@@ -84,7 +84,7 @@ def kubelet(state: Path, pki: Path) -> Json:
         "clusterDNS": [DNS_ADDRESS],
         "clusterDomain": "cluster.local",
         "volumePluginDir": "/var/lib/kubelet/volumeplugins",
-        # The machine's disk and memory are not the test's to judge.
+        # A machine with little free disk or memory must not cause evictions.
         "evictionHard": dict.fromkeys(
             (
                 "memory.available",
@@ -112,6 +112,6 @@ def kube_proxy(kubeconfig: Path) -> Json:
         "hostnameOverride": NODE,
         "clusterCIDR": POD_RANGE,
         "clientConnection": {"kubeconfig": str(kubeconfig)},
-        # The machine's own table is not the test's to size.
+        # 0: leave the machine's connection tracking settings unchanged.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     }

@@ -1,4 +1,4 @@
-"""One cluster for all scenes, with the chart installed; they are played in the order of their files' names."""
+"""One cluster for all scenarios, with the chart installed. The scenarios run in the order of their file names."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from tools.node_binaries import pod_binaries
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A scene waits for a kubelet, and the first one for the images and the cluster too."""
+    """Allow the tests more time: they wait for kubelet, and the first one also for the images and the cluster."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
@@ -24,16 +24,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """Archives of all images by their names."""
+    """The archives of all images, by image name."""
     files = archives(tmp_path_factory.mktemp("images"))
     yield files
-    for each in files.values():
-        each.unlink()  # folders of tests stay for a while, and these are large
+    for archive in files.values():
+        archive.unlink()  # pytest keeps temporary folders, and the archives are large
 
 
 @pytest.fixture(scope="session")
 def cluster(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A running cluster that has all images."""
+    """A running cluster whose node has all images."""
     state = tmp_path_factory.mktemp("e2e") / "node"
     with running_node(state, pause=pod_binaries() / "pause") as node:
         for archive in built.values():
@@ -44,13 +44,13 @@ def cluster(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def mesh(cluster: Cluster) -> Mesh:
-    """The control plane, installed by the chart and ready."""
+    """The control plane, installed with the chart and ready."""
     return Mesh.installed(cluster)
 
 
 @pytest.fixture(scope="session")
 def bookstore(mesh: Mesh, cluster: Cluster) -> None:
-    """A bookstore in the mesh, and a namespace for those who buy there."""
+    """A bookstore in the mesh, and a namespace for its callers."""
     cluster.apply(*enrolled(STORE), *enrolled(BUYER))
     cluster.apply(*shop.bookstore())
     cluster.rolled_out("deployment/bookstore", namespace=STORE)

@@ -1,5 +1,5 @@
-"""What goes wrong in the one-node cluster."""
+"""The error of the one-node cluster."""
 
 
 class ClusterError(Exception):
-    """A part of the cluster did not come up or failed; the message says which and how."""
+    """A part of the cluster did not start or failed; the message names the part and the reason."""

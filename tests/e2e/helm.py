@@ -1,6 +1,6 @@
-"""Helm 4, in a process of its own: `python -m tests.e2e.helm KUBECONFIG install|upgrade VALUES` or `… test|uninstall`.
+"""Helm 4 as a command: `python -m tests.e2e.helm KUBECONFIG install|upgrade VALUES` or `… test|uninstall`.
 
-As a library it would dial from this process's network, which is not the node's.
+It runs as a separate process in the node's network namespace; the library would use this process's network.
 """
 
 import json
@@ -16,7 +16,7 @@ NAMESPACE: Final = "osm-system"
 
 
 def main(kubeconfig: str, act: str, values: str = "{}") -> None:
-    """Do one thing with the release; says what went wrong in Helm's words."""
+    """Install, upgrade, test or uninstall the release. Raises helm_python.HelmError."""
     with helm_python.Config(namespace=NAMESPACE, kubeconfig_path=kubeconfig) as helm:
         match act:
             case "install":

@@ -1,4 +1,4 @@
-"""Programs and Dockerfiles -> the images of the cluster's pods, as archives that the node takes up."""
+"""Programs and Dockerfiles -> archives of the images that the cluster's pods use."""
 
 from pathlib import Path
 from typing import Final
@@ -15,21 +15,21 @@ _DEMO: Final = Path(__file__).parents[2] / "demo"
 
 
 def archives(folder: Path) -> dict[str, Path]:
-    """Archives, by name, of all images that pods here use: the project's own, built now, and the cluster's."""
+    """Build all images, the project's and the cluster's own, and return their archives by image name."""
     by = builder()
     for image in IMAGES:
         by.build(image)
     programs = pod_binaries()
     by.assemble(PAUSE_IMAGE, 'FROM scratch\nCOPY pause /\nENTRYPOINT ["/pause"]\n', programs / "pause")
     by.assemble(DNS_IMAGE, 'FROM scratch\nCOPY coredns /\nENTRYPOINT ["/coredns"]\n', programs / "coredns")
-    # On the image of the programs: Envoy for its libraries, the applications for its Python.
+    # Based on the programs' image: Envoy needs its libraries, the applications its Python.
     by.assemble(ENVOY_IMAGE, f"FROM {PROGRAMS.tag}\nCOPY envoy /usr/local/bin/\n", envoy_binary())
-    apps = [_DEMO / "apps.py", _DEMO / "become.py"]
+    apps = [_DEMO / "apps.py", _DEMO / "switch_user.py"]
     by.assemble(APPS_IMAGE, f"FROM {PROGRAMS.tag}\nCOPY *.py /apps/demo/\nWORKDIR /apps\nUSER 0\n", *apps)
-    tags = [*(each.tag for each in IMAGES), PAUSE_IMAGE, DNS_IMAGE, ENVOY_IMAGE, APPS_IMAGE]
-    return {tag: _saved(by, tag, folder / f"{number}.tar") for number, tag in enumerate(tags)}
+    tags = [*(image.tag for image in IMAGES), PAUSE_IMAGE, DNS_IMAGE, ENVOY_IMAGE, APPS_IMAGE]
+    return {tag: _save(by, tag, folder / f"{number}.tar") for number, tag in enumerate(tags)}
 
 
-def _saved(by: Builder, tag: str, file: Path) -> Path:
+def _save(by: Builder, tag: str, file: Path) -> Path:
     by.save(tag, file)
     return file

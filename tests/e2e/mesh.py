@@ -1,4 +1,4 @@
-"""The chart -> a control plane in the cluster; its pods, what kubelet says of them, and how they are asked."""
+"""The chart -> a control plane in the cluster: its pods, their status and Events, and requests to them."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,36 +28,36 @@ class Pod:
     program: str
 
     def status(self) -> Json:
-        """What kubelet reports of its container."""
+        """The status of the pod's container, as kubelet reports it, and the pod's IP."""
         pod = self.cluster.get("pod", self.name, f"--namespace={NAMESPACE}")
         (status,) = pod["status"]["containerStatuses"]
         return {**status, "podIP": pod["status"]["podIP"]}
 
     @property
     def pid(self) -> int:
-        """The program's number, as the node counts."""
+        """The program's process id in the node's PID namespace."""
         return self.cluster.node.pid(self.status()["containerID"])
 
     def describe(self) -> str:
-        """`kubectl describe pod`."""
+        """The output of `kubectl describe pod`."""
         return self.cluster.kubectl("describe", "pod", self.name, f"--namespace={NAMESPACE}")
 
     def row(self) -> list[str]:
-        """Its words in `kubectl get pods`: name, ready, status, restarts, age."""
+        """The columns in `kubectl get pods`: name, ready, status, restarts, age."""
         return self.cluster.kubectl("get", "pod", self.name, f"--namespace={NAMESPACE}", "--no-headers").split()
 
     def events(self) -> list[Json]:
-        """Its Events, the program's own among them."""
-        chosen = f"--field-selector=involvedObject.name={self.name}"
-        found: list[Json] = self.cluster.get("events", f"--namespace={NAMESPACE}", chosen)["items"]
-        return found
+        """The pod's Events: kubelet's and the program's own."""
+        selector = f"--field-selector=involvedObject.name={self.name}"
+        objects: list[Json] = self.cluster.get("events", f"--namespace={NAMESPACE}", selector)["items"]
+        return objects
 
     def ask(self, path: str) -> Answer:
-        """What its 9091 answers. Raises OSError."""
+        """Send a GET request to the pod's port 9091. Raises OSError."""
         return self.cluster.node.network.request(f"http://{self.status()['podIP']}:{HTTP}{path}")
 
     def inside(self, *command: str) -> str:
-        """What a command prints that runs in the pod's network. Raises ClusterError."""
+        """Run a command in the pod's network namespace and return its output. Raises ClusterError."""
         return self.cluster.node.run("nsenter", f"--target={self.pid}", "--net", "--", *command)
 
 
@@ -69,7 +69,7 @@ class Mesh:
 
     @classmethod
     def installed(cls, cluster: Cluster) -> "Mesh":
-        """Install the chart, into a namespace with the strictest Pod Security Standard."""
+        """Install the chart into a namespace that enforces the Pod Security Standard "restricted"."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
         cluster.helm("install", VALUES)
@@ -78,25 +78,26 @@ class Mesh:
         return mesh
 
     def upgrade(self, values: Json) -> None:
-        """Upgrade the release; returns when all pods of both programs are new and ready."""
+        """Upgrade the release, and wait until all pods of both programs are replaced and ready."""
         self.cluster.helm("upgrade", {**VALUES, **values})
         self.until_ready()
 
     def until_ready(self, *, within: float = 150.0) -> None:
-        """Wait until both programs have all their pods ready."""
+        """Wait until all pods of both programs are ready."""
         self.cluster.rolled_out(
-            *(f"deployment/{each}" for each in (CONTROLLER, INJECTOR)), namespace=NAMESPACE, within=within
+            *(f"deployment/{program}" for program in (CONTROLLER, INJECTOR)), namespace=NAMESPACE, within=within
         )
 
     def pods(self, program: str) -> list[Pod]:
-        """The pods of a program that are not about to end."""
-        found = self.cluster.get("pods", f"--namespace={NAMESPACE}", f"--selector=app={program}")["items"]
-        staying = [each["metadata"] for each in found if "deletionTimestamp" not in each["metadata"]]
-        return [Pod(self.cluster, each["name"], program) for each in staying]
+        """The pods of a program that are not being deleted."""
+        objects = self.cluster.get("pods", f"--namespace={NAMESPACE}", f"--selector=app={program}")["items"]
+        remaining = [pod["metadata"] for pod in objects if "deletionTimestamp" not in pod["metadata"]]
+        return [Pod(self.cluster, metadata["name"], program) for metadata in remaining]
 
     def endpoints(self, service: str) -> set[str]:
-        """The addresses of pods that a Service sends to."""
-        chosen = f"--selector=kubernetes.io/service-name={service}"
-        slices = self.cluster.get("endpointslices", f"--namespace={NAMESPACE}", chosen)["items"]
-        ready = [each for one in slices for each in one["endpoints"] or () if each["conditions"].get("ready")]
-        return {address for each in ready for address in each["addresses"]}
+        """The addresses of a Service's ready endpoints."""
+        selector = f"--selector=kubernetes.io/service-name={service}"
+        slices = self.cluster.get("endpointslices", f"--namespace={NAMESPACE}", selector)["items"]
+        endpoints = [endpoint for slice_ in slices for endpoint in slice_["endpoints"] or ()]
+        ready = [endpoint for endpoint in endpoints if endpoint["conditions"].get("ready")]
+        return {address for endpoint in ready for address in endpoint["addresses"]}

@@ -1,4 +1,4 @@
-"""Namespaces and cgroups -> a node: what is started in here is in nobody else's way, and ends with it."""
+"""Linux namespaces and cgroups -> a Kubernetes node, isolated from the machine; its processes end with it."""
 
 import contextlib
 import json
@@ -20,14 +20,14 @@ from tests.e2e.errors import ClusterError
 
 _NAME: Final = "osm-e2e-"
 _INIT: Final = Path(__file__).with_name("node_init.sh")
-# Processes come into a cgroup by their own act; nsenter takes the rest of what makes a node.
-_ENTER: Final = 'for each in $1; do echo $$ >"$each/cgroup.procs"; done; shift; exec "$@"'
+# A shell moves itself into the cgroups and then executes nsenter, which enters the other namespaces.
+_ENTER: Final = 'for cgroup in $1; do echo $$ >"$cgroup/cgroup.procs"; done; shift; exec "$@"'
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A running node with containerd. `state` is the folder of its files; logs are in state/logs."""
+    """A running node with containerd. state: the folder of its files, with the logs in state/logs."""
 
     network: Namespace
     state: Path
@@ -36,34 +36,37 @@ class Node:
     ends: contextlib.ExitStack
 
     def enter(self, *command: str) -> list[str]:
-        """The command that runs in all of the node's namespaces, as the node's own programs do."""
+        """The command line that runs `command` in all namespaces and cgroups of the node."""
         nsenter = ["nsenter", f"--target={self.init}", *_NAMESPACES, "--", *command]
         return ["sh", "-c", _ENTER, "enter", " ".join(map(str, self.cgroups)), *nsenter]
 
     def run(self, *command: str, within: float = 60.0) -> str:
-        """What a command prints that runs as one of the node's own programs. Raises ClusterError."""
+        """Run a command on the node and return its output. Raises ClusterError."""
         return run_within(self.enter(*command), within=within)
 
     def start(self, name: str, *command: str) -> Process:
-        """Start one of the node's programs; it ends with the node."""
+        """Start a program on the node; it is killed when the node ends."""
         process = Process(self.enter(*command), log=self.state / "logs" / f"{name}.log")
         self.ends.callback(process.kill)
         return process
 
     def load(self, archive: Path) -> None:
-        """Take up the images of a docker archive."""
+        """Import the images of a docker archive. Raises ClusterError."""
         self.run(
             "ctr", "--address", CONTAINERD, "--namespace", "k8s.io", "images", "import", str(archive), within=180.0
         )
 
     def pid(self, container: str) -> int:
-        """The number, as the node counts, of a container's first process. `container` as a pod's status names it."""
+        """The process id, in the node's PID namespace, of a container's first process.
+
+        container: the containerID from a pod's status. Raises ClusterError.
+        """
         name = container.removeprefix("containerd://")
         tasks = self.run("ctr", "--address", CONTAINERD, "--namespace", "k8s.io", "tasks", "list").splitlines()
-        found = [int(words[1]) for words in map(str.split, tasks) if words[0] == name]
-        if not found:
-            raise ClusterError(f"the node runs no container {name}")
-        return found[0]
+        pids = [int(words[1]) for words in map(str.split, tasks) if words[0] == name]
+        if not pids:
+            raise ClusterError(f"container {name} is not running on the node")
+        return pids[0]
 
 
 _NAMESPACES: Final = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
@@ -71,15 +74,15 @@ _NAMESPACES: Final = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
 
 @contextlib.contextmanager
 def running_node(state: Path, *, pause: Path) -> Iterator[Node]:
-    """A node, on a network that nothing leaves; all of it is gone after the block.
+    """A node on an isolated network; everything is removed after the block.
 
-    Its processes end with this one, however that ends; what has no process is then swept by the next.
+    If this process is killed, the node's processes are killed too, and the next node removes the rest.
     """
-    _sweep()
+    _remove_leftover_nodes()
     name = f"{_NAME}{os.getpid()}"
     (state / "logs").mkdir(parents=True)
     with contextlib.ExitStack() as stack:
-        stack.callback(_empty, state)
+        stack.callback(_remove_data, state)
         network = stack.enter_context(namespace(name))
         _address(network)
         paths = stack.enter_context(cgroups(name))
@@ -89,26 +92,26 @@ def running_node(state: Path, *, pause: Path) -> Iterator[Node]:
         yield node
 
 
-def _sweep() -> None:
-    """Remove what is left of nodes whose process was killed."""
-    for each in Path("/run/netns").glob(f"{_NAME}*"):
-        maker = each.name.removeprefix(_NAME)
-        if maker.isdecimal() and not Path("/proc", maker).exists():
-            run("ip", "netns", "delete", each.name)
-            remove_leftovers(each.name)
+def _remove_leftover_nodes() -> None:
+    """Remove the network namespaces and cgroups of nodes whose process was killed."""
+    for path in Path("/run/netns").glob(f"{_NAME}*"):
+        pid = path.name.removeprefix(_NAME)
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            run("ip", "netns", "delete", path.name)
+            remove_leftovers(path.name)
 
 
 def run_within(command: Sequence[str], *, within: float) -> str:
-    """What a command prints. Raises ClusterError with its words."""
+    """Run a command and return its output. Raises ClusterError with its error output."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=within, check=False
         )
     except subprocess.TimeoutExpired:
         raise ClusterError(f"{' '.join(command)}: more than {within:g} s") from None
-    if done.returncode:
-        raise ClusterError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip() or 'failed'}")
-    return done.stdout
+    if process.returncode:
+        raise ClusterError(f"{' '.join(command)}: {process.stderr.strip() or process.stdout.strip() or 'failed'}")
+    return process.stdout
 
 
 def _address(network: Namespace) -> None:
@@ -116,7 +119,7 @@ def _address(network: Namespace) -> None:
         "link add node0 type bridge",
         f"address add {NODE_ADDRESS}/24 dev node0",
         "link set node0 up",
-        # kubelet wants a default route; behind this one nobody is.
+        # kubelet requires a default route; this one leads nowhere.
         "route add default dev node0",
     ):
         run("ip", "-netns", network.name, *line.split())
@@ -128,9 +131,10 @@ def _first_process(network: Namespace, paths: Sequence[Path], state: Path, *, pa
     inside = network.command("setpriv", "--pdeathsig", "KILL", *unshare, "sh", str(_INIT), str(state), NODE, str(pause))
     command = ["sh", "-c", _ENTER, "enter", " ".join(map(str, paths)), *inside]
     log = (state / "logs" / "init.log").open("ab")
-    # PR_SET_PDEATHSIG (prctl(2)) is about the thread that started the process: this one lasts, a caller's may not.
+    # PR_SET_PDEATHSIG (prctl(2)) takes effect when the thread that started the process ends, so start it from a thread
+    # that lives as long as the node.
     with log, ThreadPoolExecutor(1, "node") as starter:
-        outer = starter.submit(_started, command, log.fileno()).result()
+        outer = starter.submit(_spawn, command, log.fileno()).result()
         try:
             end = time.monotonic() + 20.0
             while not (state / "ready").exists():
@@ -143,7 +147,7 @@ def _first_process(network: Namespace, paths: Sequence[Path], state: Path, *, pa
             outer.wait()
 
 
-def _started(command: Sequence[str], log: int) -> "subprocess.Popen[bytes]":
+def _spawn(command: Sequence[str], log: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
@@ -152,19 +156,19 @@ def _start_containerd(node: Node) -> None:
     (node.state / "cni").mkdir()
     (node.state / "cni" / "pods.conflist").write_text(json.dumps(pod_network()))
     process = node.start("containerd", "containerd", "--config", str(node.state / "containerd.toml"))
-    ask = ("ctr", "--address", CONTAINERD, "version")
-    eventually(lambda: _works(lambda: node.run(*ask)), what="containerd answers", within=60.0, process=process)
+    version = ("ctr", "--address", CONTAINERD, "version")
+    eventually(lambda: _succeeds(lambda: node.run(*version)), what="containerd responds", within=60.0, process=process)
 
 
-def _works(work: Callable[[], object]) -> bool:
+def _succeeds(work: Callable[[], object]) -> bool:
     with contextlib.suppress(ClusterError):
         work()
         return True
     return False
 
 
-def _empty(state: Path) -> None:
-    """Images and volumes are large; logs stay."""
-    for each in state.iterdir():
-        if each.is_dir() and each.name != "logs":
-            shutil.rmtree(each, ignore_errors=True)
+def _remove_data(state: Path) -> None:
+    """Remove the node's images and volumes, which are large, and keep its logs."""
+    for path in state.iterdir():
+        if path.is_dir() and path.name != "logs":
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Manifests of the mesh's applications: a bookstore, and those who buy there. They know nothing of the mesh."""
+"""Manifests of the applications in the mesh: a bookstore and its callers. They contain nothing specific to the mesh."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,12 +12,12 @@ PORT: Final = 14001
 _PYTHON: Final = "/opt/osm/bin/python"
 Json = dict[str, Any]
 
-# Asks once, and not again: who starts before the sidecar fails.
+# Sends one request without a retry, so it fails if the application starts before its sidecar.
 _ONCE: Final = "import urllib.request as u; print(u.urlopen('{}', timeout=10).read().decode())"
 
 
 def enrolled(name: str) -> list[Json]:
-    """A namespace of the mesh with the service account of its application."""
+    """A namespace in the mesh, with the service account of its application."""
     annotations = {"openservicemesh.io/sidecar-injection": "enabled"}
     metadata = {"name": name, "labels": {"openservicemesh.io/monitored-by": "osm"}, "annotations": annotations}
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": name}}
@@ -25,12 +25,12 @@ def enrolled(name: str) -> list[Json]:
 
 
 def bookstore() -> list[Json]:
-    """The Deployment, with a probe of each kind that can be rewritten, and its Service."""
+    """The bookstore's Deployment, with three kinds of probes that osm-injector rewrites, and its Service."""
     container = {
         **_container("bookstore"),
         "ports": [{"name": "http", "containerPort": PORT}],
         "startupProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 1, "failureThreshold": 60},
-        # One that hangs for a while must not be restarted in the middle of the next scene.
+        # Enough failures that a test which stops the application for a while does not cause a restart.
         "livenessProbe": {"httpGet": {"path": "/alive", "port": "http"}, "periodSeconds": 2, "failureThreshold": 60},
         "readinessProbe": {"httpGet": {"path": "/ready", "port": PORT}, "periodSeconds": 2},
     }
@@ -54,8 +54,8 @@ def bookstore() -> list[Json]:
 
 
 def purchase() -> Json:
-    """The Job that buys once."""
-    template = {"spec": {"serviceAccountName": BUYER, "restartPolicy": "Never", "containers": [_asking(URL)]}}
+    """A Job that sends one request."""
+    template = {"spec": {"serviceAccountName": BUYER, "restartPolicy": "Never", "containers": [_requesting(URL)]}}
     metadata = {"name": "purchase", "namespace": BUYER}
     return {
         "apiVersion": "batch/v1",
@@ -66,31 +66,31 @@ def purchase() -> Json:
 
 
 def caller(name: str, *, namespace: str, url: str = URL, annotations: Mapping[str, str] | None = None) -> Json:
-    """The pod that asks once: it succeeds with an answer, it fails without."""
+    """A pod that sends one request. It succeeds if it gets a response."""
     metadata = {"name": name, "namespace": namespace, "annotations": dict(annotations or {})}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": metadata,
-        "spec": {"restartPolicy": "Never", "containers": [_asking(url)]},
+        "spec": {"restartPolicy": "Never", "containers": [_requesting(url)]},
     }
 
 
 def stall(name: str, *, annotations: Mapping[str, str]) -> Json:
-    """A bookstore that no Service leads to."""
+    """A bookstore pod that belongs to no Service."""
     container = {**_container("bookstore"), "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1}}
     metadata = {"name": name, "namespace": STORE, "annotations": dict(annotations)}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
 
 
 def shopper(name: str, *, rate: float) -> Json:
-    """The pod that buys at a steady rate until it is told to stop, then says what came of it."""
+    """A pod that sends requests at a steady rate until SIGTERM, then prints the results."""
     container = _container("bookbuyer", URL, "--address", "bookstore.bookstore", "--rate", str(rate))
     spec = {"serviceAccountName": BUYER, "restartPolicy": "Never", "containers": [container]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": BUYER}, "spec": spec}
 
 
-def _asking(url: str) -> Json:
+def _requesting(url: str) -> Json:
     return {"name": BUYER, "image": APPS_IMAGE, "command": [_PYTHON, "-c", _ONCE.format(url)]}
 
 

@@ -1,4 +1,4 @@
-"""The images themselves: what is in them, what they say of themselves, and under what restrictions they run."""
+"""The images: their contents, labels, SBOM and health check, and the restrictions under which they run."""
 
 import json
 import re
@@ -16,8 +16,8 @@ from tools.images import IMAGES, INIT, PROGRAMS, ROOT, Image
 
 NAMESPACE: Final = "alone"
 EXAMPLE: Final = ROOT / "examples" / "bookstore"
-_HASHED: Final = 0b01  # PEP 552: by the source's hash, which nobody checks
-# Neither root nor the image's own user: some platforms choose one.
+_HASHED: Final = 0b01  # PEP 552: hash-based and unchecked, so Python does not compare it with the source
+# The user is neither root nor the image's own, because some platforms assign one.
 _RESTRICTED: Final[dict[str, Any]] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -31,7 +31,7 @@ _RESTRICTED: Final[dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def standalone(cluster: Cluster) -> Iterator[str]:
-    """A pod with both programs on the example mesh, with nothing that could be taken from them."""
+    """A pod with both programs on the example mesh, under the strictest restrictions."""
     metadata = {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
     files = {path.name: path.read_text() for path in EXAMPLE.iterdir()}
     cluster.apply(
@@ -64,15 +64,15 @@ def _both() -> dict[str, Any]:
 
 
 def configuration(archive: Path) -> dict[str, Any]:
-    """What an image says of itself."""
+    """The configuration of an image."""
     with tarfile.open(archive) as file:
         (manifest,) = json.load(_opened(file, "manifest.json"))
-        found: dict[str, Any] = json.load(_opened(file, manifest["Config"]))
-    return found
+        config: dict[str, Any] = json.load(_opened(file, manifest["Config"]))
+    return config
 
 
 def files(archive: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of an image's files whose names match."""
+    """The names and contents of an image's files whose names match the pattern."""
     with tarfile.open(archive) as file:
         (manifest,) = json.load(_opened(file, "manifest.json"))
         for layer in manifest["Layers"]:
@@ -87,70 +87,71 @@ def _opened(file: tarfile.TarFile, member: str | tarfile.TarInfo) -> Any:
 
 
 @pytest.mark.parametrize(("image", "megabytes"), [(PROGRAMS, 250), (INIT, 10)])
-def test_an_image_is_no_larger_than_is_promised(built: dict[str, Path], image: Image, megabytes: int) -> None:
+def test_an_image_is_within_its_size_limit(built: dict[str, Path], image: Image, megabytes: int) -> None:
     assert built[image.tag].stat().st_size < megabytes * 1e6
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
-def test_an_image_says_what_it_is_and_runs_as_nobody(built: dict[str, Path], image: Image) -> None:
-    said = configuration(built[image.tag])["config"]
-    labels = {name.removeprefix("org.opencontainers.image."): text for name, text in said["Labels"].items()}
+def test_an_image_has_the_standard_labels_and_an_unprivileged_user(built: dict[str, Path], image: Image) -> None:
+    config = configuration(built[image.tag])["config"]
+    labels = {name.removeprefix("org.opencontainers.image."): text for name, text in config["Labels"].items()}
     assert (labels["title"], labels["version"]) == (image.name, __version__)
     assert {"created", "description", "licenses", "revision"} <= labels.keys()
     assert re.fullmatch("[0-9a-f]{40}", labels["revision"])
-    assert said["User"] == "65532:65532"
+    assert config["User"] == "65532:65532"
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
-def test_nothing_of_the_building_machine_is_left_in_an_image(built: dict[str, Path], image: Image) -> None:
+def test_an_image_contains_no_configuration_of_the_build_machine(built: dict[str, Path], image: Image) -> None:
     left = [name for name, text in files(built[image.tag], r"^(etc/(apt/.*(list|sources)|pip\.conf)$|run/)") if text]
     assert not left
-    history = " ".join(each.get("created_by", "") for each in configuration(built[image.tag])["history"])
+    history = " ".join(layer.get("created_by", "") for layer in configuration(built[image.tag])["history"])
     assert "://" not in history
 
 
-def test_all_modules_are_compiled_and_never_compared_with_their_source(built: dict[str, Path]) -> None:
+def test_all_modules_are_compiled_to_unchecked_bytecode(built: dict[str, Path]) -> None:
     sources = {name for name, _ in files(built[PROGRAMS.tag], r"^opt/osm/.*/osm_probes/.*\.py$")}
     flags = {name: text[4] for name, text in files(built[PROGRAMS.tag], r"^opt/osm/.*\.pyc$")}
     assert sources == {
         re.sub(r"__pycache__/(.*)\.cpython-.*", r"\1.py", name) for name in flags if "/osm_probes/" in name
     }
-    assert not {name: each for name, each in flags.items() if each != _HASHED}
+    assert not {name: flag for name, flag in flags.items() if flag != _HASHED}
 
 
-def test_the_list_of_parts_has_what_the_lock_names() -> None:
-    parts = json.loads((ROOT / "dist" / f"{PROGRAMS.name}.cdx.json").read_text())["components"]
-    python = {part["name"]: part["version"] for part in parts if part["purl"].startswith("pkg:pypi/")}
+def test_the_sbom_lists_the_locked_python_packages() -> None:
+    components = json.loads((ROOT / "dist" / f"{PROGRAMS.name}.cdx.json").read_text())["components"]
+    packages = (component for component in components if component["purl"].startswith("pkg:pypi/"))
+    python = {package["name"]: package["version"] for package in packages}
     lock = (ROOT / "requirements" / "runtime.lock").read_text()
     locked = re.findall(r"^([a-z0-9-]+)==([^ ]+) (;?)", lock, re.MULTILINE)
-    # Those with a condition are for other machines, maybe.
-    everywhere = {(name, version) for name, version, condition in locked if not condition}
-    assert everywhere <= python.items() - {(PROGRAMS.name, __version__)} <= {each[:2] for each in locked}
+    # A package with an environment marker may not be installed on this platform.
+    required = {(name, version) for name, version, marker in locked if not marker}
+    assert required <= python.items() - {(PROGRAMS.name, __version__)} <= {package[:2] for package in locked}
 
 
-def test_the_list_of_parts_of_the_init_container_has_iptables() -> None:
-    parts = json.loads((ROOT / "dist" / f"{INIT.name}.cdx.json").read_text())["components"]
-    assert {"dash", "iptables", "libc6"} <= {part["name"] for part in parts}
+def test_the_init_images_sbom_lists_iptables() -> None:
+    components = json.loads((ROOT / "dist" / f"{INIT.name}.cdx.json").read_text())["components"]
+    assert {"dash", "iptables", "libc6"} <= {component["name"] for component in components}
 
 
-def test_both_programs_are_ready_as_any_user_with_a_read_only_root_and_no_capability(
+def test_both_programs_become_ready_as_any_user_with_a_read_only_root_and_no_capabilities(
     cluster: Cluster, standalone: str
 ) -> None:
     for container in cluster.get("pod", standalone, f"--namespace={NAMESPACE}")["status"]["containerStatuses"]:
         status = cluster.node.run("cat", f"/proc/{cluster.node.pid(container['containerID'])}/status")
-        said = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        assert said["Uid"].split() == ["1000660000"] * 4
-        assert {int(said[kind], 16) for kind in ("CapEff", "CapPrm", "CapBnd")} == {0}
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert fields["Uid"].split() == ["1000660000"] * 4
+        assert {int(fields[kind], 16) for kind in ("CapEff", "CapPrm", "CapBnd")} == {0}
 
 
-def test_the_health_check_passes_where_the_program_is_alive(
+def test_the_images_health_check_passes_if_the_program_is_alive(
     built: dict[str, Path], cluster: Cluster, standalone: str
 ) -> None:
     command = _health_check(built)
     cluster.kubectl("exec", standalone, f"--namespace={NAMESPACE}", "--container=osm-controller", "--", *command)
 
 
-def test_the_health_check_fails_where_nothing_listens(built: dict[str, Path], cluster: Cluster) -> None:
+def test_the_images_health_check_fails_if_nothing_listens(built: dict[str, Path], cluster: Cluster) -> None:
     flags = (f"--image={APPS_IMAGE}", "--image-pull-policy=Never", "--restart=Never")
     cluster.kubectl("run", "deaf", *flags, "--command", "--", *_health_check(built))
     cluster.kubectl("wait", "pod/deaf", "--for=jsonpath={.status.phase}=Failed", "--timeout=30s")

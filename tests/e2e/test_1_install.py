@@ -1,4 +1,4 @@
-"""Scene 1: the chart is installed, and both programs are ready and answer as their page says."""
+"""Scenario 1: the chart is installed; both programs become ready and give the documented responses."""
 
 import re
 import subprocess
@@ -19,27 +19,27 @@ ALIVE = (
 
 
 def test_all_pods_of_both_programs_are_ready(mesh: Mesh) -> None:
-    rows = {pod.program: pod.row()[1:4] for each in (CONTROLLER, INJECTOR) for pod in mesh.pods(each)}
+    rows = {pod.program: pod.row()[1:4] for program in (CONTROLLER, INJECTOR) for pod in mesh.pods(program)}
     assert rows == {CONTROLLER: ["1/1", "Running", "0"], INJECTOR: ["1/1", "Running", "0"]}
 
 
-def test_a_forwarded_port_gives_curl_the_documented_answer(mesh: Mesh, cluster: Cluster) -> None:
-    chosen = ("pods", f"--namespace={NAMESPACE}", f"--selector=app={CONTROLLER}")
-    name = cluster.kubectl("get", *chosen, "--output=jsonpath={.items[0].metadata.name}")
+def test_curl_gets_the_documented_response_through_a_forwarded_port(mesh: Mesh, cluster: Cluster) -> None:
+    selection = ("pods", f"--namespace={NAMESPACE}", f"--selector=app={CONTROLLER}")
+    name = cluster.kubectl("get", *selection, "--output=jsonpath={.items[0].metadata.name}")
     forward = cluster.command("port-forward", f"--namespace={NAMESPACE}", name, "9091")
     curl = cluster.node.network.command("curl", "--silent", "--include", "localhost:9091/health/alive")
     with running(forward, log=cluster.node.state / "logs" / "port-forward.log") as process:
         eventually(lambda: "9091" in process.log.read_text(), what="the port is forwarded", within=20, process=process)
-        said = subprocess.run(curl, capture_output=True, check=True, timeout=20).stdout
-    assert re.sub(rb"Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", b"Date: <date>", said) == ALIVE
+        output = subprocess.run(curl, capture_output=True, check=True, timeout=20).stdout
+    assert re.sub(rb"Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", b"Date: <date>", output) == ALIVE
 
 
 @pytest.mark.usefixtures("mesh")
-def test_helm_test_asks_all_probes(cluster: Cluster) -> None:
+def test_helm_test_passes(cluster: Cluster) -> None:
     cluster.helm("test")
 
 
-def test_the_namespace_refuses_pods_that_are_less_restricted(mesh: Mesh, cluster: Cluster) -> None:
+def test_the_namespace_enforces_the_restricted_pod_security_standard(mesh: Mesh, cluster: Cluster) -> None:
     command = cluster.command("run", "loose", f"--namespace={NAMESPACE}", "--image=localhost/pause:1")
     with pytest.raises(ClusterError, match='violates PodSecurity "restricted'):
         run_within(command, within=20)

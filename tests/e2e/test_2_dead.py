@@ -1,4 +1,4 @@
-"""Scene 2: a controller whose ADS is dead, and kubelet that restarts it. Three are broken at once, each in its way."""
+"""Scenario 2: kubelet restarts a controller whose ADS is dead. Three controllers are broken at once, in three ways."""
 
 import json
 import sys
@@ -12,16 +12,16 @@ from tests.e2e.cluster import Cluster
 from tests.e2e.helm import NAMESPACE
 from tests.e2e.mesh import CONTROLLER, Mesh, Pod
 
-# 15 s until its heartbeat is missed, 60 s of failing probes, 30 s of grace for what cannot end, and the start.
+# 15 s heartbeat limit, 60 s of failing probes, 30 s termination grace period for a process that hangs, and the start.
 RESTARTED_WITHIN: Final = 240.0
-WAYS: Final = ("stopped", "unheard", "wedged")
+FAULTS: Final = ("stopped", "deaf", "hung")
 
-# Python runs this before the program: no part of the program has a switch to break it with.
-_WEDGE: Final = """
+# Python imports this module (sitecustomize) before the program, which has no test hooks of its own.
+_HANG: Final = """
 import signal, time
 signal.signal(signal.SIGUSR2, lambda *_: time.sleep(3600))
 """
-# Until recovery has been given up, and no longer: the next container shall find the port free.
+# Long enough that the program gives up, and short enough that the restarted container finds the port free.
 _OCCUPY: Final = f"""
 import socket, time
 end = time.monotonic() + 30
@@ -35,15 +35,15 @@ while time.monotonic() < end:
 
 
 @pytest.fixture(scope="module")
-def victims(mesh: Mesh, cluster: Cluster) -> Iterator[dict[str, Pod]]:
-    """Three controllers, one for each way to break it; how they were before, once kubelet has restarted them all."""
+def broken_pods(mesh: Mesh, cluster: Cluster) -> Iterator[dict[str, Pod]]:
+    """Three broken controllers, one for each fault; yielded after kubelet has restarted all of them."""
     _mount_wedge(cluster)
     mesh.until_ready()
-    pods = dict(zip(WAYS, mesh.pods(CONTROLLER), strict=True))
+    pods = dict(zip(FAULTS, mesh.pods(CONTROLLER), strict=True))
     node = cluster.node
     node.run("kill", "-STOP", str(pods["stopped"].pid))
-    node.run("kill", "-USR2", str(pods["wedged"].pid))
-    _take_listener(cluster, pods["unheard"])
+    node.run("kill", "-USR2", str(pods["hung"].pid))
+    _occupy_ads_port(cluster, pods["deaf"])
     restarted = ["1/1", "Running", "1"]
     cluster.until(
         lambda: all(pod.row()[1:4] == restarted for pod in pods.values()),
@@ -55,37 +55,37 @@ def victims(mesh: Mesh, cluster: Cluster) -> Iterator[dict[str, Pod]]:
     mesh.until_ready()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_kubelet_says_that_liveness_failed_with_503(victims: dict[str, Pod], way: str) -> None:
-    assert "Liveness probe failed: HTTP probe failed with statuscode: 503" in victims[way].describe()
+@pytest.mark.parametrize("fault", FAULTS)
+def test_kubelet_reports_that_liveness_failed_with_503(broken_pods: dict[str, Pod], fault: str) -> None:
+    assert "Liveness probe failed: HTTP probe failed with statuscode: 503" in broken_pods[fault].describe()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_kubelet_says_that_the_container_is_restarted(victims: dict[str, Pod], way: str) -> None:
-    assert "Container osm-controller failed liveness probe, will be restarted" in victims[way].describe()
+@pytest.mark.parametrize("fault", FAULTS)
+def test_kubelet_reports_that_the_container_will_be_restarted(broken_pods: dict[str, Pod], fault: str) -> None:
+    assert "Container osm-controller failed liveness probe, will be restarted" in broken_pods[fault].describe()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_after_one_restart_it_serves_again(victims: dict[str, Pod], way: str) -> None:
-    assert victims[way].row()[1:4] == ["1/1", "Running", "1"]
-    assert victims[way].ask("/health/ready").text == "Service is ready"
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_controller_is_ready_after_one_restart(broken_pods: dict[str, Pod], fault: str) -> None:
+    assert broken_pods[fault].row()[1:4] == ["1/1", "Running", "1"]
+    assert broken_pods[fault].ask("/health/ready").text == "Service is ready"
 
 
-def test_one_that_can_still_speak_says_why_in_an_event_of_its_own(victims: dict[str, Pod]) -> None:
-    said = {event["reason"]: event["message"] for event in victims["unheard"].events()}
-    assert said["NotAlive"].startswith("ads: "), said
+def test_a_controller_that_is_not_hung_reports_the_reason_in_its_own_event(broken_pods: dict[str, Pod]) -> None:
+    messages = {event["reason"]: event["message"] for event in broken_pods["deaf"].events()}
+    assert messages["NotAlive"].startswith("ads: "), messages
 
 
 def _mount_wedge(cluster: Cluster) -> None:
     metadata = {"name": "wedge", "namespace": NAMESPACE}
-    cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"sitecustomize.py": _WEDGE}})
+    cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"sitecustomize.py": _HANG}})
     container = {
         "name": CONTROLLER,
         "env": [{"name": "PYTHONPATH", "value": "/wedge"}],
         "volumeMounts": [{"name": "wedge", "mountPath": "/wedge"}],
     }
     volume = {"name": "wedge", "configMap": {"name": "wedge"}}
-    _patch(cluster, replicas=len(WAYS), container=container, volume=volume)
+    _patch(cluster, replicas=len(FAULTS), container=container, volume=volume)
 
 
 def _unmount_wedge(cluster: Cluster) -> None:
@@ -103,15 +103,15 @@ def _patch(cluster: Cluster, *, replicas: int, container: dict[str, Any], volume
     cluster.kubectl("patch", "deployment", CONTROLLER, f"--namespace={NAMESPACE}", f"--patch={patch}")
 
 
-def _take_listener(cluster: Cluster, pod: Pod) -> None:
-    """Destroy the listener of the ADS and have its port occupied, so that it cannot be bound again."""
+def _occupy_ads_port(cluster: Cluster, pod: Pod) -> None:
+    """Destroy the ADS's listening socket and occupy its port, so that the controller cannot listen again."""
     network = ("nsenter", f"--target={pod.pid}", "--net", "--")
     cluster.node.start("occupier", *network, sys.executable, "-c", _OCCUPY)
     listening = ("--tcp", "state", "listening", f"sport = :{ADS_PORT}")
 
-    def taken() -> bool:
+    def port_occupied() -> bool:
         pod.inside("ss", "--kill", *listening)
-        held_by = pod.inside("ss", "--no-header", "--processes", *listening)
-        return bool(held_by) and CONTROLLER not in held_by
+        listeners = pod.inside("ss", "--no-header", "--processes", *listening)
+        return bool(listeners) and CONTROLLER not in listeners
 
-    cluster.until(taken, what="the port of the ADS is another's", within=20.0)
+    cluster.until(port_occupied, what="another process has the ADS port", within=20.0)

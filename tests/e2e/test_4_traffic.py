@@ -1,4 +1,4 @@
-"""Scene 4: applications of an enrolled namespace get sidecars, and call each other over mTLS without knowing it."""
+"""Scenario 4: applications in a namespace of the mesh get sidecars, and call each other over mTLS."""
 
 import json
 from typing import Any, Final
@@ -20,17 +20,17 @@ def store(cluster: Cluster) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def bought(cluster: Cluster) -> dict[str, Any]:
-    """What the bookstore answered to a Job that asked once."""
+def purchase_result(cluster: Cluster) -> dict[str, Any]:
+    """The bookstore's response to a Job that sends one request."""
     cluster.apply(purchase())
     job = ("job/purchase", f"--namespace={BUYER}")
     cluster.kubectl("wait", *job, "--for=condition=Complete", "--timeout=90s", within=100)
-    said: dict[str, Any] = json.loads(cluster.kubectl("logs", *job, f"--container={BUYER}"))
-    return said
+    response: dict[str, Any] = json.loads(cluster.kubectl("logs", *job, f"--container={BUYER}"))
+    return response
 
 
-def answer(cluster: Cluster, pod: dict[str, Any]) -> str:
-    """The last line of what a pod says that asks once."""
+def output_of(cluster: Cluster, pod: dict[str, Any]) -> str:
+    """Create a pod that sends one request, wait until it exits, and return the last line of its log."""
     name, namespace = pod["metadata"]["name"], f"--namespace={pod['metadata']['namespace']}"
     cluster.apply(pod)
     ended = "--for=jsonpath={.status.containerStatuses[0].state.terminated}"
@@ -38,19 +38,21 @@ def answer(cluster: Cluster, pod: dict[str, Any]) -> str:
     return cluster.kubectl("logs", name, namespace, f"--container={BUYER}").strip().splitlines()[-1]
 
 
-def test_a_job_buys_at_its_first_try_and_ends_with_its_sidecar(bought: dict[str, Any]) -> None:
-    assert bought["books"]
-
-
-def test_the_bookstore_is_told_who_called_by_the_callers_certificate(bought: dict[str, Any]) -> None:
-    assert bought["caller"] == "bookbuyer.bookbuyer.cluster.local"
-
-
-def test_sidecars_speak_tls_1_3_with_each_other(
-    cluster: Cluster, store: dict[str, Any], bought: dict[str, Any]
+def test_a_jobs_first_request_succeeds_and_the_job_completes_despite_its_sidecar(
+    purchase_result: dict[str, Any],
 ) -> None:
-    assert bought
-    container = next(each for each in store["status"]["initContainerStatuses"] if each["name"] == "envoy")
+    assert purchase_result["books"]
+
+
+def test_the_bookstore_gets_the_callers_identity_from_its_certificate(purchase_result: dict[str, Any]) -> None:
+    assert purchase_result["caller"] == "bookbuyer.bookbuyer.cluster.local"
+
+
+def test_sidecars_use_tls_1_3_with_each_other(
+    cluster: Cluster, store: dict[str, Any], purchase_result: dict[str, Any]
+) -> None:
+    assert purchase_result
+    container = next(status for status in store["status"]["initContainerStatuses"] if status["name"] == "envoy")
     pid = cluster.node.pid(container["containerID"])
     page = cluster.node.run(
         *("nsenter", f"--target={pid}", "--net", "--", "curl", "--silent"),
@@ -60,35 +62,35 @@ def test_sidecars_speak_tls_1_3_with_each_other(
     assert any(int(line.rpartition(" ")[2]) for line in inbound), page
 
 
-def test_a_caller_without_a_sidecar_is_not_served(cluster: Cluster) -> None:
-    assert answer(cluster, caller("stranger", namespace="default")) == RESET
+def test_a_caller_without_a_sidecar_is_refused(cluster: Cluster) -> None:
+    assert output_of(cluster, caller("stranger", namespace="default")) == RESET
 
 
 @pytest.mark.parametrize(
     ("exclusion", "value"),
     [("outbound-port-exclusion-list", "80"), ("outbound-ip-range-exclusion-list", "10.96.0.0/16")],
 )
-def test_what_a_pod_excludes_goes_past_its_sidecar(cluster: Cluster, exclusion: str, value: str) -> None:
+def test_excluded_outbound_traffic_bypasses_the_sidecar(cluster: Cluster, exclusion: str, value: str) -> None:
     annotations = {f"openservicemesh.io/{exclusion}": value}
     name = exclusion.removesuffix("-list")
-    assert answer(cluster, caller(name, namespace=BUYER, annotations=annotations)) == RESET
+    assert output_of(cluster, caller(name, namespace=BUYER, annotations=annotations)) == RESET
 
 
-def test_a_port_that_a_pod_excludes_serves_those_without_a_sidecar(cluster: Cluster) -> None:
+def test_an_excluded_inbound_port_accepts_callers_without_a_sidecar(cluster: Cluster) -> None:
     pod = ("pod/stall", f"--namespace={STORE}")
     cluster.apply(stall("stall", annotations={"openservicemesh.io/inbound-port-exclusion-list": str(PORT)}))
     cluster.kubectl("wait", *pod, "--for=condition=Ready", "--timeout=60s", within=70)
     address = cluster.get(*pod)["status"]["podIP"]
-    said = answer(cluster, caller("outsider", namespace="default", url=f"http://{address}:{PORT}/"))
-    assert json.loads(said) == {"books": ["The Mesh", "A Tale of Two Probes"], "caller": ""}
+    output = output_of(cluster, caller("outsider", namespace="default", url=f"http://{address}:{PORT}/"))
+    assert json.loads(output) == {"books": ["The Mesh", "A Tale of Two Probes"], "caller": ""}
 
 
 def test_the_sidecar_starts_first_and_keeps_running(store: dict[str, Any]) -> None:
-    started = [(each["name"], each.get("restartPolicy")) for each in store["spec"]["initContainers"]]
-    assert started == [("osm-init", None), ("envoy", "Always")]
+    containers = [(container["name"], container.get("restartPolicy")) for container in store["spec"]["initContainers"]]
+    assert containers == [("osm-init", None), ("envoy", "Always")]
 
 
-def test_kubelet_asks_the_sidecar_for_the_applications_probes(store: dict[str, Any]) -> None:
+def test_the_applications_probes_go_to_the_sidecars_ports(store: dict[str, Any]) -> None:
     (container,) = store["spec"]["containers"]
     kinds = ("livenessProbe", "readinessProbe", "startupProbe")
     assert [container[kind]["httpGet"]["port"] for kind in kinds] == [15901, 15902, 15904]
@@ -99,11 +101,13 @@ def test_the_applications_probes_pass(cluster: Cluster, store: dict[str, Any]) -
     assert cluster.kubectl("get", "pod", name, f"--namespace={STORE}", "--no-headers").split()[1:4] == [
         *("2/2", "Running", "0"),
     ]
-    chosen = ("--field-selector=reason=Unhealthy", f"--namespace={STORE}")
-    assert not [event["message"] for event in cluster.get("events", *chosen)["items"] if "iveness" in event["message"]]
+    selection = ("--field-selector=reason=Unhealthy", f"--namespace={STORE}")
+    assert not [
+        event["message"] for event in cluster.get("events", *selection)["items"] if "iveness" in event["message"]
+    ]
 
 
-def test_the_applications_probes_fail_when_it_hangs(cluster: Cluster, store: dict[str, Any]) -> None:
+def test_the_applications_probes_fail_while_it_hangs(cluster: Cluster, store: dict[str, Any]) -> None:
     (container,) = store["status"]["containerStatuses"]
     pid = str(cluster.node.pid(container["containerID"]))
     name = store["metadata"]["name"]
@@ -116,25 +120,25 @@ def test_the_applications_probes_fail_when_it_hangs(cluster: Cluster, store: dic
         cluster.until(lambda: ready() == "1/2", what="readiness fails", within=30.0)
     finally:
         cluster.node.run("kill", "-CONT", pid)
-    cluster.until(lambda: ready() == "2/2", what="it is ready again", within=30.0)
+    cluster.until(lambda: ready() == "2/2", what="the pod is ready again", within=30.0)
 
 
-def test_the_sidecars_secret_ends_with_its_pod(cluster: Cluster, bought: dict[str, Any]) -> None:
-    assert bought
-    chosen = (f"--namespace={BUYER}", "--selector=job-name=purchase")
-    (pod,) = cluster.get("pods", *chosen)["items"]
+def test_the_sidecars_secret_is_deleted_with_its_pod(cluster: Cluster, purchase_result: dict[str, Any]) -> None:
+    assert purchase_result
+    selection = (f"--namespace={BUYER}", "--selector=job-name=purchase")
+    (pod,) = cluster.get("pods", *selection)["items"]
     uuid = pod["metadata"]["labels"]["osm-proxy-uuid"]
 
     def secrets() -> list[dict[str, Any]]:
-        found = cluster.get("secrets", f"--namespace={BUYER}", f"--selector=osm-proxy-uuid={uuid}")["items"]
-        return list(found)
+        items = cluster.get("secrets", f"--namespace={BUYER}", f"--selector=osm-proxy-uuid={uuid}")["items"]
+        return list(items)
 
     cluster.until(
         lambda: (
-            [owner["uid"] for one in secrets() for owner in one["metadata"].get("ownerReferences", ())]
+            [owner["uid"] for secret in secrets() for owner in secret["metadata"].get("ownerReferences", ())]
             == [pod["metadata"]["uid"]]
         ),
-        what="the Secret is the pod's",
+        what="the pod owns the Secret",
         within=20.0,
     )
     cluster.kubectl("delete", "job", "purchase", f"--namespace={BUYER}")

@@ -1,4 +1,4 @@
-"""Scene 6: the chart is uninstalled, and nothing of it stands in a pod's way."""
+"""Scenario 6: the chart is uninstalled, and pods can be created immediately afterwards."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.e2e.mesh import Mesh
 
 @pytest.fixture(scope="module")
 def uninstalled(mesh: Mesh, cluster: Cluster) -> None:
-    """No control plane, but a namespace that still is enrolled."""
+    """Uninstall the chart while a namespace still has the mesh's label."""
     labels = {"openservicemesh.io/monitored-by": "osm"}
     metadata = {"name": "left", "labels": labels, "annotations": {"openservicemesh.io/sidecar-injection": "enabled"}}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -18,16 +18,16 @@ def uninstalled(mesh: Mesh, cluster: Cluster) -> None:
 
 @pytest.mark.usefixtures("uninstalled")
 @pytest.mark.parametrize("namespace", ["default", "left"])
-def test_a_plain_pod_is_created_right_after(cluster: Cluster, namespace: str) -> None:
+def test_a_pod_can_be_created_immediately_after_the_uninstallation(cluster: Cluster, namespace: str) -> None:
     flags = (f"--namespace={namespace}", f"--image={APPS_IMAGE}", "--image-pull-policy=Never", "--restart=Never")
     cluster.kubectl("run", "plain", *flags, "--command", "--", "python3", "-c", "import time; time.sleep(600)")
-    cluster.until(lambda: _words(cluster, namespace)[1:3] == ["1/1", "Running"], what="the pod runs", within=30.0)
+    cluster.until(lambda: _row(cluster, namespace)[1:3] == ["1/1", "Running"], what="the pod runs", within=30.0)
 
 
 @pytest.mark.usefixtures("uninstalled")
-def test_no_webhook_is_left(cluster: Cluster) -> None:
+def test_no_webhook_configuration_remains(cluster: Cluster) -> None:
     assert not cluster.get("mutatingwebhookconfigurations,validatingwebhookconfigurations")["items"]
 
 
-def _words(cluster: Cluster, namespace: str) -> list[str]:
+def _row(cluster: Cluster, namespace: str) -> list[str]:
     return cluster.kubectl("get", "pod", "plain", f"--namespace={namespace}", "--no-headers").split()

@@ -1,1 +1,1 @@
-"""The fault matrix: real programs, one fault from outside each, and whether the probes told the truth all the time."""
+"""The fault matrix: inject faults into the real programs and compare their probes with what real clients get."""

@@ -1,4 +1,4 @@
-"""Processes -> a control group with a CPU quota or a memory limit, version 1 or 2 of the kernel's interface."""
+"""Processes -> a control group with a CPU quota or a memory limit (cgroup v1 or v2)."""
 
 import contextlib
 import secrets
@@ -14,7 +14,7 @@ _PERIOD = 100_000
 
 @contextlib.contextmanager
 def cpu_quota(pids: Iterable[int], *, percent: int) -> Iterator[None]:
-    """The processes share so many percent of one CPU."""
+    """Limit the processes together to `percent` of one CPU, for the duration of the block."""
     quota = _PERIOD * percent // 100
     with _group("cpu") as group:
         if _is_v2():
@@ -28,7 +28,7 @@ def cpu_quota(pids: Iterable[int], *, percent: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def memory_limit(pids: Iterable[int], *, limit: int) -> Iterator[None]:
-    """What the processes allocate from now on is limited to so many bytes; what they have is not counted."""
+    """Limit the processes' further memory allocations to `limit` bytes; memory that they have now is not counted."""
     with _group("memory") as group:
         (group / ("memory.max" if _is_v2() else "memory.limit_in_bytes")).write_text(str(limit))
         with _inside(pids, group):
@@ -46,7 +46,7 @@ def _group(controller: str) -> Iterator[Path]:
     try:
         group.mkdir()
     except OSError as error:
-        raise FaultError(f"no control group can be made in {parent}: {error.strerror}") from error
+        raise FaultError(f"cannot create a control group in {parent}: {error.strerror}") from error
     try:
         yield group
     finally:
@@ -66,7 +66,7 @@ def _inside(pids: Iterable[int], group: Path) -> Iterator[None]:
 
 
 def _remove(group: Path) -> None:
-    # A process that has just ended still counts for a moment.
+    # A process that has just exited is counted for a moment longer.
     for _ in range(20):
         try:
             group.rmdir()

@@ -1,4 +1,4 @@
-"""What clients do to a program. Run as a process: `KIND PORT CA ARGUMENTS…`; it prints "up" and goes on until ended."""
+"""Clients that load a program, as a process: `KIND PORT CA COUNTS…`. It prints "up" and runs until it is killed."""
 
 import asyncio
 import contextlib
@@ -17,40 +17,40 @@ _HOST = "127.0.0.1"
 
 
 def main() -> None:
-    """Make one kind of load."""
+    """Run one kind of load."""
     kind, port, ca, *rest = sys.argv[1:]
-    counts = [int(each) for each in rest]
+    counts = [int(count) for count in rest]
     if kind in _SOCKETS:
         _SOCKETS[kind](int(port), *counts)
     else:
         asyncio.run(proxies.KINDS[kind](int(port), Path(ca), *counts))
 
 
-def up() -> None:
-    """Say that the load is there."""
+def report_up() -> None:
+    """Print that the load is complete."""
     os.write(1, b"up\n")
 
 
 def idle(port: int, count: int) -> None:
-    """So many TCP connections that say nothing; one that is closed is opened again."""
+    """Open `count` TCP connections that send nothing; reopen those that are closed."""
     _keep(port, count, first=b"")
 
 
 def half_open(port: int, count: int) -> None:
-    """So many TLS handshakes that stop after the client's hello."""
+    """Open `count` TLS handshakes that stop after the ClientHello."""
     _keep(port, count, first=_client_hello())
 
 
 def garbage(port: int, count: int) -> None:
-    """So many connections that send bytes of no protocol."""
+    """Open `count` connections that send random bytes."""
     _keep(port, count, first=os.urandom(4096))
 
 
 def _keep(port: int, count: int, *, first: bytes) -> None:
     selector = selectors.DefaultSelector()
     for _ in range(count):
-        selector.register(_opened(port, first), selectors.EVENT_READ)
-    up()
+        selector.register(_open_connection(port, first), selectors.EVENT_READ)
+    report_up()
     while True:
         for key, _ in selector.select():
             assert isinstance(key.fileobj, socket.socket)
@@ -59,10 +59,10 @@ def _keep(port: int, count: int, *, first: bytes) -> None:
                     continue
             selector.unregister(key.fileobj)
             key.fileobj.close()
-            selector.register(_opened(port, first), selectors.EVENT_READ)
+            selector.register(_open_connection(port, first), selectors.EVENT_READ)
 
 
-def _opened(port: int, first: bytes) -> socket.socket:
+def _open_connection(port: int, first: bytes) -> socket.socket:
     while True:
         with contextlib.suppress(OSError):
             connection = socket.create_connection((_HOST, port), 5)
@@ -72,17 +72,17 @@ def _opened(port: int, first: bytes) -> socket.socket:
 
 
 def closed_at_once(port: int, count: int, rounds: int) -> None:
-    """So many connections that are closed without a handshake, in so many rounds."""
+    """Open `count` connections and close them without a handshake; repeat this `rounds` times."""
     for _ in range(rounds):
-        connections = [_opened(port, b"") for _ in range(count)]
+        connections = [_open_connection(port, b"") for _ in range(count)]
         for connection in connections:
             connection.close()
-    up()
+    report_up()
     time.sleep(3600)
 
 
 def slow(port: int, count: int) -> None:
-    """So many requests of HTTP over TLS that send one byte a second (slow loris)."""
+    """Send `count` HTTP requests over TLS at one byte per second (slow loris)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -90,11 +90,11 @@ def slow(port: int, count: int) -> None:
     def opened() -> ssl.SSLSocket:
         while True:
             with contextlib.suppress(OSError):
-                return context.wrap_socket(_opened(port, b""))
+                return context.wrap_socket(_open_connection(port, b""))
             time.sleep(0.05)
 
     connections = [opened() for _ in range(count)]
-    up()
+    report_up()
     while True:
         for index, connection in enumerate(connections):
             try:

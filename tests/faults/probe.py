@@ -1,4 +1,4 @@
-"""A kubelet -> probes: one new connection each, one JSON line for each answer. Run as a process: `NAME=URL …`."""
+"""Probes like a kubelet's, as a process: `PERIOD NAME=URL…`. It prints one JSON line for each answer."""
 
 import contextlib
 import http.client
@@ -11,7 +11,7 @@ import time
 
 import msgspec
 
-from tests.faults.timeline import NOBODY, Probe
+from tests.faults.timeline import NO_RESPONSE, Probe
 
 LIMIT = 5.0
 """The chart's timeoutSeconds."""
@@ -19,7 +19,7 @@ _HEADERS = {"User-Agent": "kube-probe/1.34", "Accept": "*/*", "Connection": "clo
 
 
 def main() -> None:
-    """Probe until the process is ended. Arguments: the period in seconds, then NAME=URL of each endpoint."""
+    """Send probes until the process is killed. Arguments: the period in seconds, then NAME=URL of each endpoint."""
     period = float(sys.argv[1])
     for target in sys.argv[2:]:
         name, _, url = target.partition("=")
@@ -30,21 +30,21 @@ def _probe(name: str, url: str, period: float) -> None:
     while True:
         started = time.monotonic()
         os.write(1, msgspec.json.encode(probe(name, url)) + b"\n")
-        # Not time.sleep: under libfaketime it never returns.
+        # Not time.sleep, which never returns under libfaketime.
         select.select([], [], [], max(0.0, started + period - time.monotonic()))
 
 
 def probe(name: str, url: str) -> Probe:
-    """One probe. A status other than 200 keeps the answer's first words as its reason."""
+    """Send one probe on a new connection. If the status is not 200, the reason is the start of the body."""
     start = time.monotonic()
-    status, reason = NOBODY, ""
+    status, reason = NO_RESPONSE, ""
     try:
         status, reason = _get(url)
     except (OSError, http.client.HTTPException) as error:
         reason = type(error).__name__
     end = time.monotonic()
     if end - start > LIMIT:
-        status, reason = NOBODY, "timeout"
+        status, reason = NO_RESPONSE, "timeout"
     return Probe(name, start, end, status, reason)
 
 
@@ -61,7 +61,7 @@ def _get(url: str) -> tuple[int, str]:
 def _connection(scheme: str, address: str) -> http.client.HTTPConnection:
     if scheme == "http":
         return http.client.HTTPConnection(address, timeout=LIMIT)
-    # A kubelet does not verify the certificates of what it probes.
+    # A kubelet does not verify certificates.
     return http.client.HTTPSConnection(address, timeout=LIMIT, context=_TRUSTS_ALL)
 
 

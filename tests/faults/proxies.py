@@ -1,4 +1,4 @@
-"""Proxies as a load of the ADS: they hold, come again and again, read nothing, refuse everything, or fail TLS."""
+"""Proxies as load on the ADS: they stay, reconnect, never read, reject everything, or fail the TLS handshake."""
 
 import asyncio
 import contextlib
@@ -19,51 +19,53 @@ from h2.events import ConnectionTerminated, StreamEnded, StreamReset
 from h2.settings import SettingCodes
 
 from osm_probes.ads import canary_resource
-from osm_probes.canary.ads import ask_ads as ask_canary
+from osm_probes.canary.ads import check_ads
 from osm_probes.health.checks import UnhealthyError
 from osm_probes.health.judge_state import AdsCanary
 from osm_probes.mesh.identity import CANARY, Identity, ProxyName
 from osm_probes.pki.authority import Authority
 from osm_probes.snapshot.snapshot import CLUSTER, LISTENER
-from tests.ads.dial import SERVER_NAME, STREAM, dialled
-from tests.faults.ask import NotServedError, ask_ads
+from tests.ads.client import SERVER_NAME, STREAM, open_channel
+from tests.faults.client import NotServedError, request_ads
 from tests.faults.identity import BOOKSTORE, TRIES, Credentials, credentials, proxy
 
 Call = grpc.aio.StreamStreamCall[bytes, bytes]
-_AT_ONCE = 50
+_CONCURRENT_CONNECTS = 50
 _FAILED_HANDSHAKES_A_SECOND = 30
 
 
-def crowd(ca: Path, count: int) -> list[Credentials]:
-    """So many proxies, each with an identity of its own."""
+def load_credentials(ca: Path, count: int) -> list[Credentials]:
+    """The credentials of `count` load proxies, each with its own identity."""
     return [credentials(ca, proxy(TRIES + number)) for number in range(count)]
 
 
-def _up() -> None:
+def _report_up() -> None:
     os.write(1, b"up\n")
 
 
 async def hold(port: int, ca: Path, count: int) -> None:
-    """So many proxies of the bookbuyer with an open stream and their clusters."""
-    await _hold(port, crowd(ca, count))
+    """Keep the streams of `count` bookbuyer proxies open, after each has received its clusters."""
+    await _hold(port, load_credentials(ca, count))
 
 
 async def bookstore(port: int, ca: Path, count: int) -> None:
-    """The same of the bookstore."""
+    """The same for the bookstore's proxy."""
     await _hold(port, [credentials(ca, BOOKSTORE)] * count)
 
 
-async def _hold(port: int, crowd: Sequence[Credentials]) -> None:
+async def _hold(port: int, proxies: Sequence[Credentials]) -> None:
     async with AsyncExitStack() as opened:
-        for known in crowd:
-            channel = await opened.enter_async_context(dialled(port, known.certificate, root_pem=known.root_pem))
-            opened.callback((await _held(channel)).cancel)
-        _up()
+        for own_credentials in proxies:
+            channel = await opened.enter_async_context(
+                open_channel(port, own_credentials.certificate, root_pem=own_credentials.root_pem)
+            )
+            opened.callback((await _open_stream(channel)).cancel)
+        _report_up()
         await asyncio.sleep(3600)
 
 
-async def _held(channel: grpc.aio.Channel) -> Call:
-    """A stream with its clusters. Who is told that all places are taken asks again: truth's client has one at times."""
+async def _open_stream(channel: grpc.aio.Channel) -> Call:
+    """Open a stream and receive the clusters. Retries while the ADS is full: a real client may have the last place."""
     async with asyncio.timeout(20):
         while True:
             call: Call = channel.stream_stream(STREAM)()
@@ -79,60 +81,60 @@ async def _held(channel: grpc.aio.Channel) -> Call:
 
 
 async def storm(port: int, ca: Path, count: int) -> None:
-    """So many proxies that come, are served or not, and come again, on end."""
-    proxies = crowd(ca, count)
-    _up()
+    """Connect `count` proxies, disconnect them when they were served or refused, and repeat this continuously."""
+    proxies = load_credentials(ca, count)
+    _report_up()
     async with asyncio.TaskGroup() as group:
-        for known in proxies:
-            group.create_task(_on_end(partial(ask_ads, port, known)))
+        for own_credentials in proxies:
+            group.create_task(_repeat(partial(request_ads, port, own_credentials)))
 
 
 async def failing_tls(port: int, ca: Path, _count: int) -> None:
-    """30 clients a second whose certificate is of another CA."""
-    known = crowd(ca, 1)[0]
+    """Fail 30 TLS handshakes per second, with a client certificate from another CA."""
+    own_credentials = load_credentials(ca, 1)[0]
     foreign = Authority.create("another-ca").issue(
         proxy(TRIES).common_name("cluster.local"), validity=timedelta(days=1)
     )
-    stranger = Credentials(foreign, known.root_pem)
-    _up()
+    other_credentials = Credentials(foreign, own_credentials.root_pem)
+    _report_up()
     async with asyncio.TaskGroup() as group:
         for _ in range(_FAILED_HANDSHAKES_A_SECOND):
-            group.create_task(_on_end(lambda: ask_ads(port, stranger), pause=1.0))
+            group.create_task(_repeat(lambda: request_ads(port, other_credentials), pause=1.0))
 
 
 async def canaries(port: int, ca: Path, count: int) -> None:
-    """So many questions as the judge asks them, 8 at once; ends. Raises NotServedError if one in a hundred fails."""
+    """Send `count` requests as the judge's canary does, 8 at a time. Raises NotServedError if more than 1 % fail."""
     name = ProxyName("5f0e7a3c-0000-4000-8000-00000000000c", CANARY, Identity("osm-system", "osm-controller"))
-    known = credentials(ca, name)
+    own_credentials = credentials(ca, name)
     canary = AdsCanary(
-        address="127.0.0.1", port=port, server_name=SERVER_NAME, root_pem=known.root_pem,
-        chain_pem=known.certificate.chain_pem, key_pem=known.certificate.key_pem,
+        address="127.0.0.1", port=port, server_name=SERVER_NAME, root_pem=own_credentials.root_pem,
+        chain_pem=own_credentials.certificate.chain_pem, key_pem=own_credentials.certificate.key_pem,
         request=canary_resource.REQUEST, expected=canary_resource.EXPECTED,
     )  # fmt: skip
     left = iter(range(count))
     refusals = []
 
-    async def ask() -> None:
+    async def send_requests() -> None:
         for _ in left:
             try:
-                await ask_canary(canary, within=5)
+                await check_ads(canary, within=5)
             except UnhealthyError as error:
                 refusals.append(str(error))
 
-    _up()
-    await asyncio.gather(*(ask() for _ in range(8)))
+    _report_up()
+    await asyncio.gather(*(send_requests() for _ in range(8)))
     if len(refusals) > count / 100:
         raise NotServedError(f"{len(refusals)} canaries were refused: {refusals[-1]}")
 
 
-async def refusing(port: int, ca: Path, _count: int) -> None:
-    """One proxy that NACKs everything that it is sent, at once."""
-    known = crowd(ca, 1)[0]
-    async with dialled(port, known.certificate, root_pem=known.root_pem) as channel:
+async def rejecting(port: int, ca: Path, _count: int) -> None:
+    """One proxy that rejects (NACK) every response at once."""
+    own_credentials = load_credentials(ca, 1)[0]
+    async with open_channel(port, own_credentials.certificate, root_pem=own_credentials.root_pem) as channel:
         call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(STREAM)()
         for type_url in (CLUSTER, LISTENER):
             await call.write(DiscoveryRequest(type_url=type_url).SerializeToString())
-        _up()
+        _report_up()
         while isinstance(answer := await call.read(), bytes):
             response = DiscoveryResponse.FromString(answer)
             refusal = DiscoveryRequest(type_url=response.type_url, response_nonce=response.nonce)
@@ -140,24 +142,24 @@ async def refusing(port: int, ca: Path, _count: int) -> None:
             await call.write(refusal.SerializeToString())
 
 
-async def deaf(port: int, ca: Path, count: int) -> None:
-    """So many proxies that ask and never read; one that is cut off comes again."""
-    contexts = [_context(known) for known in crowd(ca, count)]
-    there = 0
-    turn = asyncio.Semaphore(_AT_ONCE)
-    all_there = asyncio.Event()
+async def unreading(port: int, ca: Path, count: int) -> None:
+    """`count` proxies that send requests and never read; those that are disconnected connect again."""
+    contexts = [_context(own_credentials) for own_credentials in load_credentials(ca, count)]
+    connected = 0
+    slots = asyncio.Semaphore(_CONCURRENT_CONNECTS)
+    all_connected = asyncio.Event()
 
-    async def one(context: ssl.SSLContext) -> None:
-        nonlocal there
-        async with turn:
+    async def connect(context: ssl.SSLContext) -> None:
+        nonlocal connected
+        async with slots:
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", port, ssl=context, server_hostname=SERVER_NAME, limit=1
             )
-            writer.write(_deaf_request(H2Connection(H2Configuration(header_encoding="utf-8"))))
+            writer.write(_request_without_window(H2Connection(H2Configuration(header_encoding="utf-8"))))
             await writer.drain()
-        there += 1
-        if there >= count:
-            all_there.set()
+        connected += 1
+        if connected >= count:
+            all_connected.set()
         try:
             while await reader.read(1024):
                 pass
@@ -166,33 +168,33 @@ async def deaf(port: int, ca: Path, count: int) -> None:
 
     async with asyncio.TaskGroup() as group:
         for context in contexts:
-            group.create_task(_on_end(partial(one, context)))
-        await all_there.wait()
-        _up()
+            group.create_task(_repeat(partial(connect, context)))
+        await all_connected.wait()
+        _report_up()
 
 
 async def stalled(port: int, ca: Path, _count: int) -> None:
-    """One proxy that takes nothing for 13 s, then wakes up; ends. Raises NotServedError: its stream was not ended.
+    """One proxy that reads nothing for 13 s, then reads again. Raises NotServedError if its stream was not ended.
 
-    A stream that nobody serves any more must end on the wire too, or a proxy that wakes up waits on it for good.
+    A stream that the ADS abandoned must also end on the wire, or a proxy that reads again would wait on it for ever.
     """
     http = H2Connection(H2Configuration(header_encoding="utf-8"))
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", port, ssl=_context(crowd(ca, 1)[0]), server_hostname=SERVER_NAME
+        "127.0.0.1", port, ssl=_context(load_credentials(ca, 1)[0]), server_hostname=SERVER_NAME
     )
-    writer.write(_deaf_request(http))
-    _up()
+    writer.write(_request_without_window(http))
+    _report_up()
     try:
-        if await _ended(http, reader, writer, within=13):
+        if await _stream_ended(http, reader, writer, within=13):
             return
         http.increment_flow_control_window(1 << 20, stream_id=1)
-        if not await _ended(http, reader, writer, within=3):
-            raise NotServedError("a stream whose write had timed out was left open when its proxy woke up")
+        if not await _stream_ended(http, reader, writer, within=3):
+            raise NotServedError("a stream whose write had timed out was not ended")
     finally:
         writer.transport.abort()
 
 
-async def _ended(
+async def _stream_ended(
     http: H2Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, within: float
 ) -> bool:
     with contextlib.suppress(TimeoutError):
@@ -209,8 +211,8 @@ async def _ended(
 _ENDS = (StreamReset, StreamEnded, ConnectionTerminated)
 
 
-def _deaf_request(http: H2Connection) -> bytes:
-    """A request on a stream whose window is closed: no answer can be sent on it."""
+def _request_without_window(http: H2Connection) -> bytes:
+    """A request on a stream with a flow-control window of zero: no response can be sent on it."""
     http.initiate_connection()
     http.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
     headers = {":method": "POST", ":scheme": "https", ":path": STREAM, ":authority": SERVER_NAME}
@@ -221,18 +223,18 @@ def _deaf_request(http: H2Connection) -> bytes:
     return http.data_to_send()
 
 
-def _context(known: Credentials) -> ssl.SSLContext:
-    context = ssl.create_default_context(cadata=known.root_pem.decode())
+def _context(own_credentials: Credentials) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=own_credentials.root_pem.decode())
     context.set_alpn_protocols(["h2"])
     descriptor = os.memfd_create("pair")
     with os.fdopen(descriptor, "wb") as pair:
-        pair.write(known.certificate.key_pem + known.certificate.chain_pem)
+        pair.write(own_credentials.certificate.key_pem + own_credentials.certificate.chain_pem)
         pair.flush()
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     return context
 
 
-async def _on_end(work: Callable[[], Awaitable[None]], *, pause: float = 0.05) -> None:
+async def _repeat(work: Callable[[], Awaitable[None]], *, pause: float = 0.05) -> None:
     while True:
         with contextlib.suppress(NotServedError, OSError, TimeoutError, EOFError):
             async with asyncio.timeout(60):
@@ -246,7 +248,7 @@ KINDS: dict[str, Callable[..., Coroutine[None, None, None]]] = {
     "storm": storm,
     "failing-tls": failing_tls,
     "canaries": canaries,
-    "refusing": refusing,
-    "deaf": deaf,
+    "rejecting": rejecting,
+    "unreading": unreading,
     "stalled": stalled,
 }

@@ -1,4 +1,4 @@
-"""One fault of the matrix, as a value: what runs, what is done to it from outside, and what must hold."""
+"""A row of the fault matrix: the program, the fault that is injected from outside, and the expectation."""
 
 import contextlib
 import enum
@@ -10,44 +10,44 @@ from typing import TYPE_CHECKING
 from tests.faults.compare import Expectation
 
 if TYPE_CHECKING:
-    from tests.faults.stage import Stage
+    from tests.faults.testbed import FaultTestbed
 
 
 class FaultError(Exception):
-    """A fault could not be injected, or it found something wrong by itself; the text is for the table."""
+    """A fault could not be injected, or it found a problem itself; the message is for the table."""
 
 
 class Program(enum.Enum):
-    """What is started."""
+    """The program that a row starts."""
 
     CONTROLLER = "osm-controller"
     INJECTOR = "osm-injector"
 
 
-Act = Callable[["Stage"], AbstractContextManager[None]]
-"""Done to a stage when entered, undone when left."""
+Action = Callable[["FaultTestbed"], AbstractContextManager[None]]
+"""A context manager that changes the testbed on entry and restores it on exit."""
 
 
 @contextlib.contextmanager
-def nothing(_stage: "Stage") -> Iterator[None]:
-    """No act."""
+def no_action(_testbed: "FaultTestbed") -> Iterator[None]:
+    """Do nothing."""
     yield
 
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How much is asked: the heartbeat limit in seconds, and what the counts of load rows are divided by."""
+    """The scale of a run: the heartbeat limit in seconds, and the divisor for the number of clients in load rows."""
 
     heartbeat_limit: float = 15.0
     divisor: int = 1
 
     def count(self, full: int) -> int:
-        """How many of a load row's `full` number this mode has."""
+        """The number of clients in this mode, for the number of a full run."""
         return max(1, full // self.divisor)
 
     @property
     def fall(self) -> float:
-        """From a hang to the probe that says so: the limit, a period of the probes, and the answer."""
+        """Seconds from a hang to the failing probe: the heartbeat limit, a probe period, and the answer."""
         return self.heartbeat_limit + 2.0
 
 
@@ -55,21 +55,21 @@ class Mode:
 class Row:
     """A row. Durations in seconds.
 
-    fault: entered to inject, left to heal; `lasts` lies between. setup: around the whole life of the program.
-    at_start: the fault is there before the program is. load: it runs alone, for it makes the machine busy.
-    flags: of the program. every: between two samples of truth. crowd: how many proxies of loads the mesh has. The
-    table shows `text`.
+    text: the description in the table. fault: injected for `duration`. setup: entered before the program starts and
+    exited after it ends. at_start: the fault is injected before the program starts. load: the row needs the whole
+    machine, so it runs alone. flags: flags of the program. sample_interval: between two requests of real clients.
+    extra_pods: the number of load proxies in the mesh.
     """
 
     name: str
     text: str
-    fault: Act
+    fault: Action
     expect: Expectation
     program: Program = Program.CONTROLLER
-    setup: Act = nothing
-    lasts: float = 6.0
+    setup: Action = no_action
+    duration: float = 6.0
     at_start: bool = False
     load: bool = False
     flags: tuple[str, ...] = ()
-    every: float = 0.1
-    crowd: int = 128
+    sample_interval: float = 0.1
+    extra_pods: int = 128

@@ -1,14 +1,14 @@
-"""Truth and probes -> what was seen over time. All times are CLOCK_MONOTONIC's seconds, the same in every process."""
+"""Samples and probes -> the timeline of a row. All times are CLOCK_MONOTONIC seconds, which all processes share."""
 
 from dataclasses import dataclass
 
-NOBODY = 0
+NO_RESPONSE = 0
 """The status of a probe that got no response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One real client's try: whether it was served, and if not, why not."""
+    """One request of a real client: whether it was served, and if not, the reason."""
 
     start: float
     end: float
@@ -18,7 +18,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One probe of one endpoint, by name: `alive`, or a readiness (`ready` and any other name)."""
+    """One probe of one endpoint. name: `alive` for liveness; every other name is readiness."""
 
     name: str
     start: float
@@ -28,13 +28,13 @@ class Probe:
 
     @property
     def ok(self) -> bool:
-        """What a kubelet makes of it."""
+        """Whether a kubelet counts the probe as a success."""
         return self.status == 200
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All that was seen of one row. `ended`: when the program was gone, and its `exit_status`; None = it was not."""
+    """The observations of one row. ended, exit_status: the program's exit; None if it did not exit."""
 
     samples: tuple[Sample, ...]
     probes: tuple[Probe, ...]
@@ -42,13 +42,13 @@ class Timeline:
     healed: float
     ended: float | None = None
     exit_status: int | None = None
-    broken: tuple[str, ...] = ()
-    """What the row's own fault found wrong, such as memory that grew."""
+    problems: tuple[str, ...] = ()
+    """Problems that the row's own fault found, such as memory growth."""
 
     def probes_of(self, *, alive: bool) -> tuple[Probe, ...]:
-        """The probes of liveness, or of readiness."""
+        """The probes of liveness or of readiness."""
         return tuple(probe for probe in self.probes if (probe.name == "alive") is alive)
 
-    def during(self, asked: Sample | Probe) -> bool:
-        """Whether it was asked within the fault."""
-        return self.injected <= asked.start <= self.healed
+    def during(self, event: Sample | Probe) -> bool:
+        """Whether it was sent during the fault."""
+        return self.injected <= event.start <= self.healed

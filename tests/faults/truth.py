@@ -1,7 +1,6 @@
-"""A real client -> truth: a new try each 100 ms, one JSON line for each.
+"""A real client's requests, as a process: `ads|webhook|pod PORT FOLDER INTERVAL`. One JSON line for each request.
 
-A process: `ads|webhook|pod PORT FOLDER EVERY`. FOLDER has the mesh's CA; of `pod`, which asks an API server to create
-one, that server's keys and certificates.
+FOLDER contains the mesh's CA; for `pod`, which creates pods through an API server, that server's keys and certificates.
 """
 
 import asyncio
@@ -16,35 +15,35 @@ from pathlib import Path
 import msgspec
 
 from osm_probes.pki.ca_folder import AuthorityFolderError
-from tests.faults.ask import NotServedError, ask_ads, ask_pod, ask_webhook
+from tests.faults.client import NotServedError, create_pod, request_ads, request_review
 from tests.faults.identity import TRIES, Credentials, credentials, proxy
 from tests.faults.timeline import Sample
 
 LIMIT = 3.0
 """The canary's limit."""
-_AT_ONCE = 32
+_MAX_CONCURRENT = 32
 
-Ask = Callable[[], Awaitable[None]]
-"""One client's question. Raises NotServedError, AuthorityFolderError."""
+Request = Callable[[], Awaitable[None]]
+"""One request of a client. Raises NotServedError, AuthorityFolderError."""
 
 
 class Sampler:
-    """Asks again and again."""
+    """Sends requests at an interval."""
 
-    def __init__(self, ask: Ask, *, every: float) -> None:
-        self._ask = ask
-        self._every = every
+    def __init__(self, request: Request, *, sample_interval: float) -> None:
+        self._request = request
+        self._interval = sample_interval
 
     async def run(self) -> None:
-        """Sample without an end."""
+        """Send requests until the process is killed."""
         tries: set[asyncio.Task[None]] = set()
         due = time.monotonic()
         while True:
-            if len(tries) < _AT_ONCE:
-                one = asyncio.create_task(self._sample())
-                tries.add(one)
-                one.add_done_callback(tries.discard)
-            due = max(due + self._every, time.monotonic() - self._every)
+            if len(tries) < _MAX_CONCURRENT:
+                task = asyncio.create_task(self._sample())
+                tries.add(task)
+                task.add_done_callback(tries.discard)
+            due = max(due + self._interval, time.monotonic() - self._interval)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _sample(self) -> None:
@@ -52,9 +51,9 @@ class Sampler:
         reason = ""
         try:
             async with asyncio.timeout(LIMIT):
-                await self._ask()
+                await self._request()
         except TimeoutError:
-            reason = f"no answer within {LIMIT:g} s"
+            reason = f"no response within {LIMIT:g} s"
         except AuthorityFolderError:
             reason = "no CA, so no identity"
         except NotServedError as error:
@@ -63,27 +62,27 @@ class Sampler:
         os.write(1, msgspec.json.encode(sample) + b"\n")
 
 
-def with_identities(ask: Callable[[int, Credentials], Awaitable[None]], port: int, ca: Path) -> Ask:
-    """Ask as one proxy after the other. Identities are loaded once: healthy clients keep those that they have."""
-    known: Iterator[Credentials] | None = None
+def with_identities(request: Callable[[int, Credentials], Awaitable[None]], port: int, ca: Path) -> Request:
+    """Send requests as one proxy after another. Credentials are loaded once, because real clients keep theirs too."""
+    own_credentials: Iterator[Credentials] | None = None
 
-    async def one() -> None:
-        nonlocal known
-        known = known or cycle([credentials(ca, proxy(number)) for number in range(TRIES)])
-        await ask(port, next(known))
+    async def request_as_next() -> None:
+        nonlocal own_credentials
+        own_credentials = own_credentials or cycle([credentials(ca, proxy(number)) for number in range(TRIES)])
+        await request(port, next(own_credentials))
 
-    return one
+    return request_as_next
 
 
 def main() -> None:
-    """Sample until the process is ended."""
-    what, port, folder, every = sys.argv[1:5]
-    ask: Ask
+    """Send requests until the process is killed."""
+    what, port, folder, sample_interval = sys.argv[1:5]
+    request: Request
     if what == "pod":
-        ask = partial(ask_pod, int(port), Path(folder))
+        request = partial(create_pod, int(port), Path(folder))
     else:
-        ask = with_identities(ask_ads if what == "ads" else ask_webhook, int(port), Path(folder))
-    asyncio.run(Sampler(ask, every=float(every)).run())
+        request = with_identities(request_ads if what == "ads" else request_review, int(port), Path(folder))
+    asyncio.run(Sampler(request, sample_interval=float(sample_interval)).run())
 
 
 if __name__ == "__main__":

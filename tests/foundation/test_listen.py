@@ -11,7 +11,7 @@ def test_all_addresses_answer_on_one_socket(address: str) -> None:
         pass
 
 
-def test_one_address_is_that_one_alone() -> None:
+def test_a_socket_on_one_address_does_not_answer_on_others() -> None:
     with listen(0, address="127.0.0.1") as listener:
         assert listener.getsockname()[0] == "127.0.0.1"
         with pytest.raises(ConnectionRefusedError):
@@ -19,7 +19,7 @@ def test_one_address_is_that_one_alone() -> None:
 
 
 @pytest.mark.parametrize("taken", ["", "127.0.0.1", "::1"])
-def test_a_taken_port_is_said_in_one_line(taken: str) -> None:
+def test_a_taken_port_is_an_error_in_one_line(taken: str) -> None:
     with listen(0, address=taken) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(AddressInUseError, match=f"all addresses, port {port}: another process listens there$"):
@@ -31,7 +31,7 @@ def test_an_address_of_another_machine_is_refused_by_name() -> None:
         listen(0, address="192.0.2.1")
 
 
-def test_where_ipv6_is_off_ipv4_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ipv6_it_listens_on_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
     real = socket.socket
 
     def without_ipv6(family: int, kind: int) -> socket.socket:

@@ -10,24 +10,26 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 
-from osm_probes.foundation.logs import LogWriter, LongText, configure_logs, logger
+from osm_probes.foundation.logs import LOGGER, LogWriter, LongText, configure_logs, logger, set_log_level
+from osm_probes.foundation.problem_log import ProblemLog
 
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
     yield
-    structlog.reset_defaults()
+    LOGGER.handlers.clear()
+    LOGGER.propagate = True
+    LOGGER.setLevel(logging.NOTSET)
     logging.getLogger().handlers.clear()
 
 
 def _lines(level: str, *, big: str = "") -> list[dict[str, Any]]:
     reading, writing = os.pipe()
-    writer = configure_logs(level, component="osm-controller", writer=LogWriter(writing))
-    structlog.get_logger(component="ads").error("a stream ended", error="reset", big=big)
-    structlog.get_logger().info("started", port=15128)
-    structlog.get_logger().warning("odd")
+    writer = configure_logs(level, writer=LogWriter(writing))
+    logger("ads").error("a stream ended", error="reset", big=big)
+    logger("program").info("started", port=15128)
+    logger("program").warning("odd")
     writer.flush(within=2)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
@@ -40,12 +42,50 @@ def test_a_line_is_one_object_with_the_contracts_keys_first() -> None:
     assert (first["level"], first["component"], first["message"]) == ("error", "ads", "a stream ended")
     assert first["error"] == "reset"
     assert first["file"].startswith("test_logs.py:")
-    assert (second["component"], second["port"]) == ("osm-controller", 15128)
+    assert (second["component"], second["port"]) == ("program", 15128)
 
 
-def test_levels_below_the_wanted_one_are_silent() -> None:
+def test_lines_below_the_level_are_not_written() -> None:
     assert [line["level"] for line in _lines("warn")] == ["error", "warn"]
     assert _lines("disabled") == []
+
+
+def test_the_level_can_be_changed_while_the_program_runs() -> None:
+    reading, writing = os.pipe()
+    writer = configure_logs("error", writer=LogWriter(writing))
+    logger("program").info("silent")
+    set_log_level("debug")
+    logger("program").debug("logged")
+    writer.flush(within=2)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert [json.loads(line)["message"] for line in pipe] == ["logged"]
+
+
+def test_a_line_of_a_problem_log_names_the_file_that_reports_the_problem() -> None:
+    reading, writing = os.pipe()
+    writer = configure_logs("info", writer=LogWriter(writing))
+    ProblemLog("ads", began="it is full", ended="there is room").update("full")
+    writer.flush(within=2)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert json.loads(pipe.read())["file"].startswith("test_logs.py:")
+
+
+def test_a_fact_that_cannot_be_written_is_counted_and_ends_nothing() -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise ValueError
+
+    reading, writing = os.pipe()
+    writer = configure_logs("info", writer=LogWriter(writing))
+    logger("program").info("broken", fact=Broken())
+    logger("program").info("whole")
+    writer.flush(within=2)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert [json.loads(line)["message"] for line in pipe] == ["whole"]
+    assert writer.dropped == 1
 
 
 def test_a_line_fits_a_pipes_atomic_write() -> None:
@@ -54,7 +94,7 @@ def test_a_line_fits_a_pipes_atomic_write() -> None:
     assert line["level"] == "error"
 
 
-def test_a_reader_that_never_reads_blocks_nobody() -> None:
+def test_a_stderr_that_nothing_reads_does_not_block_the_program() -> None:
     reading, writing = os.pipe()
     writer = LogWriter(writing)
     started = time.monotonic()
@@ -65,9 +105,9 @@ def test_a_reader_that_never_reads_blocks_nobody() -> None:
     os.close(reading)
 
 
-def test_what_other_libraries_report_has_the_same_form() -> None:
+def test_records_of_other_libraries_have_the_same_form() -> None:
     reading, writing = os.pipe()
-    writer = configure_logs("info", component="judge", writer=LogWriter(writing))
+    writer = configure_logs("info", writer=LogWriter(writing))
     logging.getLogger("asyncio").info("not worth a line")
     try:
         raise OSError("too many open files")
@@ -84,8 +124,8 @@ def test_what_other_libraries_report_has_the_same_form() -> None:
 
 def test_a_line_with_too_many_facts_still_fits() -> None:
     reading, writing = os.pipe()
-    writer = configure_logs("info", component="osm-controller", writer=LogWriter(writing))
-    structlog.get_logger().info("many", **{f"fact{index}": "x" * 90 for index in range(200)})
+    writer = configure_logs("info", writer=LogWriter(writing))
+    logger("program").info("many", **{f"fact{index}": "x" * 90 for index in range(200)})
     writer.flush(within=2)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
@@ -94,20 +134,20 @@ def test_a_line_with_too_many_facts_still_fits() -> None:
     assert json.loads(line)["message"] == "many"
 
 
-def test_lines_for_a_persons_eyes_are_no_json() -> None:
+def test_the_human_form_is_not_json() -> None:
     reading, writing = os.pipe()
     human = {"OSM_HUMAN_DEBUG_LOG": "true"}
-    writer = configure_logs("info", component="osm-controller", writer=LogWriter(writing), environment=human)
-    structlog.get_logger().info("started", port=15128)
+    writer = configure_logs("info", writer=LogWriter(writing), environment=human)
+    logger("program").info("started", port=15128)
     writer.flush(within=2)
     os.close(writing)
     with os.fdopen(reading, "r") as pipe:
-        assert pipe.read().split(" ", 1)[1] == "info  osm-controller: started port=15128\n"
+        assert pipe.read().split(" ", 1)[1] == "info  program: started port=15128\n"
 
 
-def test_a_long_text_lengthens_its_line_to_what_a_pipe_takes_whole_beside_another_line() -> None:
+def test_a_long_text_may_make_its_line_as_long_as_a_pipe_accepts_at_once() -> None:
     reading, writing = os.pipe()
-    writer = configure_logs("info", component="judge", writer=LogWriter(writing))
+    writer = configure_logs("info", writer=LogWriter(writing))
     logger("judge").info("short", text="x" * 3500)
     logger("judge").error("long", stacks=LongText("\n".join(f"line {number}" for number in range(9_000))))
     writer.flush(within=2)
@@ -121,8 +161,6 @@ def test_a_long_text_lengthens_its_line_to_what_a_pipe_takes_whole_beside_anothe
     os.close(writing)
 
 
-def test_what_only_a_terminal_needs_is_not_loaded() -> None:
+def test_the_judge_does_not_load_terminal_libraries() -> None:
     code = "import sys, osm_probes.judge.main; sys.exit('rich' in sys.modules or 'pygments' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    code = "import osm_probes.foundation.logs, rich.console"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

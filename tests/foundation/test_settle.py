@@ -13,7 +13,7 @@ async def test_a_burst_is_one_wake_up() -> None:
     assert await settled == 3
 
 
-async def test_steady_change_cannot_hold_it_up() -> None:
+async def test_steady_change_does_not_prolong_the_wait() -> None:
     latest = Latest(0)
 
     async def change_on_and_on() -> None:

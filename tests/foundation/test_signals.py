@@ -35,7 +35,7 @@ def _ended(*steps: str) -> int:
 _TERMINATE = "os.kill(os.getpid(), signal.SIGTERM)"
 
 
-def test_a_signal_before_anybody_waits_ends_the_process_at_once_with_0() -> None:
+def test_a_signal_before_stop_is_awaited_ends_the_process_with_status_0() -> None:
     assert _ended(_TERMINATE) == 0
 
 

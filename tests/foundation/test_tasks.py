@@ -5,7 +5,7 @@ import pytest
 from osm_probes.foundation.tasks import background_tasks
 
 
-async def test_work_beside_a_block_ends_with_it() -> None:
+async def test_background_tasks_end_with_their_block() -> None:
     ended = asyncio.Event()
 
     async def work() -> None:
@@ -20,7 +20,7 @@ async def test_work_beside_a_block_ends_with_it() -> None:
     assert ended.is_set()
 
 
-async def test_an_error_beside_a_block_ends_the_block() -> None:
+async def test_an_error_of_a_background_task_ends_the_block() -> None:
     async def work() -> None:
         raise ConnectionError("gone")
 
@@ -35,7 +35,7 @@ async def test_an_error_of_the_block_is_raised_as_it_is() -> None:
             raise KeyError("x")
 
 
-async def test_a_cancellation_of_the_block_stays_one() -> None:
+async def test_a_cancelled_block_raises_cancelled_error() -> None:
     async def run() -> None:
         async with background_tasks(work=asyncio.sleep(60)):
             await asyncio.sleep(60)

@@ -1,9 +1,9 @@
 from osm_probes.foundation.text import legible, one_line
 
 
-def test_what_is_no_text_is_written_out() -> None:
+def test_bytes_that_are_not_unicode_are_escaped() -> None:
     assert legible(b"a\xff\xc3\xa9.yaml".decode(errors="surrogateescape")) == "a\\udcff\xe9.yaml"
 
 
-def test_a_line_of_others_steers_no_terminal() -> None:
+def test_one_line_has_no_control_characters() -> None:
     assert one_line("a\x1b[31mb\r\nc\td\u202ee └ ü") == "a [31mb  c d e └ ü"

@@ -1,4 +1,4 @@
-"""Callers that are no sidecar of the mesh: with a certificate of its CA, of another one, or with none."""
+"""Callers without a sidecar: with a certificate from the mesh's CA, from another CA, or without a certificate."""
 
 import base64
 import ssl
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.namespaces import Namespace
-from demo.stage import BOOKSTORE_IP
+from demo.testbed import BOOKSTORE_IP
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.ca_folder import load_authority
 from osm_probes.pki.certificate import Certificate
@@ -18,20 +18,23 @@ Json = dict[str, Any]
 
 
 def mesh_certificate(ca_dir: Path, *, name: str = BUYER) -> Certificate:
-    """A certificate that the mesh's own CA issued."""
+    """A certificate for `name` that the mesh's CA issues."""
     return load_authority(ca_dir).issue(name, validity=timedelta(hours=1))
 
 
 def foreign_certificate(name: str = BUYER) -> Certificate:
-    """The same name, vouched for by a CA of the same name that is not the mesh's."""
+    """A certificate for `name` that another CA with the same subject issues."""
     return Authority.create("osm-ca").issue(name, validity=timedelta(hours=1))
 
 
 def over_tls(caller: Namespace, *, certificate: Certificate | None, service: str = "bookstore") -> bytes:
-    """What the bookstore's inbound port, as that service, answers to GET /books over TLS. OSError: it refuses."""
+    """Send GET /books over TLS to the bookstore's inbound port, with the SNI of `service`, and return the response.
+
+    Raises OSError if the bookstore's sidecar refuses the connection.
+    """
     context = ssl.create_default_context()
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # the question here is whom the server lets in
+    context.verify_mode = ssl.CERT_NONE  # the tests check how the server verifies the caller, not the reverse
     if certificate:
         with tempfile.NamedTemporaryFile() as file:
             file.write(certificate.chain_pem + certificate.key_pem)
@@ -44,8 +47,8 @@ def over_tls(caller: Namespace, *, certificate: Certificate | None, service: str
 
 
 def with_certificate(bootstrap: Json, certificate: Certificate) -> Json:
-    """The bootstrap with another certificate for the ADS; whom it trusts stays."""
-    [ads] = [each for each in bootstrap["static_resources"]["clusters"] if each["name"] == "osm-controller"]
+    """The bootstrap with another client certificate for the ADS and the same trusted roots."""
+    [ads] = [cluster for cluster in bootstrap["static_resources"]["clusters"] if cluster["name"] == "osm-controller"]
     tls = ads["transport_socket"]["typed_config"]["common_tls_context"]
     tls["tls_certificates"] = [
         {
@@ -57,6 +60,6 @@ def with_certificate(bootstrap: Json, certificate: Certificate) -> Json:
 
 
 def ads_name(bootstrap: Json) -> str:
-    """The common name that its proxy's certificate has."""
+    """The common name of the proxy's certificate for the ADS."""
     name: str = bootstrap["node"]["id"]
     return name

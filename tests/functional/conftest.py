@@ -1,18 +1,18 @@
-"""What the traffic tests stand on: the demo's stage, once for each way to speak xDS."""
+"""The traffic tests' testbed, once for each xDS protocol variant."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from demo.stage import Stage, stage
+from demo.testbed import MeshTestbed, running_testbed
 
-WAYS = [pytest.param((), id="state-of-the-world"), pytest.param(("--incremental",), id="incremental")]
+XDS_VARIANTS = [pytest.param((), id="state-of-the-world"), pytest.param(("--incremental",), id="incremental")]
 
 
-@pytest.fixture(scope="module", params=WAYS)
-def whole(request: pytest.FixtureRequest, envoy: Path) -> Iterator[Stage]:
-    """A controller, bookbuyer and bookstore, with requests going through."""
+@pytest.fixture(scope="module", params=XDS_VARIANTS)
+def testbed(request: pytest.FixtureRequest, envoy: Path) -> Iterator[MeshTestbed]:
+    """osm-controller, and bookbuyer and bookstore with configured sidecars."""
     flags: tuple[str, ...] = request.param
-    with stage(envoy=envoy, flags=flags) as made:
-        yield made
+    with running_testbed(envoy=envoy, flags=flags) as testbed:
+        yield testbed

@@ -1,4 +1,4 @@
-"""Bootstrap -> a real Envoy on loopback, and what its admin port says."""
+"""Bootstrap -> a real Envoy on loopback, and queries to its admin port."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Admin:
-    """A running Envoy's admin port."""
+    """The admin interface of a running Envoy."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -19,10 +19,10 @@ class Admin:
     async def get(self, path: str) -> str:
         def fetch() -> str:
             try:
-                with urllib.request.urlopen(f"http://{self._address}{path}", timeout=5) as answer:
-                    text: str = answer.read().decode()
+                with urllib.request.urlopen(f"http://{self._address}{path}", timeout=5) as response:
+                    text: str = response.read().decode()
             except urllib.error.HTTPError as error:
-                # Not ready is said with 503.
+                # /ready returns 503 while Envoy is not ready; its body is still the result.
                 text = error.read().decode()
                 error.close()
             return text
@@ -30,20 +30,20 @@ class Admin:
         return await asyncio.to_thread(fetch)
 
     async def stat(self, name: str) -> int:
-        found = re.search(rf"^{re.escape(name)}: (\d+)$", await self.get("/stats"), re.MULTILINE)
-        return int(found[1]) if found else 0
+        match = re.search(rf"^{re.escape(name)}: (\d+)$", await self.get("/stats"), re.MULTILINE)
+        return int(match[1]) if match else 0
 
-    async def until(self, path: str, true: Callable[[str], bool], *, within: float) -> str:
-        """Ask until the answer is right."""
+    async def until(self, path: str, condition: Callable[[str], bool], *, within: float) -> str:
+        """Request the page until `condition` holds for its text. Raises TimeoutError."""
         async with asyncio.timeout(within):
-            while not true(text := await self.get(path)):  # noqa: ASYNC110 - Envoy is asked, it does not tell
+            while not condition(text := await self.get(path)):  # noqa: ASYNC110 - Envoy's admin interface can only be polled
                 await asyncio.sleep(0.02)
         return text
 
 
 @asynccontextmanager
 async def running_envoy(binary: Path, bootstrap: bytes, *, folder: Path) -> AsyncGenerator[Admin, None]:
-    """Envoy with this bootstrap, its admin port any free one."""
+    """Envoy with this bootstrap and a free admin port, for the duration of the block."""
     document = json.loads(bootstrap)
     document["admin"]["address"]["socket_address"]["port_value"] = 0
     config, address = folder / "bootstrap.json", folder / "admin"

@@ -1,4 +1,4 @@
-"""Real programs as processes: started on free ports, asked, stopped."""
+"""The real programs as child processes on free ports: start, query, stop."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ _BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Program:
-    """A running program: its process, its log, and where it runs: what a command begins with there."""
+    """A running program. where: the command prefix that enters the program's network namespace, if it has its own."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
@@ -28,43 +28,43 @@ class Program:
 
     def lines(self, message: str) -> list[dict[str, Any]]:
         """The log lines with this message."""
-        # The last line may be half written.
+        # The last line may be incomplete.
         text = self.log.read_text().rpartition("\n")[0]
         return [line for line in map(json.loads, text.splitlines()) if line["message"] == message]
 
     def logged(self, message: str, **facts: object) -> dict[str, Any]:
-        """The first log line with this message and these facts; waits for it."""
-        found = until(lambda: [line for line in self.lines(message) if facts.items() <= line.items()], within=15)
-        return found[0]
+        """Wait for a log line with this message and these facts, and return the first one."""
+        lines = until(lambda: [line for line in self.lines(message) if facts.items() <= line.items()], within=15)
+        return lines[0]
 
     @property
     def http_port(self) -> int:
-        """Where its probes answer."""
+        """The port of the probes."""
         return int(self.logged("listening", component="probes")["port"])
 
     @property
     def served_port(self) -> int:
-        """Where its ADS or its webhook listens; waits until it does."""
+        """Wait until the ADS or the webhook listens, and return its port."""
         return int(self.logged("phase", phase="SERVING")["reason"].rpartition(":")[2].rpartition(" ")[2])
 
     def get(self, path: str, *flags: str) -> str:
-        """What curl prints for a path of the probes' port."""
+        """The output of curl for a path on the probes' port."""
         return curl(f"http://127.0.0.1:{self.http_port}{path}", *flags, where=self.where)
 
     def until_ready(self) -> None:
-        """Wait until /health/ready says 200."""
+        """Wait until /health/ready returns 200."""
         until(lambda: self.get("/health/ready") == "Service is ready", within=15)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, *, within: float = 15) -> int:
-        """Send a signal; the exit status."""
+        """Send a signal and wait for the exit status."""
         self.process.send_signal(number)
         return self.process.wait(within)
 
 
 def curl(url: str, *flags: str, where: Sequence[str] = ()) -> str:
-    """What curl prints; "" where nobody answers."""
+    """The output of curl; empty if there is no response."""
     command = [*where, "curl", "-s", "--noproxy", "*", "--max-time", "10", *flags, url]
-    # Bytes: as text, each CR LF of the head would become LF.
+    # Bytes, because text mode would turn each CR LF of the header into LF.
     return subprocess.run(command, capture_output=True, check=False, timeout=20).stdout.decode()
 
 
@@ -78,10 +78,10 @@ def running(
     source: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Program]:
-    """A program of this project on free ports, with its log, CA and (unless given) mesh in `folder`.
+    """A program of this project on free ports, with its log, its CA and (unless given) its mesh in `folder`.
 
-    `where`: what its command begins with, such as what enters a network namespace; it must become the program.
-    `source`: the flags that say where mesh and CA come from, if not from folders.
+    where: a command prefix, such as one that enters a network namespace; it must exec the program.
+    source: the flags that name the sources of mesh and CA, if these are not folders.
     """
     if mesh_dir is None and not source:
         mesh_dir = folder / "mesh"
@@ -101,6 +101,6 @@ def running(
         process.wait()
 
 
-def ended(name: str, flags: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    """A program that is expected to end by itself."""
+def run_to_exit(name: str, flags: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    """Run a program that is expected to exit by itself."""
     return subprocess.run([str(_BIN / name), *flags], capture_output=True, text=True, check=False, timeout=30)

@@ -1,4 +1,4 @@
-"""The ADS that is told to stop while it hands its port over, in a process of its own: a crash of grpc is a failure."""
+"""The ADS is stopped while it hands its port over to a new server, in a child process, because grpc may crash."""
 
 import subprocess
 import sys
@@ -9,10 +9,11 @@ import pytest
 _TRIES: Final = 60
 _SCRIPT: Final = """
 import asyncio, sys
-from tests.ads.dial import ads, server_certificate
+from tests.ads.client import server_certificate
+from tests.ads.running_ads import running_ads
 
-async def one(index: int, *, cancelled: bool) -> None:
-    async with ads() as running:
+async def stop_during_renewal(index: int, *, cancelled: bool) -> None:
+    async with running_ads() as running:
         renewal = asyncio.create_task(running.server.renew(server_certificate()))
         await asyncio.sleep(index % 10 * 0.0003)
         if cancelled:
@@ -20,7 +21,7 @@ async def one(index: int, *, cancelled: bool) -> None:
         await running.server.drain(within=1)
         await asyncio.wait([renewal])
         assert running.lifecycle.phase.name == "STOPPED", running.lifecycle.phase
-        for _ in range(100):  # sockets close on a thread of grpc's
+        for _ in range(100):  # a thread of grpc closes the sockets
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", running.server.port)
             except ConnectionRefusedError:
@@ -33,14 +34,14 @@ async def one(index: int, *, cancelled: bool) -> None:
 
 async def main() -> None:
     for index in range(int(sys.argv[1])):
-        await one(index, cancelled=sys.argv[2] == "cancelled")
+        await stop_during_renewal(index, cancelled=sys.argv[2] == "cancelled")
 
 asyncio.run(main())
 """
 
 
 @pytest.mark.parametrize("end", ["awaited", "cancelled"])
-def test_a_stop_during_a_hand_over_ends_the_ads_and_not_the_process(end: str) -> None:
+def test_a_stop_during_a_port_hand_over_stops_the_ads_and_does_not_crash_the_process(end: str) -> None:
     child = subprocess.run(
         [sys.executable, "-c", _SCRIPT, str(_TRIES), end], capture_output=True, text=True, timeout=60, check=False
     )

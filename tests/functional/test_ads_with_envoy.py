@@ -1,4 +1,4 @@
-"""The ADS and a real Envoy over loopback: the rules of the protocol as Envoy understands them."""
+"""The ADS with a real Envoy over loopback: the xDS protocol as Envoy implements it."""
 
 import asyncio
 import re
@@ -9,9 +9,6 @@ from pathlib import Path
 import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
-from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint as EnvoyEndpoint
-from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
-from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, RouteMatch, VirtualHost
@@ -24,20 +21,13 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 )
 
 from osm_probes.ads.events import Event
-from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, Snapshot
-from osm_probes.xds.bootstrap import AdsMode, AdsTarget, bootstrap
-from osm_probes.xds.endpoints import socket_address
+from osm_probes.mesh.mesh import Endpoint
+from osm_probes.snapshot.snapshot import CLUSTER, LISTENER, ROUTES, Resource, Snapshot
+from osm_probes.xds.bootstrap import AdsMode, AdsTarget, build_bootstrap
+from osm_probes.xds.endpoints import load_assignment_resource, socket_address
 from osm_probes.xds.secrets import Secrets
-from tests.ads.dial import (
-    AUTHORITY,
-    BOOKSTORE,
-    BOOKSTORE_CERTIFICATE,
-    BOOKSTORE_PROXY,
-    SERVER_NAME,
-    TRUST_DOMAIN,
-    Ads,
-    ads,
-)
+from tests.ads.client import AUTHORITY, BOOKSTORE, BOOKSTORE_CERTIFICATE, BOOKSTORE_PROXY, SERVER_NAME, TRUST_DOMAIN
+from tests.ads.running_ads import RunningAds, running_ads
 from tests.functional.envoys import Admin, running_envoy
 
 pytestmark = pytest.mark.envoy
@@ -46,15 +36,12 @@ OVER_ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVe
 
 
 def environment(*, endpoints: int = 1, timeout: int = 1, route: str = "/", listener: str = "http") -> Snapshot:
-    """One service: cluster, endpoints, listener and routes."""
+    """A snapshot with one service: cluster, endpoints, listener and routes. Envoy rejects the listener "bad"."""
     cluster = Cluster(name="books", type=Cluster.EDS)
     cluster.eds_cluster_config.eds_config.CopyFrom(OVER_ADS)
     cluster.connect_timeout.seconds = timeout
-    there = [
-        LbEndpoint(endpoint=EnvoyEndpoint(address=socket_address("127.0.0.1", 20000 + number)))
-        for number in range(endpoints)
-    ]
-    assignment = ClusterLoadAssignment(cluster_name="books", endpoints=[LocalityLbEndpoints(lb_endpoints=there)])
+    clusters = Resource.of("books", CLUSTER, cluster.SerializeToString(deterministic=True))
+    hosts = tuple(Endpoint("127.0.0.1", 20000 + number) for number in range(endpoints))
     match = Route(match=RouteMatch(prefix=route), route=RouteAction(cluster="books"))
     routes = RouteConfiguration(name="routes", virtual_hosts=[VirtualHost(name="all", domains=["*"], routes=[match])])
     router = HttpFilter(name="router")
@@ -64,25 +51,25 @@ def environment(*, endpoints: int = 1, timeout: int = 1, route: str = "/", liste
     )
     network = Filter(name="http")
     network.typed_config.Pack(manager)
-    listens = Listener(
+    outbound = Listener(
         name="out", address=socket_address("127.0.0.1", 0), filter_chains=[FilterChain(filters=[network])]
     )
     if listener == "bad":
-        del listens.filter_chains[:]
+        del outbound.filter_chains[:]
     return Snapshot.of(
         [
-            Resource.of("books", CLUSTER, cluster.SerializeToString(deterministic=True)),
-            Resource.of("books", ENDPOINTS, assignment.SerializeToString(deterministic=True)),
-            Resource.of("out", LISTENER, listens.SerializeToString(deterministic=True)),
+            clusters,
+            load_assignment_resource("books", endpoints=hosts, cluster_version=clusters.version),
+            Resource.of("out", LISTENER, outbound.SerializeToString(deterministic=True)),
             Resource.of("routes", ROUTES, routes.SerializeToString(deterministic=True)),
         ]
     )
 
 
-def made(port: int, mode: AdsMode) -> bytes:
-    """The bookstore's bootstrap."""
+def bookstore_bootstrap(port: int, mode: AdsMode) -> bytes:
+    """The bookstore's bootstrap, which points to the ADS at this port."""
     pem = BOOKSTORE_CERTIFICATE
-    return bootstrap(
+    return build_bootstrap(
         BOOKSTORE_PROXY,
         trust_domain=TRUST_DOMAIN,
         ads=AdsTarget("127.0.0.1", port, SERVER_NAME, mode),
@@ -94,60 +81,60 @@ def has_endpoints(number: int) -> Callable[[str], bool]:
     return lambda text: len(set(re.findall(r"^books::127\.0\.0\.1:(\d+)::", text, re.MULTILINE))) == number
 
 
-async def in_sync(running: Ads, admin: Admin, *, endpoints: int = 1) -> None:
-    """Envoy has all and has said so."""
+async def in_sync(running: RunningAds, admin: Admin, *, endpoints: int = 1) -> None:
+    """Wait until Envoy has accepted all resource types."""
     await admin.until("/clusters", has_endpoints(endpoints), within=20)
     await admin.until("/ready", lambda text: text.startswith("LIVE"), within=20)
-    await running.counts.until(Event.SENT, times=4)
+    await running.observer.until(Event.SENT, times=4)
     async with asyncio.timeout(10):
-        while len(running.server.proxies[0].accepted) < 4:  # noqa: ASYNC110 - facts have no event
+        while len(running.server.proxies[0].accepted) < 4:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
 @MODES
-async def test_envoy_takes_all_and_one_endpoint_is_one_response(envoy: Path, tmp_path: Path, mode: AdsMode) -> None:
+async def test_envoy_accepts_all_resources_and_a_new_endpoint_takes_one_response(
+    envoy: Path, tmp_path: Path, mode: AdsMode
+) -> None:
     async with (
-        ads(now=environment()) as running,
-        running_envoy(envoy, made(running.server.port, mode), folder=tmp_path) as admin,
+        running_ads(environment()) as running,
+        running_envoy(envoy, bookstore_bootstrap(running.server.port, mode), folder=tmp_path) as admin,
     ):
         await in_sync(running, admin)
-        sent = running.counts.events.count(Event.SENT)
+        sent = running.observer.events.count(Event.SENT)
         assert sent == 4
         running.cache.publish(BOOKSTORE, environment(endpoints=2))
         await admin.until("/clusters", has_endpoints(2), within=1)
-        await running.counts.until(Event.SENT, times=sent + 1)
+        await running.observer.until(Event.SENT, times=sent + 1)
         await asyncio.sleep(0.2)
-        assert running.counts.events.count(Event.SENT) == sent + 1
+        assert running.observer.events.count(Event.SENT) == sent + 1
 
 
 @MODES
-async def test_after_a_restart_nothing_is_sent_again_and_changes_still_are(
-    envoy: Path, tmp_path: Path, mode: AdsMode
-) -> None:
-    async with AsyncExitStack() as before, AsyncExitStack() as whole:
-        first = await before.enter_async_context(ads(now=environment()))
+async def test_a_restarted_ads_sends_only_changes(envoy: Path, tmp_path: Path, mode: AdsMode) -> None:
+    async with AsyncExitStack() as before, AsyncExitStack() as after:
+        first = await before.enter_async_context(running_ads(environment()))
         port = first.server.port
-        admin = await whole.enter_async_context(running_envoy(envoy, made(port, mode), folder=tmp_path))
+        admin = await after.enter_async_context(running_envoy(envoy, bookstore_bootstrap(port, mode), folder=tmp_path))
         await in_sync(first, admin)
         await before.aclose()
-        async with ads(now=environment(), port=port) as second:
-            await second.counts.until(Event.REQUESTED, times=4)
+        async with running_ads(environment(), port=port) as second:
+            await second.observer.until(Event.REQUESTED, times=4)
             await asyncio.sleep(0.5)
-            assert second.counts.events.count(Event.SENT) == 0
+            assert second.observer.events.count(Event.SENT) == 0
             second.cache.publish(BOOKSTORE, environment(endpoints=2))
             await admin.until("/clusters", has_endpoints(2), within=1)
-            await second.counts.until(Event.SENT, times=1)
+            await second.observer.until(Event.SENT, times=1)
             await asyncio.sleep(0.2)
-            assert second.counts.events.count(Event.SENT) == 1
+            assert second.observer.events.count(Event.SENT) == 1
 
 
 @MODES
-async def test_a_changed_cluster_with_the_same_endpoints_does_not_warm_for_long(
+async def test_a_changed_cluster_with_unchanged_endpoints_leaves_the_warming_state(
     envoy: Path, tmp_path: Path, mode: AdsMode
 ) -> None:
     async with (
-        ads(now=environment()) as running,
-        running_envoy(envoy, made(running.server.port, mode), folder=tmp_path) as admin,
+        running_ads(environment()) as running,
+        running_envoy(envoy, bookstore_bootstrap(running.server.port, mode), folder=tmp_path) as admin,
     ):
         await in_sync(running, admin)
         running.cache.publish(BOOKSTORE, environment(timeout=7))
@@ -159,25 +146,25 @@ async def test_a_changed_cluster_with_the_same_endpoints_does_not_warm_for_long(
 
 
 @MODES
-async def test_what_envoy_rejects_is_told_once_and_the_last_good_one_stays(
+async def test_a_resource_that_envoy_rejects_is_sent_once_and_envoy_keeps_the_last_accepted_version(
     envoy: Path, tmp_path: Path, mode: AdsMode
 ) -> None:
     async with (
-        ads(now=environment()) as running,
-        running_envoy(envoy, made(running.server.port, mode), folder=tmp_path) as admin,
+        running_ads(environment()) as running,
+        running_envoy(envoy, bookstore_bootstrap(running.server.port, mode), folder=tmp_path) as admin,
     ):
         await in_sync(running, admin)
         running.cache.publish(BOOKSTORE, environment(listener="bad"))
-        await running.counts.until(Event.REJECTED, times=1)
+        await running.observer.until(Event.REJECTED, times=1)
         (proxy,) = running.server.proxies
         assert proxy.rejection is not None
         assert "filter" in proxy.rejection.detail
-        # A response counts as sent once its write is over, which the proxy's answer may precede.
-        await running.counts.until(Event.SENT, times=5)
+        # A response counts as sent when its write is complete; the proxy's NACK may arrive before that.
+        await running.observer.until(Event.SENT, times=5)
         running.cache.publish(BOOKSTORE, environment(listener="bad", endpoints=2))
         await admin.until("/clusters", has_endpoints(2), within=1)
-        await running.counts.until(Event.SENT, times=6)
+        await running.observer.until(Event.SENT, times=6)
         await asyncio.sleep(0.2)
-        assert running.counts.events.count(Event.SENT) == 6
-        assert running.counts.events.count(Event.REJECTED) == 1
+        assert running.observer.events.count(Event.SENT) == 6
+        assert running.observer.events.count(Event.REJECTED) == 1
         assert await admin.stat("listener_manager.total_listeners_active") == 1

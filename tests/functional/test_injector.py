@@ -1,4 +1,4 @@
-"""osm-injector as a process, asked over real sockets."""
+"""osm-injector as a child process, queried over real sockets."""
 
 import base64
 import json
@@ -24,19 +24,19 @@ def _review(namespace: str) -> str:
     return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request})
 
 
-def _answer(program: Program, folder: Path, namespace: str) -> dict[str, object]:
-    """What the API server would get: it trusts the mesh's root and asks for the service's name."""
-    answer = curl(
+def _post_review(program: Program, folder: Path, namespace: str) -> dict[str, object]:
+    """Send a review as an API server does: it verifies the webhook's certificate with the mesh's root."""
+    text = curl(
         f"https://osm-injector.osm-system.svc:{program.served_port}/mutate-pod-creation",
         *("--resolve", f"osm-injector.osm-system.svc:{program.served_port}:127.0.0.1"),
         *("--cacert", str(folder / "ca" / "ca.crt")),
         *("--data", _review(namespace), "--header", "Content-Type: application/json"),
     )
-    response: dict[str, object] = json.loads(answer)["response"]
+    response: dict[str, object] = json.loads(text)["response"]
     return response
 
 
-def test_a_pod_of_the_mesh_gets_a_sidecar_and_another_does_not(tmp_path: Path) -> None:
+def test_a_pod_in_the_mesh_gets_a_sidecar_and_another_pod_does_not(tmp_path: Path) -> None:
     with running("osm-injector", tmp_path) as program:
         program.until_ready()
         manifest = tmp_path / "mesh" / "shop.yaml"
@@ -45,16 +45,16 @@ def test_a_pod_of_the_mesh_gets_a_sidecar_and_another_does_not(tmp_path: Path) -
             "  labels: {openservicemesh.io/monitored-by: osm}\n"
             "  annotations: {openservicemesh.io/sidecar-injection: enabled}\n"
         )
-        until(lambda: "patch" in _answer(program, tmp_path, "shop"), within=5)
-        response = _answer(program, tmp_path, "shop")
+        until(lambda: "patch" in _post_review(program, tmp_path, "shop"), within=5)
+        response = _post_review(program, tmp_path, "shop")
         assert response["allowed"] is True
         patch = json.loads(base64.b64decode(str(response["patch"])))
         assert '"envoy"' in json.dumps(patch)
-        assert _answer(program, tmp_path, "elsewhere") == {"uid": "1", "allowed": True}
+        assert _post_review(program, tmp_path, "elsewhere") == {"uid": "1", "allowed": True}
         assert 'osm_admission_webhook_response_total{kind="Pod",success="true"}' in program.get("/metrics")
 
 
-def test_its_health_is_told_on_both_ports_over_tls_and_plain(tmp_path: Path) -> None:
+def test_both_ports_serve_its_health_and_the_webhook_port_does_so_with_and_without_tls(tmp_path: Path) -> None:
     with running("osm-injector", tmp_path) as program:
         program.until_ready()
         port = program.served_port
@@ -66,7 +66,7 @@ def test_its_health_is_told_on_both_ports_over_tls_and_plain(tmp_path: Path) -> 
         assert program.get("/version") == '{"version":"0.1.0"}'
 
 
-def test_without_a_readable_mesh_it_cannot_inject_and_says_so_on_both_ports(tmp_path: Path) -> None:
+def test_without_a_valid_mesh_it_is_not_ready_on_both_ports(tmp_path: Path) -> None:
     mesh = tmp_path / "mesh"
     mesh.mkdir()
     (mesh / "mesh.yaml").write_text("kind: [")
@@ -80,7 +80,7 @@ def test_without_a_readable_mesh_it_cannot_inject_and_says_so_on_both_ports(tmp_
         assert curl(f"http://127.0.0.1:{program.served_port}/healthz") == "Health OK"
 
 
-def test_stopped_it_gives_no_response_and_goes_on_afterwards(tmp_path: Path) -> None:
+def test_while_it_is_stopped_healthz_does_not_respond_and_afterwards_it_recovers(tmp_path: Path) -> None:
     with running("osm-injector", tmp_path) as program:
         program.until_ready()
         port = program.served_port
@@ -90,7 +90,7 @@ def test_stopped_it_gives_no_response_and_goes_on_afterwards(tmp_path: Path) -> 
         until(lambda: curl(f"http://127.0.0.1:{port}/healthz") == "Health OK", within=5)
 
 
-def test_sigterm_makes_it_unready_then_ends_it_with_0(tmp_path: Path) -> None:
+def test_after_sigterm_it_is_not_ready_drains_and_exits_with_0(tmp_path: Path) -> None:
     with running("osm-injector", tmp_path, "--drain-delay=1s") as program:
         program.until_ready()
         port = program.served_port
@@ -101,7 +101,7 @@ def test_sigterm_makes_it_unready_then_ends_it_with_0(tmp_path: Path) -> None:
         assert program.process.wait(10) == 0
 
 
-def test_a_taken_webhook_port_ends_it_with_1_and_one_line(tmp_path: Path) -> None:
+def test_with_a_webhook_port_in_use_it_exits_with_1_and_logs_the_reason(tmp_path: Path) -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
         with running("osm-injector", tmp_path, f"--webhook-port={port}") as program:
@@ -109,8 +109,8 @@ def test_a_taken_webhook_port_ends_it_with_1_and_one_line(tmp_path: Path) -> Non
             assert f"port {port}" in program.logged("cannot start")["error"]
 
 
-def test_beside_a_controller_it_uses_the_same_authority(tmp_path: Path) -> None:
+def test_it_uses_the_same_certificate_authority_as_a_controller_with_the_same_folder(tmp_path: Path) -> None:
     with running("osm-controller", tmp_path) as controller, running("osm-injector", tmp_path) as injector:
         controller.until_ready()
         injector.until_ready()
-        assert _answer(injector, tmp_path, "elsewhere")["allowed"] is True
+        assert _post_review(injector, tmp_path, "elsewhere")["allowed"] is True

@@ -1,4 +1,4 @@
-"""The judge beside a program that is stopped, starved, or flooded."""
+"""The judge's answers while its program is stopped, lacks descriptors, or gets many connections."""
 
 import os
 import resource
@@ -13,7 +13,7 @@ ALIVE = (200, "Service is alive")
 DEAD = (503, "Liveness probe for ADS indicates it is not alive")
 
 
-def test_a_stopped_program_is_dead_after_its_limit_and_alive_when_it_goes_on(tmp_path: Path) -> None:
+def test_a_stopped_program_is_not_alive_after_the_heartbeat_limit_and_alive_when_it_continues(tmp_path: Path) -> None:
     with standing_in(tmp_path, heartbeat_limit=1.0) as program:
         program.serve()
         program.signal(signal.SIGSTOP)
@@ -29,11 +29,11 @@ def test_a_stopped_program_is_dead_after_its_limit_and_alive_when_it_goes_on(tmp
         until(lambda: program.ask("/health/alive") == ALIVE, within=1)
         until(lambda: "osm_program_up 1.0" in program.ask("/metrics")[1], within=2)
         until(lambda: program.logged("a probe recovered")[-1]["probe"] == "alive", within=1)
-        assert [each["probe"] for each in program.logged("a probe fell")] == ["alive"]
-        assert program.logged("the judge ended; it is started again") == []
+        assert [entry["probe"] for entry in program.logged("a probe fell")] == ["alive"]
+        assert program.logged("the judge ended and is restarted") == []
 
 
-def test_after_a_pause_of_both_the_first_probe_is_no_false_503(tmp_path: Path) -> None:
+def test_after_both_processes_were_paused_the_first_liveness_probe_is_200(tmp_path: Path) -> None:
     with standing_in(tmp_path, heartbeat_limit=1.0) as program:
         program.serve()
         judge = program.judge
@@ -41,7 +41,7 @@ def test_after_a_pause_of_both_the_first_probe_is_no_false_503(tmp_path: Path) -
         os.kill(judge, signal.SIGSTOP)
         time.sleep(2.5)
         os.kill(judge, signal.SIGCONT)
-        assert program.ask("/health/alive") == ALIVE  # the program is given its limit again
+        assert program.ask("/health/alive") == ALIVE  # the heartbeat limit starts again for the program
         program.signal(signal.SIGCONT)
         assert program.ask("/health/alive") == ALIVE
         assert program.judge == judge
@@ -58,7 +58,7 @@ def test_a_stopped_judge_is_replaced(tmp_path: Path) -> None:
         assert program.judge != judge
 
 
-def test_a_judge_is_replaced_though_the_program_has_no_descriptor_left(tmp_path: Path) -> None:
+def test_a_killed_judge_is_replaced_even_if_the_program_has_no_file_descriptor_left(tmp_path: Path) -> None:
     with standing_in(tmp_path, heartbeat_limit=30) as program:
         resource.prlimit(program.pid, resource.RLIMIT_NOFILE, (64, 64))
         program.serve()
@@ -69,36 +69,36 @@ def test_a_judge_is_replaced_though_the_program_has_no_descriptor_left(tmp_path:
             os.kill(judge, signal.SIGKILL)
             assert program.ask("/health/alive") == ALIVE
             until(lambda judge=judge: program.judge != judge, within=2)  # type: ignore[misc]
-            time.sleep(1.1)  # a judge that lives shorter is not replaced at once
+            time.sleep(1.1)  # a judge that exits sooner is replaced only after a delay
 
 
-def test_3000_idle_connections_and_a_slow_client_hold_nobody_up(tmp_path: Path) -> None:
+def test_3000_idle_connections_and_a_slow_client_do_not_delay_other_clients(tmp_path: Path) -> None:
     with standing_in(tmp_path, heartbeat_limit=30) as program:
         program.serve()
         idle = [socket.create_connection(("127.0.0.1", program.port)) for _ in range(3000)]
         idle[-1].sendall(b"GET /health/alive HT")
         for _ in range(20):
-            asked_at = time.monotonic()
+            start = time.monotonic()
             assert program.ask("/health/alive") == ALIVE
-            assert time.monotonic() - asked_at < 0.5
+            assert time.monotonic() - start < 0.5
         idle[-1].settimeout(5)
         dropped_at = time.monotonic()
         assert idle[-1].recv(1) == b""
         assert time.monotonic() - dropped_at < 3.5
-        for each in idle:
-            each.close()
+        for connection in idle:
+            connection.close()
 
 
-def test_connections_beyond_the_descriptors_hold_nobody_up(tmp_path: Path) -> None:
+def test_more_connections_than_file_descriptors_do_not_delay_other_clients(tmp_path: Path) -> None:
     with standing_in(tmp_path, heartbeat_limit=30) as program:
         program.serve()
         resource.prlimit(program.pid, resource.RLIMIT_NOFILE, (100, 100))
-        os.kill(program.judge, signal.SIGKILL)  # the next one has the program's limit
+        os.kill(program.judge, signal.SIGKILL)  # its replacement inherits the program's limit
         program.ask("/health/alive")
         idle = [socket.create_connection(("127.0.0.1", program.port)) for _ in range(200)]
         for _ in range(20):
-            asked_at = time.monotonic()
+            start = time.monotonic()
             assert program.ask("/health/alive") == ALIVE
-            assert time.monotonic() - asked_at < 0.5
-        for each in idle:
-            each.close()
+            assert time.monotonic() - start < 0.5
+        for connection in idle:
+            connection.close()

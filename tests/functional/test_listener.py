@@ -1,4 +1,4 @@
-"""Real programs whose listening socket is destroyed, or walled in, from outside."""
+"""Real programs whose listening socket is destroyed, or blocked by a firewall, from outside."""
 
 import secrets
 import socket
@@ -14,61 +14,63 @@ from tests.functional.programs import Program, running
 from tests.standin import until
 
 pytestmark = pytest.mark.netns
-BOTH = ["osm-controller", "osm-injector"]
+PROGRAMS = ["osm-controller", "osm-injector"]
 ALIVE = "Service is alive"
 READY = "Service is ready"
 
 
 @pytest.fixture
-def place() -> Iterator[Namespace]:
-    """A network namespace of the test's own."""
-    with namespace(f"osm-listener-{secrets.token_hex(3)}") as made:
-        yield made
+def netns() -> Iterator[Namespace]:
+    """A network namespace for one test."""
+    with namespace(f"osm-listener-{secrets.token_hex(3)}") as netns:
+        yield netns
 
 
-def destroy_listener(place: Namespace, port: int) -> None:
-    """The kernel takes the listening socket away; connections stay."""
+def destroy_listener(netns: Namespace, port: int) -> None:
+    """Have the kernel close the listening socket; connections stay open."""
     choice = ("-H", "-t", "-l", "-n", "sport", "=", f":{port}")
-    run(*place.command("ss", "-K", *choice))
-    left = run(*place.command("ss", *choice))
+    run(*netns.command("ss", "-K", *choice))
+    left = run(*netns.command("ss", *choice))
     assert not left, f"ss -K needs a kernel with CONFIG_INET_DIAG_DESTROY: {left}"
 
 
-def occupied(place: Namespace, port: int) -> socket.socket:
-    """Another process's listener on the port; it never accepts."""
-    return place.inside(lambda: socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True))
+def occupy_port(netns: Namespace, port: int) -> socket.socket:
+    """Listen on the port and never accept a connection."""
+    return netns.inside(lambda: socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True))
 
 
 def phases(program: Program) -> list[str]:
     return [line["phase"] for line in program.lines("phase")]
 
 
-@pytest.mark.parametrize("name", BOTH)
-def test_a_destroyed_listener_is_had_back_without_a_hand(name: str, tmp_path: Path, place: Namespace) -> None:
-    with running(name, tmp_path, where=place.command()) as program:
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_listens_again_after_its_socket_was_destroyed(name: str, tmp_path: Path, netns: Namespace) -> None:
+    with running(name, tmp_path, where=netns.command()) as program:
         program.until_ready()
         for _ in range(2):
-            destroy_listener(place, program.served_port)
+            destroy_listener(netns, program.served_port)
             answers: list[tuple[str, str]] = []
             end = time.monotonic() + 4
             while time.monotonic() < end:
                 answers.append((program.get("/health/alive"), program.get("/health/ready")))
             assert {alive for alive, _ in answers} == {ALIVE}
             assert answers[-1][1] == READY
-            # The injector has its port back after 0.1 s, which no probe needs to see.
+            # The injector listens again after 0.1 s, which may be too short for a probe to notice.
             assert name == "osm-injector" or answers[len(answers) // 8][1] != READY
         assert phases(program)[-5:] == ["SERVING", "RECOVERING", "SERVING", "RECOVERING", "SERVING"]
         assert program.stop() == 0
 
 
-def test_a_port_that_another_process_took_meanwhile_fails_after_ten_seconds(tmp_path: Path, place: Namespace) -> None:
+def test_if_another_process_takes_the_port_the_program_fails_after_ten_seconds(
+    tmp_path: Path, netns: Namespace
+) -> None:
     with ExitStack() as stack:
-        programs = [stack.enter_context(running(name, tmp_path, where=place.command())) for name in BOTH]
+        programs = [stack.enter_context(running(name, tmp_path, where=netns.command())) for name in PROGRAMS]
         for program in programs:
             program.until_ready()
         for program in programs:
-            destroy_listener(place, program.served_port)
-            stack.enter_context(occupied(place, program.served_port))
+            destroy_listener(netns, program.served_port)
+            stack.enter_context(occupy_port(netns, program.served_port))
         started = time.monotonic()
         for program in programs:
             program.logged("phase", phase="FAILED")
@@ -80,18 +82,18 @@ def test_a_port_that_another_process_took_meanwhile_fails_after_ten_seconds(tmp_
             assert program.stop() == 0
 
 
-@pytest.mark.parametrize("name", BOTH)
-def test_a_firewall_is_readys_business_alone(name: str, tmp_path: Path, place: Namespace) -> None:
-    with running(name, tmp_path, where=place.command()) as program:
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_firewall_rule_affects_readiness_and_not_liveness(name: str, tmp_path: Path, netns: Namespace) -> None:
+    with running(name, tmp_path, where=netns.command()) as program:
         program.until_ready()
         rule = ("INPUT", "-p", "tcp", "--dport", str(program.served_port), "-j", "REJECT", "--reject-with", "tcp-reset")
-        run(*place.command("iptables", "-I", *rule))
+        run(*netns.command("iptables", "-I", *rule))
         until(lambda: program.get("/health/ready") != READY, within=2)
-        end = time.monotonic() + 4  # longer than a loss takes to be seen
+        end = time.monotonic() + 4  # longer than the detection of a lost socket takes
         while time.monotonic() < end:
             assert program.get("/health/alive") == ALIVE
             assert program.get("/health/ready") != READY
-        run(*place.command("iptables", "-D", *rule))
+        run(*netns.command("iptables", "-D", *rule))
         until(lambda: program.get("/health/ready") == READY, within=2)
         assert phases(program)[-1] == "SERVING"
         assert "RECOVERING" not in phases(program)

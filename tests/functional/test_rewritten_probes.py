@@ -1,4 +1,4 @@
-"""Rewritten probes, asked of a real Envoy with real applications behind it, as the kubelet asks."""
+"""Rewritten application probes, sent as a kubelet sends them, to a real Envoy in front of real applications."""
 
 import contextlib
 import http.client
@@ -20,7 +20,7 @@ import pytest
 
 from osm_probes.mesh.identity import SIDECAR, ProxyName
 from osm_probes.xds.app_probes import ProbeKind, ProbeScheme, RewrittenProbe
-from osm_probes.xds.bootstrap import AdsTarget, bootstrap
+from osm_probes.xds.bootstrap import AdsTarget, build_bootstrap
 from tests.builders import identity, secrets
 
 pytestmark = pytest.mark.envoy
@@ -31,38 +31,41 @@ _SERVING = b"\x08\x01"
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """Where Envoy answers for which probed port, by the port that the kubelet would ask."""
+    """A pod's ports. ports: the port in the rewritten probe -> the port where this test's Envoy listens for it.
+
+    tcp, closed: the application's open port and a port where nothing listens.
+    """
 
     ports: dict[int, int]
     tcp: int
     closed: int
 
-    def ask(self, probe: RewrittenProbe, **headers: str) -> tuple[int, str]:
-        return self.get(probe.listening_port, probe.listening_path, **headers)
+    def request(self, probe: RewrittenProbe, **headers: str) -> tuple[int, str]:
+        return self.get(probe.sidecar_port, probe.sidecar_path, **headers)
 
     def get(self, port: int, path: str, **headers: str) -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.ports[port], timeout=5)
         try:
             connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
+            response = connection.getresponse()
+            return response.status, response.read().decode()
         finally:
             connection.close()
 
 
 class Application(BaseHTTPRequestHandler):
-    """Answers with what it was asked; /bad is 500."""
+    """Returns the request's path and headers as JSON; the status is 500 for /bad."""
 
     def do_GET(self) -> None:
-        asked = {"path": self.path, "headers": {name.lower(): value for name, value in self.headers.items()}}
-        body = json.dumps(asked).encode()
+        received = {"path": self.path, "headers": {name.lower(): value for name, value in self.headers.items()}}
+        body = json.dumps(received).encode()
         self.send_response(500 if self.path == "/bad" else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Keep silent."""
+        """Write no log."""
 
 
 def free_port() -> int:
@@ -73,7 +76,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def application(folder: Path | None = None) -> Iterator[int]:
-    """An HTTP server, with TLS if there is a folder for its certificate."""
+    """An HTTP server; with a folder for its certificate, an HTTPS server. Yields its port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Application)
     if folder is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -94,7 +97,7 @@ def application(folder: Path | None = None) -> Iterator[int]:
 
 @contextlib.contextmanager
 def grpc_application() -> Iterator[int]:
-    """A gRPC server with a health service that always serves."""
+    """A gRPC server whose health service always returns SERVING. Yields its port."""
 
     def check(_request: bytes, _context: Any) -> bytes:
         return _SERVING
@@ -125,9 +128,9 @@ def probes_of(web: int, tls: int, rpc: int, tcp: int, closed: int) -> dict[str, 
 
 
 @contextlib.contextmanager
-def running(envoy: Path, start: dict[str, Any], *, folder: Path) -> Iterator[None]:
+def running(envoy: Path, bootstrap_document: dict[str, Any], *, folder: Path) -> Iterator[None]:
     path = folder / "bootstrap.json"
-    path.write_text(json.dumps(start))
+    path.write_text(json.dumps(bootstrap_document))
     command: list[str | Path] = [envoy, "--disable-hot-restart", "--concurrency", "1", "-l", "error", "-c", path]
     with subprocess.Popen(command) as process:
         try:
@@ -148,24 +151,24 @@ def pod(envoy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
         tcp, closed = db.getsockname()[1], free_port()
         probes = probes_of(web, tls, rpc, tcp, closed)
         proxy = ProxyName("00000000-0000-0000-0000-000000000001", SIDECAR, identity())
-        start = bootstrap(
+        bootstrap_document = build_bootstrap(
             proxy,
             trust_domain="cluster.local",
             ads=AdsTarget("127.0.0.1", free_port(), "osm-controller"),
             secrets=secrets(),
-            probes=tuple(probes.values()),
-            probe_address="127.0.0.1",
+            app_probes=tuple(probes.values()),
+            app_probe_address="127.0.0.1",
         )
-        document = json.loads(start)
+        document = json.loads(bootstrap_document)
         ports = on_free_ports(document)
         with running(envoy, document, folder=folder):
-            made = Pod(ports, tcp, closed)
-            eventually(lambda: made.ask(probes["tcp"])[0] == 200)
-            yield made, probes
+            running_pod = Pod(ports, tcp, closed)
+            eventually(lambda: running_pod.request(probes["tcp"])[0] == 200)
+            yield running_pod, probes
 
 
 def on_free_ports(document: dict[str, Any]) -> dict[int, int]:
-    """Several tests may run side by side: Envoy listens elsewhere than the kubelet expects it."""
+    """Replace the listeners' ports with free ones, so that several test runs can share a machine; old port -> new."""
     document["admin"]["address"]["socket_address"]["port_value"] = free_port()
     ports = {}
     for listener in document["static_resources"]["listeners"]:
@@ -174,25 +177,25 @@ def on_free_ports(document: dict[str, Any]) -> dict[int, int]:
     return ports
 
 
-def eventually(true: Callable[[], bool], *, within: float = 10.0) -> None:
+def eventually(condition: Callable[[], bool], *, within: float = 10.0) -> None:
     end = time.monotonic() + within
     while True:
         with contextlib.suppress(OSError):
-            if true():
+            if condition():
                 return
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
-Answering = tuple[Pod, dict[str, RewrittenProbe]]
+PodAndProbes = tuple[Pod, dict[str, RewrittenProbe]]
 
 
-def test_the_application_gets_the_path_and_headers_of_its_own_probe(pod: Answering) -> None:
-    status, text = pod[0].ask(pod[1]["live"], **{"X-Custom": "mine", "User-Agent": "kube-probe/1.33"})
-    asked = json.loads(text)
-    assert (status, asked["path"]) == (200, "/live?deep=1")
-    assert asked["headers"] == {
-        "host": asked["headers"]["host"],
+def test_the_application_receives_the_path_and_headers_of_its_own_probe(pod: PodAndProbes) -> None:
+    status, text = pod[0].request(pod[1]["live"], **{"X-Custom": "mine", "User-Agent": "kube-probe/1.33"})
+    received = json.loads(text)
+    assert (status, received["path"]) == (200, "/live?deep=1")
+    assert received["headers"] == {
+        "host": received["headers"]["host"],
         "accept-encoding": "identity",
         "x-custom": "mine",
         "user-agent": "kube-probe/1.33",
@@ -200,25 +203,25 @@ def test_the_application_gets_the_path_and_headers_of_its_own_probe(pod: Answeri
     }
 
 
-def test_two_containers_of_a_pod_are_told_apart(pod: Answering) -> None:
-    assert [pod[0].ask(pod[1][name])[0] for name in ("live", "bad")] == [200, 500]
+def test_probes_of_two_containers_in_a_pod_are_distinct(pod: PodAndProbes) -> None:
+    assert [pod[0].request(pod[1][name])[0] for name in ("live", "bad")] == [200, 500]
 
 
-def test_https_is_asked_without_verification_as_the_kubelet_does(pod: Answering) -> None:
-    status, text = pod[0].ask(pod[1]["ready"])
+def test_an_https_probe_does_not_verify_the_certificate_like_the_kubelet(pod: PodAndProbes) -> None:
+    status, text = pod[0].request(pod[1]["ready"])
     assert (status, json.loads(text)["path"]) == (200, "/ready")
 
 
-def test_an_application_that_does_not_listen_fails_its_probe(pod: Answering) -> None:
-    assert pod[0].ask(pod[1]["gone"])[0] == 503
+def test_the_probe_of_an_application_that_does_not_listen_returns_503(pod: PodAndProbes) -> None:
+    assert pod[0].request(pod[1]["gone"])[0] == 503
 
 
 @pytest.mark.parametrize("path", ["/", "/live", "/osm-liveness-probe", "/osm-liveness-probe/app/../x"])
-def test_the_rest_of_the_application_is_not_reached(pod: Answering, path: str) -> None:
+def test_other_paths_of_the_application_are_not_reachable_through_the_probe_port(pod: PodAndProbes, path: str) -> None:
     assert pod[0].get(15901, path)[0] == 404
 
 
-def test_a_grpc_probe_reaches_its_service(pod: Answering) -> None:
+def test_a_grpc_probe_reaches_its_service(pod: PodAndProbes) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{pod[0].ports[15905]}") as channel:
         check: Any = channel.unary_unary(_CHECK)
         other: Any = channel.unary_unary("/shop.Books/Buy")
@@ -227,10 +230,10 @@ def test_a_grpc_probe_reaches_its_service(pod: Answering) -> None:
             other(b"", timeout=5)
 
 
-def test_a_tcp_probe_follows_its_port(pod: Answering) -> None:
-    made, probes = pod
-    assert made.ask(probes["tcp-closed"])[0] == 503
-    with socket.create_server(("127.0.0.1", made.closed)):
-        eventually(lambda: made.ask(probes["tcp-closed"])[0] == 200)
-    eventually(lambda: made.ask(probes["tcp-closed"])[0] == 503)
-    assert made.get(15904, "/osm-healthcheck/1")[0] == 404
+def test_a_tcp_probe_succeeds_exactly_while_its_port_is_open(pod: PodAndProbes) -> None:
+    running_pod, probes = pod
+    assert running_pod.request(probes["tcp-closed"])[0] == 503
+    with socket.create_server(("127.0.0.1", running_pod.closed)):
+        eventually(lambda: running_pod.request(probes["tcp-closed"])[0] == 200)
+    eventually(lambda: running_pod.request(probes["tcp-closed"])[0] == 503)
+    assert running_pod.get(15904, "/osm-healthcheck/1")[0] == 404

@@ -1,4 +1,4 @@
-"""Two real Envoys that our ADS configured carry requests over mTLS, and nobody else's."""
+"""Two real Envoys, configured by the ADS, carry requests over mTLS and refuse callers from outside the mesh."""
 
 import json
 import time
@@ -9,7 +9,7 @@ import pytest
 from demo.namespaces import Namespace
 from demo.processes import eventually
 from demo.sidecar import Sidecar, sidecar
-from demo.stage import BOOKSTORE_IP, Stage
+from demo.testbed import BOOKSTORE_IP, MeshTestbed
 from osm_probes.pki.certificate import Certificate
 from tests.functional.callers import ads_name, foreign_certificate, mesh_certificate, over_tls, with_certificate
 
@@ -18,56 +18,58 @@ CLUSTER = "bookstore/bookstore|80"
 
 
 @pytest.fixture(scope="module")
-def stranger(whole: Stage) -> Iterator[Namespace]:
-    """A pod of the network without a sidecar."""
-    with whole.network.pod("stranger", address="10.42.0.99") as pod:
+def stranger(testbed: MeshTestbed) -> Iterator[Namespace]:
+    """A pod on the network without a sidecar."""
+    with testbed.network.pod("stranger", address="10.42.0.99") as pod:
         yield pod
 
 
-def test_a_request_goes_from_app_to_app(whole: Stage) -> None:
-    answer = whole.buy()
-    assert answer.status == 200
-    assert "The Mesh" in json.loads(answer.text)["books"]
+def test_the_bookbuyer_gets_a_response_from_the_bookstore(testbed: MeshTestbed) -> None:
+    response = testbed.request_books()
+    assert response.status == 200
+    assert "The Mesh" in json.loads(response.text)["books"]
 
 
-def test_the_bookstore_is_told_by_its_sidecar_who_asks(whole: Stage) -> None:
-    # Only a certificate that the other side has shown and that was verified gets there.
-    assert json.loads(whole.buy().text)["caller"] == "bookbuyer.bookbuyer.cluster.local"
+def test_the_sidecar_passes_the_callers_identity_to_the_bookstore(testbed: MeshTestbed) -> None:
+    # Envoy puts the identity into the header only if it verified the caller's certificate.
+    assert json.loads(testbed.request_books().text)["caller"] == "bookbuyer.bookbuyer.cluster.local"
 
 
-def test_between_the_sidecars_it_is_tls_1_3_with_a_certificate_from_both(whole: Stage) -> None:
-    whole.buy()
-    inbound = whole.bookstore.stats(r"^listener\.0\.0\.0\.0_15003\.ssl\.")
-    outbound = whole.bookbuyer.stats(r"^cluster\.bookstore/bookstore.*\.ssl\.")
+def test_the_sidecars_use_tls_1_3_with_certificates_on_both_sides(testbed: MeshTestbed) -> None:
+    testbed.request_books()
+    inbound = testbed.bookstore.stats(r"^listener\.0\.0\.0\.0_15003\.ssl\.")
+    outbound = testbed.bookbuyer.stats(r"^cluster\.bookstore/bookstore.*\.ssl\.")
     assert inbound["listener.0.0.0.0_15003.ssl.handshake"] > 0
     assert inbound["listener.0.0.0.0_15003.ssl.versions.TLSv1.3"] > 0
     assert inbound["listener.0.0.0.0_15003.ssl.no_certificate"] == 0
     assert sum(value for name, value in outbound.items() if name.endswith("ssl.handshake")) > 0
 
 
-@pytest.mark.usefixtures("whole")
-def test_a_pod_without_a_sidecar_gets_no_answer_in_plain_http(stranger: Namespace) -> None:
+@pytest.mark.usefixtures("testbed")
+def test_a_plain_http_request_from_a_pod_without_a_sidecar_gets_no_response(stranger: Namespace) -> None:
     with pytest.raises(ConnectionError):
         stranger.request(f"http://{BOOKSTORE_IP}:14001/books")
 
 
-def test_a_caller_with_a_certificate_of_the_mesh_is_let_in(whole: Stage, stranger: Namespace) -> None:
-    certificate = mesh_certificate(whole.control_plane.ca_dir)
+def test_a_caller_with_a_certificate_of_the_mesh_is_accepted(testbed: MeshTestbed, stranger: Namespace) -> None:
+    certificate = mesh_certificate(testbed.control_plane.ca_dir)
     assert b"The Mesh" in over_tls(stranger, certificate=certificate)
 
 
 @pytest.mark.parametrize("certificate", [foreign_certificate(), None], ids=["of another CA", "none"])
-def test_a_caller_with_another_certificate_or_none_is_refused(
+def test_a_caller_with_a_certificate_of_another_ca_or_without_one_is_refused(
     stranger: Namespace, certificate: Certificate | None
 ) -> None:
     with pytest.raises(OSError, match=r"(?i)alert|reset|eof"):
         over_tls(stranger, certificate=certificate)
 
 
-def test_an_envoy_with_a_certificate_of_another_ca_gets_no_configuration(whole: Stage, stranger: Namespace) -> None:
-    bootstrap = whole.control_plane.bootstrap("bookbuyer/bookbuyer-0", *whole.flags)
+def test_an_envoy_with_a_certificate_of_another_ca_gets_no_configuration(
+    testbed: MeshTestbed, stranger: Namespace
+) -> None:
+    bootstrap = testbed.control_plane.bootstrap("bookbuyer/bookbuyer-0", *testbed.flags)
     foreign = with_certificate(bootstrap, foreign_certificate(ads_name(bootstrap)))
-    with sidecar(stranger, envoy=whole.envoy, bootstrap=foreign, folder=whole.folder) as third:
+    with sidecar(stranger, envoy=testbed.envoy, bootstrap=foreign, folder=testbed.folder) as third:
         eventually(lambda: ads_refusals(third) >= 2, what="the ADS refuses twice", within=15, process=third.process)
         assert third.stat("listener_manager.lds.update_success") == 0
         assert third.stat("cluster_manager.cds.update_success") == 0
@@ -75,29 +77,29 @@ def test_an_envoy_with_a_certificate_of_another_ca_gets_no_configuration(whole: 
 
 
 def test_the_same_envoy_with_a_certificate_of_the_mesh_gets_its_configuration(
-    whole: Stage, stranger: Namespace
+    testbed: MeshTestbed, stranger: Namespace
 ) -> None:
-    bootstrap = whole.control_plane.bootstrap("bookbuyer/bookbuyer-0", *whole.flags)
-    renewed = mesh_certificate(whole.control_plane.ca_dir, name=ads_name(bootstrap))
+    bootstrap = testbed.control_plane.bootstrap("bookbuyer/bookbuyer-0", *testbed.flags)
+    renewed = mesh_certificate(testbed.control_plane.ca_dir, name=ads_name(bootstrap))
     own = with_certificate(bootstrap, renewed)
-    with sidecar(stranger, envoy=whole.envoy, bootstrap=own, folder=whole.folder) as third:
+    with sidecar(stranger, envoy=testbed.envoy, bootstrap=own, folder=testbed.folder) as third:
         third.until_live()
         assert third.stat("listener_manager.lds.update_success") > 0
 
 
 def ads_refusals(envoy: Sidecar) -> int:
-    """How often a connection of Envoy to the ADS was ended by the other side."""
+    """How often the ADS closed a connection of this Envoy."""
     return envoy.stat("cluster.osm-controller.upstream_cx_destroy_remote")
 
 
-# Last of its stage: the mesh is another one afterwards.
-def test_an_added_endpoint_is_in_envoy_within_a_second(whole: Stage) -> None:
-    assert whole.bookbuyer.endpoints(CLUSTER) == {f"{BOOKSTORE_IP}:14001"}
-    begun = time.monotonic()
-    whole.control_plane.mesh.add_endpoint("bookstore", address="10.42.0.13")
+# The last test of this module, because it changes the mesh.
+def test_envoy_has_an_added_endpoint_within_a_second(testbed: MeshTestbed) -> None:
+    assert testbed.bookbuyer.endpoints(CLUSTER) == {f"{BOOKSTORE_IP}:14001"}
+    start = time.monotonic()
+    testbed.control_plane.mesh.add_endpoint("bookstore", address="10.42.0.13")
     eventually(
-        lambda: "10.42.0.13:14001" in whole.bookbuyer.endpoints(CLUSTER), what="the endpoint is in Envoy", within=10
+        lambda: "10.42.0.13:14001" in testbed.bookbuyer.endpoints(CLUSTER), what="Envoy has the endpoint", within=10
     )
-    took = time.monotonic() - begun
-    print(f"an added endpoint was in Envoy after {took * 1000:.0f} ms")
-    assert took < 1.0
+    duration = time.monotonic() - start
+    print(f"Envoy had the added endpoint after {duration * 1000:.0f} ms")
+    assert duration < 1.0

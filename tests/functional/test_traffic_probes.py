@@ -1,4 +1,4 @@
-"""An application's probes, moved to its sidecar by the injector, answer truthfully through a real Envoy."""
+"""An application's probes, rewritten to go through its sidecar, return the application's true state."""
 
 import json
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ import pytest
 from demo.namespaces import GATEWAY, Namespace, redirect
 from demo.processes import eventually, python, running
 from demo.sidecar import Json, sidecar
-from demo.stage import Stage
+from demo.testbed import MeshTestbed
 from osm_probes.admission.redirect import redirect_rules
 from osm_probes.mesh.identity import ProxyName
+from osm_probes.mesh.names import controller_server_name
 from osm_probes.xds.app_probes import ProbeKind, ProbeScheme, RewrittenProbe
-from osm_probes.xds.bootstrap import AdsTarget, bootstrap
-from osm_probes.xds.names import controller_name
+from osm_probes.xds.bootstrap import AdsTarget, build_bootstrap
 from osm_probes.xds.secrets import Secrets
 from tests.functional.callers import ads_name, mesh_certificate
 
 pytestmark = [
     pytest.mark.envoy,
     pytest.mark.netns,
-    pytest.mark.parametrize("whole", [()], indirect=True, ids=["probes"], scope="module"),
+    pytest.mark.parametrize("testbed", [()], indirect=True, ids=["probes"], scope="module"),
 ]
 ADDRESS = "10.42.0.98"
 OPEN, CLOSED = 14001, 14002
@@ -35,52 +35,54 @@ PROBES = [
 
 
 @pytest.fixture
-def probed(whole: Stage) -> Iterator[Namespace]:
-    """A pod with redirect rules and a sidecar that has the probes; its application does not run yet."""
+def probed(testbed: MeshTestbed) -> Iterator[Namespace]:
+    """A pod with redirect rules and a sidecar with the rewritten probes; its application is not running yet."""
     with (
-        whole.network.pod("probed", address=ADDRESS) as pod,
-        sidecar(pod, envoy=whole.envoy, bootstrap=with_probes(whole), folder=whole.folder) as envoy,
+        testbed.network.pod("probed", address=ADDRESS) as pod,
+        sidecar(pod, envoy=testbed.envoy, bootstrap=with_probes(testbed), folder=testbed.folder) as envoy,
     ):
         redirect(pod, rules=redirect_rules())
         envoy.until_live()
         yield pod
 
 
-def with_probes(whole: Stage) -> Json:
-    """The bookstore's bootstrap, with probes as the injector would have put them in."""
-    name = ads_name(whole.control_plane.bootstrap("bookstore/bookstore-0"))
-    own = mesh_certificate(whole.control_plane.ca_dir, name=name)
-    root = (whole.control_plane.ca_dir / "ca.crt").read_bytes()
-    made: Json = json.loads(
-        bootstrap(
+def with_probes(testbed: MeshTestbed) -> Json:
+    """The bookstore's bootstrap with the probes, as osm-injector makes it."""
+    name = ads_name(testbed.control_plane.bootstrap("bookstore/bookstore-0"))
+    own = mesh_certificate(testbed.control_plane.ca_dir, name=name)
+    root = (testbed.control_plane.ca_dir / "ca.crt").read_bytes()
+    document: Json = json.loads(
+        build_bootstrap(
             ProxyName.parse(name, trust_domain="cluster.local"),
             trust_domain="cluster.local",
-            ads=AdsTarget(GATEWAY, 15128, controller_name("osm-system")),
+            ads=AdsTarget(GATEWAY, 15128, controller_server_name("osm-system")),
             secrets=Secrets(own.chain_pem, own.key_pem, root),
-            probes=PROBES,
+            app_probes=PROBES,
         )
     )
-    return made
+    return document
 
 
-def answers(kubelet: Namespace) -> list[int]:
-    """What a kubelet gets for each probe, from outside of the pod."""
-    return [kubelet.request(f"http://{ADDRESS}:{each.listening_port}{each.listening_path}").status for each in PROBES]
+def statuses(kubelet: Namespace) -> list[int]:
+    """The status that a kubelet outside the pod gets for each probe."""
+    return [kubelet.request(f"http://{ADDRESS}:{probe.sidecar_port}{probe.sidecar_path}").status for probe in PROBES]
 
 
-def test_a_moved_probe_says_200_while_its_port_answers_and_503_otherwise(
-    whole: Stage, probed: Namespace, tmp_path: Path
+def test_a_rewritten_probe_returns_200_while_its_port_answers_and_503_otherwise(
+    testbed: MeshTestbed, probed: Namespace, tmp_path: Path
 ) -> None:
-    kubelet = whole.network.hub
+    kubelet = testbed.network.hub
     dead = [503] * len(PROBES)
     alive = [200, 200, 200, 503, 503, 503, 200, 503]
-    eventually(lambda: answers(kubelet) == dead, what="no application: 503", within=5)
+    eventually(lambda: statuses(kubelet) == dead, what="no application: 503", within=5)
     with running(probed.command(*python("demo.apps", "bookstore")), log=tmp_path / "app.log"):
-        eventually(lambda: answers(kubelet) == alive, what="the application is up: 200", within=5)
-    eventually(lambda: answers(kubelet) == dead, what="the application ended: 503", within=5)
+        eventually(lambda: statuses(kubelet) == alive, what="the application is up: 200", within=5)
+    eventually(lambda: statuses(kubelet) == dead, what="the application exited: 503", within=5)
 
 
-def test_the_application_is_not_laid_open_on_the_probes_ports(whole: Stage, probed: Namespace, tmp_path: Path) -> None:
+def test_other_paths_are_not_reachable_through_the_probe_ports(
+    testbed: MeshTestbed, probed: Namespace, tmp_path: Path
+) -> None:
     with running(probed.command(*python("demo.apps", "bookstore")), log=tmp_path / "app.log"):
-        eventually(lambda: 200 in answers(whole.network.hub), what="the application is up", within=5)
-        assert whole.network.hub.request(f"http://{ADDRESS}:15901/books").status == 404
+        eventually(lambda: 200 in statuses(testbed.network.hub), what="the application is up", within=5)
+        assert testbed.network.hub.request(f"http://{ADDRESS}:15901/books").status == 404

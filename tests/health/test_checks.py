@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from osm_probes.health.checks import Check, UnhealthyError, coalesced, examine
+from osm_probes.health.checks import UnhealthyError, coalesced, run_checks
 
 
 async def _yes() -> None:
@@ -21,16 +21,16 @@ async def _silent() -> None:
     await asyncio.Event().wait()
 
 
-async def test_each_check_has_its_report_in_the_order_asked() -> None:
-    checks = [Check("ads", _yes), Check("mesh", _no), Check("capacity", _silent), Check("draining", _broken)]
-    reports = await examine(checks, within=0.02)
-    assert [(report.name, report.reason) for report in reports] == [
+async def test_each_question_has_its_result_in_the_order_asked() -> None:
+    questions = {"ads": _yes, "mesh": _no, "capacity": _silent, "draining": _broken}
+    results = list((await run_checks(questions, within=0.02)).values())
+    assert [(result.name, result.reason) for result in results] == [
         ("ads", ""),
         ("mesh", "no beat for 42 s"),
         ("capacity", "no answer within 0.02 s"),
         ("draining", "KeyError: 'oops'"),
     ]
-    assert [report.healthy for report in reports] == [True, False, False, False]
+    assert [result.healthy for result in results] == [True, False, False, False]
 
 
 class Asked:
@@ -58,7 +58,7 @@ async def test_a_hundred_probes_at_once_are_one_question() -> None:
     assert asked.times == 1
 
 
-async def test_an_answer_is_kept_for_a_moment_only() -> None:
+async def test_an_answer_is_kept_only_for_the_given_time() -> None:
     asked = Asked()
     asked.answer.set()
     ask = coalesced(asked.ask, keep=0.25, clock=lambda: asked.now)
@@ -68,7 +68,7 @@ async def test_an_answer_is_kept_for_a_moment_only() -> None:
         assert asked.times == times
 
 
-async def test_a_caller_that_gives_up_takes_nothing_from_the_others() -> None:
+async def test_a_caller_that_gives_up_does_not_cancel_the_question_for_others() -> None:
     asked = Asked()
     ask = coalesced(asked.ask, keep=0.25, clock=lambda: asked.now)
     impatient, patient = asyncio.ensure_future(ask()), asyncio.ensure_future(ask())

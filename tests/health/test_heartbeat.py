@@ -6,7 +6,7 @@ from osm_probes.health.heartbeat import Heartbeat
 from osm_probes.health.lifecycle import Phase
 
 
-def test_a_new_pulse_has_just_beaten_and_is_starting() -> None:
+def test_a_new_heartbeat_has_just_beaten_and_is_starting() -> None:
     heartbeat = Heartbeat.create(clock=lambda: 7_000_000_000)
     reading = heartbeat.read()
     assert (reading.beat_age, reading.phase, reading.has_served) == (0.0, Phase.STARTING, False)
@@ -23,7 +23,7 @@ def test_the_age_of_the_beat_is_in_seconds() -> None:
     heartbeat.close()
 
 
-def test_a_reader_that_slept_counts_from_its_own_wake_up() -> None:
+def test_the_beat_counts_from_the_wake_up_of_a_reader_that_slept() -> None:
     now = 1_000_000_000
     heartbeat = Heartbeat.create(clock=lambda: now)
     now += 60_000_000_000

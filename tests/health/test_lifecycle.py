@@ -69,6 +69,6 @@ async def test_a_waiter_wakes_at_the_phase_it_waits_for() -> None:
     assert await waiter is Phase.FAILED
 
 
-async def test_waiting_has_a_bound() -> None:
+async def test_waiting_has_a_time_limit() -> None:
     with pytest.raises(TimeoutError):
         await Lifecycle("ADS").until(Phase.SERVING, within=0.01)

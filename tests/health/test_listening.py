@@ -3,9 +3,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from osm_probes.health.listening import OwnSocket, kernel_forms, owner
+from tests.log_capture import capture_logs
 
 TABLE = b"""\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -20,7 +20,7 @@ TABLE = b"""\
     ("local", "inode"),
     [(b"0100007F:1F90", 14), (b"0200007F:1F90", 12), (b"0200007F:1F91", None), (b"00000000:1F90", None)],
 )
-def test_of_the_table_only_a_listener_on_this_very_address_counts(local: bytes, inode: int | None) -> None:
+def test_only_a_socket_that_listens_on_the_exact_address_is_found(local: bytes, inode: int | None) -> None:
     assert owner(TABLE, among={local}) == inode
 
 
@@ -33,7 +33,7 @@ def test_a_listening_socket_is_found_by_its_address_until_it_is_closed(host: str
     assert (found, own.listens()) == (True, False)
 
 
-def test_another_socket_on_the_port_is_not_ours_unless_it_is_claimed() -> None:
+def test_another_socket_on_the_port_counts_as_lost_unless_it_is_claimed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         own = OwnSocket("127.0.0.1", port)
@@ -52,17 +52,17 @@ def test_a_table_that_cannot_be_read_is_no_loss(monkeypatch: pytest.MonkeyPatch)
     assert own.listens()
 
 
-def test_a_socket_that_is_in_no_table_is_told_and_never_lost() -> None:
+def test_a_socket_that_is_in_no_table_is_logged_and_never_counts_as_lost() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
     own = OwnSocket("127.0.0.1", port)
     with capture_logs() as logs:
         own.claim()
-    assert [entry["event"] for entry in logs] == ["the listening socket is in no table: its loss would not be seen"]
+    assert [entry["event"] for entry in logs] == ["the listening socket is in no table: its loss would go unnoticed"]
     assert own.listens()
 
 
-async def test_one_look_that_finds_nothing_is_no_loss_and_two_are(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_socket_is_lost_when_it_is_missing_twice_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = [False, True, False, False]
     monkeypatch.setattr(OwnSocket, "listens", lambda _: looks.pop(0))
     async with asyncio.timeout(5):
@@ -83,5 +83,5 @@ _MAPPED = "0000000000000000FFFF0000"
         ("::", {"00000000", f"{_MAPPED}00000000", _ANY}),
     ],
 )
-def test_an_address_is_looked_for_in_each_form_that_a_library_may_give_it(host: str, forms: set[str]) -> None:
+def test_an_address_is_looked_up_in_each_form_that_libraries_use(host: str, forms: set[str]) -> None:
     assert kernel_forms(host, 25) == {f"{form}:0019".encode() for form in forms}

@@ -3,13 +3,13 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from osm_probes.health.judge_state import CONTROLLER, INJECTOR, AdsCanary, WebhookCanary
+from osm_probes.health.judge_state import AdsCanary, WebhookCanary
 from osm_probes.health.messages import (
     METRICS,
-    Beat,
+    JudgeBeat,
     MalformedMessageError,
-    Text,
-    TextRequest,
+    Page,
+    PageRequest,
     ToJudge,
     ToProgram,
     Transition,
@@ -17,6 +17,7 @@ from osm_probes.health.messages import (
     message_to_judge,
     message_to_program,
 )
+from osm_probes.runtime.initial_judge_state import CONTROLLER, INJECTOR
 
 ADS = AdsCanary(
     address="127.0.0.1", port=15128, server_name="ads", root_pem=b"r", chain_pem=b"c", key_pem=b"secret",
@@ -32,10 +33,10 @@ WEBHOOK = WebhookCanary(address="::1", port=9090, server_name="w", bundle_pem=b"
         CONTROLLER,
         msgspec.structs.replace(INJECTOR, webhook=WEBHOOK),
         msgspec.structs.replace(CONTROLLER, ads=ADS, expiries={"ads": datetime(2030, 1, 2, tzinfo=UTC)}),
-        Text(METRICS, 'osm_x{a="\n"} 1\n'),
+        Page(METRICS, 'osm_x{a="\n"} 1\n'),
     ],
 )
-def test_what_the_judge_is_told_arrives_as_it_was(message: ToJudge) -> None:
+def test_messages_to_the_judge_survive_the_round_trip(message: ToJudge) -> None:
     line = line_of(message)
     assert line.count(b"\n") == 1
     assert message_to_judge(line) == message
@@ -44,22 +45,22 @@ def test_what_the_judge_is_told_arrives_as_it_was(message: ToJudge) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Beat(),
-        TextRequest(METRICS),
+        JudgeBeat(),
+        PageRequest(METRICS),
         FALL,
     ],
 )
-def test_what_the_program_is_told_arrives_as_it_was(message: ToProgram) -> None:
+def test_messages_to_the_program_survive_the_round_trip(message: ToProgram) -> None:
     assert message_to_program(line_of(message)) == message
 
 
 @pytest.mark.parametrize("line", [b"", b"{}", b"noise", b'{"type":"Other"}', b'{"type":"JudgeState"}'])
-def test_what_is_no_message_is_refused(line: bytes) -> None:
+def test_a_malformed_message_is_an_error(line: bytes) -> None:
     with pytest.raises(MalformedMessageError):
         message_to_judge(line)
     with pytest.raises(MalformedMessageError):
         message_to_program(line)
 
 
-def test_a_canary_s_key_is_not_in_its_text() -> None:
+def test_the_repr_of_a_canary_does_not_contain_its_key() -> None:
     assert "secret" not in repr(msgspec.structs.replace(CONTROLLER, ads=ADS))

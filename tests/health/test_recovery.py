@@ -1,11 +1,11 @@
 import asyncio
 
 import pytest
-from structlog.testing import capture_logs
 
 from osm_probes.foundation.errors import OsmError
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.recovery import recover
+from tests.log_capture import capture_logs
 
 
 class Port:
@@ -35,22 +35,24 @@ class Port:
             raise OsmError("the port is taken")
 
 
-async def test_a_lost_listener_is_had_back_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lost_listening_socket_is_bound_again_and_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     port = Port(monkeypatch, taken=2)
     with capture_logs() as logs:
         await recover(port.lifecycle, port.bind, reason="it is gone")
     assert (port.lifecycle.phase, port.lifecycle.reason) == (Phase.SERVING, "listening again after 0.7 s")
-    assert [(entry["event"], entry["error"]) for entry in logs] == [("the listener is lost", "it is gone")]
+    assert [(entry["event"], entry["error"]) for entry in logs] == [("the listening socket is lost", "it is gone")]
 
 
-async def test_it_is_tried_ever_less_often_for_ten_seconds_then_it_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_binding_is_retried_with_growing_pauses_for_ten_seconds_and_then_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     port = Port(monkeypatch, taken=100)
     with pytest.raises(OsmError, match="the port is taken"):
         await recover(port.lifecycle, port.bind, reason="it is gone")
     assert port.attempts == [0.1, 0.3, 0.7, 1.5, 3.1, 5.1, 7.1, 9.1, 10.0]
 
 
-async def test_who_is_asked_to_stop_meanwhile_binds_no_more_and_stays_draining(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_component_that_drains_meanwhile_does_not_bind_again(monkeypatch: pytest.MonkeyPatch) -> None:
     port = Port(monkeypatch, taken=100)
     recovering = asyncio.create_task(recover(port.lifecycle, port.bind, reason="it is gone"))
     await port.tried.wait()
@@ -60,7 +62,7 @@ async def test_who_is_asked_to_stop_meanwhile_binds_no_more_and_stays_draining(m
     assert (len(port.attempts), port.lifecycle.phase) == (attempts, Phase.DRAINING)
 
 
-async def test_who_is_asked_to_stop_does_not_wait_for_the_next_attempt() -> None:
+async def test_a_stop_does_not_wait_for_the_next_attempt() -> None:
     lifecycle = Lifecycle("ADS")
     lifecycle.move(Phase.SERVING, reason="listening")
 
@@ -74,7 +76,7 @@ async def test_who_is_asked_to_stop_does_not_wait_for_the_next_attempt() -> None
         await recovering
 
 
-async def test_who_is_asked_to_stop_while_it_binds_stays_draining(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_component_that_drains_during_a_bind_stays_draining(monkeypatch: pytest.MonkeyPatch) -> None:
     port = Port(monkeypatch, taken=0)
 
     async def bind() -> None:
@@ -84,7 +86,7 @@ async def test_who_is_asked_to_stop_while_it_binds_stays_draining(monkeypatch: p
     assert port.lifecycle.phase is Phase.DRAINING
 
 
-async def test_an_error_that_is_not_understood_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unexpected_error_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     port = Port(monkeypatch, taken=0)
 
     async def bind() -> None:

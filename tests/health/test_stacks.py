@@ -3,7 +3,7 @@ import os
 from osm_probes.health.stacks import REQUEST, StackFile
 
 
-def test_a_program_writes_its_stacks_when_it_is_asked_and_anew_after_they_were_cleared() -> None:
+def test_a_program_writes_its_stacks_on_request_and_again_after_they_were_cleared() -> None:
     stacks = StackFile.create()
     for _ in range(2):
         os.kill(os.getpid(), REQUEST)
@@ -16,7 +16,7 @@ def test_a_program_writes_its_stacks_when_it_is_asked_and_anew_after_they_were_c
     stacks.close()
 
 
-def test_no_more_is_read_than_the_limit() -> None:
+def test_stacks_are_read_up_to_the_limit() -> None:
     stacks = StackFile.create()
     os.write(stacks.descriptor, b"x" * 100_000)
     assert len(stacks.read(limit=65536)) == 65536

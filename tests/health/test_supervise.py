@@ -1,10 +1,10 @@
 import asyncio
 
 import pytest
-from structlog.testing import capture_logs
 
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.supervise import supervised
+from tests.log_capture import capture_logs
 
 
 def _serving() -> Lifecycle:
@@ -21,7 +21,7 @@ async def _break() -> None:
     raise ConnectionError("listener gone")
 
 
-async def test_an_end_that_nobody_asked_for_is_a_failure_said_once() -> None:
+async def test_an_unexpected_end_is_a_failure_logged_once() -> None:
     lifecycle = _serving()
     with capture_logs() as logs:
         await supervised(lifecycle, _end())

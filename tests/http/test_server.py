@@ -11,9 +11,8 @@ import pytest
 
 from osm_probes.foundation.listen import listen
 from osm_probes.foundation.tasks import background_tasks
-from osm_probes.http import connection
 from osm_probes.http.message import Answer, Handler, RefusedRequestError, Request
-from osm_probes.http.server import HttpServer, Limits, Secure, nothing, plain
+from osm_probes.http.server import HttpServer, Limits, Secure, plain, uncounted
 
 SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 HEAD = (
@@ -42,7 +41,7 @@ async def serving(
     handler: Handler = echo,
     *,
     limits: Limits = LIMITS,
-    malformed: Callable[[], None] = nothing,
+    malformed: Callable[[], None] = uncounted,
     secure: Secure = plain,
     buffer: int = 1_000_000,
 ) -> AsyncIterator[Dial]:
@@ -108,12 +107,12 @@ async def test_a_request_may_come_byte_by_byte_and_two_at_once() -> None:
             await answer(reader)
 
 
-async def test_no_response_is_no_byte_and_an_end() -> None:
+async def test_no_response_is_a_connection_closed_without_a_byte() -> None:
     async with serving() as dial:
         assert await said(dial, b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n") == b""
 
 
-async def test_a_handler_that_breaks_harms_its_own_connection_alone() -> None:
+async def test_an_error_in_a_handler_ends_only_its_own_connection() -> None:
     async with serving() as dial:
         reader, writer = await dial()
         assert await said(dial, b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n") == b""
@@ -122,7 +121,7 @@ async def test_a_handler_that_breaks_harms_its_own_connection_alone() -> None:
 
 
 @pytest.mark.parametrize("close", [b"Connection: close\r\n", b"connection: Close\r\n"])
-async def test_close_is_done_where_it_was_asked(close: bytes) -> None:
+async def test_the_connection_is_closed_if_the_client_asks_for_it(close: bytes) -> None:
     async with serving() as dial:
         whole = await said(dial, GET[:-2] + close + b"\r\n")
         assert b"\r\nConnection: close\r\n\r\n/x" in whole
@@ -141,7 +140,7 @@ async def test_head_gets_the_same_without_the_body() -> None:
         assert re.fullmatch(HEAD + b"Connection: close\r\n\r\n", whole)
 
 
-async def test_an_http_1_0_client_needs_no_host_and_is_closed_without_a_word() -> None:
+async def test_an_http_1_0_client_needs_no_host_header() -> None:
     async with serving() as dial:
         whole = await said(dial, b"GET /x HTTP/1.0\r\n\r\n")
         assert re.fullmatch(HEAD.replace(rb"1\.1", b"1.0") + b"\r\n/x", whole)
@@ -155,7 +154,7 @@ async def test_an_http_1_0_client_may_keep_its_connection() -> None:
             assert b"\r\nConnection: keep-alive\r\n" in await answer(reader)
 
 
-async def test_what_a_handler_refuses_has_its_words() -> None:
+async def test_a_refused_request_gets_the_handlers_status_and_text() -> None:
     async with serving() as dial:
         whole = await said(dial, b"GET /refused HTTP/1.0\r\n\r\n")
         assert whole.startswith(b"HTTP/1.0 409 Conflict\r\n")
@@ -190,7 +189,7 @@ async def test_path_and_query_come_decoded() -> None:
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )
-async def test_noise_is_told_400_without_a_server_header_closed_and_no_news(
+async def test_malformed_requests_get_400_without_a_server_header_and_no_log_line(
     noise: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     counted: list[None] = []
@@ -203,13 +202,13 @@ async def test_noise_is_told_400_without_a_server_header_closed_and_no_news(
     assert caplog.records == []
 
 
-async def test_a_head_without_an_end_ends_its_connection_alone() -> None:
+async def test_an_endless_head_ends_only_its_own_connection() -> None:
     async with serving() as dial:
         assert (await said(dial, b"GET /" + b"x" * 2_000_000))[:12] in (b"", b"HTTP/1.0 400")
         assert (await said(dial, GET[:-2] + b"Connection: close\r\n\r\n")).endswith(b"/x")
 
 
-async def test_a_tls_client_is_told_off_at_once() -> None:
+async def test_a_tls_client_of_a_plain_port_is_refused_at_once() -> None:
     async with serving() as dial:
         _, writer = await dial()
         with pytest.raises(ssl.SSLError, match="WRONG_VERSION_NUMBER"):
@@ -226,7 +225,7 @@ async def test_a_tls_client_is_told_off_at_once() -> None:
         b"Transfer-Encoding: chunked\r\n\r\n" + b"5\r\nhello\r\n" * 60_000 + b"0\r\n\r\n",
     ],
 )
-async def test_a_body_is_skipped_and_the_next_request_found(body: bytes) -> None:
+async def test_an_unread_body_is_skipped_before_the_next_request(body: bytes) -> None:
     async with serving() as dial:
         reader, writer = await dial()
         writer.write(b"POST /x HTTP/1.1\r\nHost: x\r\n" + body + GET)
@@ -234,9 +233,8 @@ async def test_a_body_is_skipped_and_the_next_request_found(body: bytes) -> None
         await answer(reader)
 
 
-async def test_a_late_body_leaves_the_connection_its_time_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_WITHIN", 0.05)
-    async with serving() as dial:
+async def test_a_late_body_does_not_shorten_the_idle_time_of_its_connection() -> None:
+    async with serving(limits=Limits(256, idle=60, head=0.05)) as dial:
         reader, writer = await dial()
         writer.write(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
         await answer(reader)
@@ -248,11 +246,8 @@ async def test_a_late_body_leaves_the_connection_its_time_to_rest(monkeypatch: p
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 1000000000", b"Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("piece", [b"5\r\nhello\r\n" * 1000, b""])
-async def test_a_body_without_an_end_ends_the_connection(
-    framing: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "_LINGER", 0.1)
-    async with serving() as dial:
+async def test_a_body_without_an_end_ends_the_connection(framing: bytes, piece: bytes) -> None:
+    async with serving(limits=Limits(256, idle=60, linger=0.1)) as dial:
         reader, writer = await dial()
         writer.write(b"POST /x HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n")
         await answer(reader)
@@ -264,9 +259,8 @@ async def test_a_body_without_an_end_ends_the_connection(
                     await asyncio.sleep(0.01)
 
 
-async def test_a_head_that_does_not_come_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_WITHIN", 0.05)
-    async with serving() as dial:
+async def test_a_head_that_does_not_come_ends_the_connection() -> None:
+    async with serving(limits=Limits(256, idle=60, head=0.05)) as dial:
         silent, _ = await dial()
         slow, writer = await dial()
         writer.write(GET[:-2])
@@ -275,9 +269,8 @@ async def test_a_head_that_does_not_come_ends_the_connection(monkeypatch: pytest
                 await asyncio.wait_for(reader.readexactly(1), 5)
 
 
-async def test_a_kept_connection_may_pause_longer_than_a_head_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_WITHIN", 0.05)
-    async with serving() as dial:
+async def test_a_kept_connection_may_pause_longer_than_a_head_may_take() -> None:
+    async with serving(limits=Limits(256, idle=60, head=0.05)) as dial:
         reader, writer = await dial()
         writer.write(GET)
         await answer(reader)
@@ -287,13 +280,12 @@ async def test_a_kept_connection_may_pause_longer_than_a_head_may_take(monkeypat
 
 
 @pytest.mark.parametrize("size", [60_000, 20_000_000])
-async def test_a_client_that_never_reads_is_dropped(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_SENT_WITHIN", 0.05)
+async def test_a_client_that_never_reads_is_dropped(size: int) -> None:
 
     async def much(_: Request) -> Answer:
         return Answer(HTTPStatus.OK, "x" * size)
 
-    async with serving(much, buffer=4096) as dial:
+    async with serving(much, limits=Limits(256, idle=60, sent=0.05), buffer=4096) as dial:
         reader, writer = await dial()
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(GET)
@@ -306,13 +298,12 @@ async def test_a_client_that_never_reads_is_dropped(size: int, monkeypatch: pyte
         assert got < size
 
 
-async def test_a_client_that_reads_slowly_is_not_dropped_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_SENT_WITHIN", 0.2)
+async def test_a_client_that_reads_slowly_is_not_dropped_afterwards() -> None:
 
     async def much(_: Request) -> Answer:
         return Answer(HTTPStatus.OK, "x" * 10_000 + "/x")
 
-    async with serving(much, buffer=4096) as dial:
+    async with serving(much, limits=Limits(256, idle=60, sent=0.2), buffer=4096) as dial:
         reader, writer = await dial()
         for _ in range(2):
             writer.write(GET)
@@ -320,7 +311,7 @@ async def test_a_client_that_reads_slowly_is_not_dropped_afterwards(monkeypatch:
             await asyncio.sleep(0.25)
 
 
-async def test_a_connection_that_rests_too_long_is_closed() -> None:
+async def test_a_connection_that_is_idle_for_too_long_is_closed() -> None:
     async with serving(limits=Limits(9, idle=0.05)) as dial:
         reader, writer = await dial()
         writer.write(GET)
@@ -328,11 +319,8 @@ async def test_a_connection_that_rests_too_long_is_closed() -> None:
         await dropped(reader)
 
 
-async def test_a_body_that_is_none_ends_its_connection_and_is_no_news(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(connection, "_LINGER", 0.05)
-    async with serving() as dial:
+async def test_a_malformed_body_ends_its_connection_without_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(limits=Limits(256, idle=60, linger=0.05)) as dial:
         reader, writer = await dial()
         writer.write(b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         await answer(reader)
@@ -355,7 +343,7 @@ async def test_the_oldest_idle_connection_makes_room() -> None:
         await answer(busy_reader)
 
 
-async def test_a_connection_that_is_idle_again_makes_room_in_its_turn() -> None:
+async def test_idle_connections_are_dropped_in_the_order_in_which_they_became_idle() -> None:
     async with serving(limits=Limits(2, idle=60)) as dial:
         served, writer = await dial()
         writer.write(GET)
@@ -375,7 +363,7 @@ async def dropped(reader: asyncio.StreamReader) -> None:
         await asyncio.wait_for(reader.readexactly(1), 1)
 
 
-async def test_a_busy_connection_makes_room_only_where_it_may() -> None:
+async def test_a_busy_connection_is_dropped_only_after_its_limit() -> None:
     asked, go = asyncio.Semaphore(0), asyncio.Event()
 
     async def slow(request: Request) -> Answer:
@@ -395,7 +383,7 @@ async def test_a_busy_connection_makes_room_only_where_it_may() -> None:
             assert [whole.partition(b"\r\n\r\n")[2] for whole in await asyncio.gather(*crowd)] == [first, b"/slow"]
 
 
-async def test_a_connection_that_waits_for_room_ends_with_the_server() -> None:
+async def test_a_waiting_connection_is_closed_when_the_server_stops() -> None:
     asked = asyncio.Event()
 
     async def hung(_: Request) -> None:
@@ -411,7 +399,7 @@ async def test_a_connection_that_waits_for_room_ends_with_the_server() -> None:
     await dropped(waiting)
 
 
-async def test_a_connection_that_breaks_harms_no_other() -> None:
+async def test_an_error_in_one_connection_does_not_end_another() -> None:
     broken = [True]
 
     async def secure(_: object) -> None:
@@ -425,7 +413,7 @@ async def test_a_connection_that_breaks_harms_no_other() -> None:
         await answer(reader)
 
 
-async def test_connections_that_come_and_go_at_once_leave_nothing() -> None:
+async def test_short_connections_leave_no_tasks_behind() -> None:
     async with serving() as dial:
         for _ in range(300):
             _, writer = await dial()

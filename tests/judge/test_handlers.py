@@ -4,16 +4,17 @@ from urllib.parse import parse_qsl
 import msgspec
 import pytest
 
-from osm_probes.health.judge_state import CONTROLLER, INJECTOR, JudgeState
+from osm_probes.health.judge_state import JudgeState
 from osm_probes.health.lifecycle import Phase
 from osm_probes.http.message import Answer, Request
 from osm_probes.judge.http import ProbeHandlers
 from osm_probes.judge.metrics import JudgeMetrics
 from osm_probes.judge.transitions import TransitionLog
-from tests.judge.test_evaluator import DIALS, WELL, evaluator, no
+from osm_probes.runtime.initial_judge_state import CONTROLLER, INJECTOR
+from tests.judge.evaluators import HEALTHY, evaluator_of, no, view
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-UNTOLD = msgspec.structs.replace(CONTROLLER, canary_limit=0.01)
+UNKNOWN = msgspec.structs.replace(CONTROLLER, canary_limit=0.01)
 INJECTOR_WITH_VERSION = msgspec.structs.replace(INJECTOR, fixed_bodies={"/version": "{}"})
 
 
@@ -22,41 +23,44 @@ def request(target: str, *, accept: str = "*/*") -> Request:
     return Request(path, query=tuple(parse_qsl(query, keep_blank_values=True)), headers={"Accept": accept})
 
 
-async def told(topic: str) -> str | None:
-    return {"metrics": "osm_x 1\n"}.get(topic)
+async def page(name: str) -> str | None:
+    return {"metrics": "osm_x 1\n"}.get(name)
 
 
 async def ask(
     path: str,
-    judge_state: JudgeState = WELL,
+    judge_state: JudgeState = HEALTHY,
     *,
     phase: Phase = Phase.SERVING,
     failing: str = "",
     metrics: JudgeMetrics | None = None,
     accept: str = "*/*",
 ) -> Answer | None:
-    """The answer of a path in this phase, where the dial of `failing` says no."""
-    record = TransitionLog(lambda _: None, now=lambda: AT)
-    judged = evaluator(judge_state, phase=phase, dials={**DIALS, failing: no}, observe=record.note)
-    probes = ProbeHandlers(judged, record=record, metrics=metrics or JudgeMetrics(), program_text=told)
-    return await probes.answer(request(path, accept=accept))
+    """The answer of a path in this phase, where the connection of the check `failing` fails."""
+    transitions = TransitionLog(lambda _: None, now=lambda: AT)
+    program = view(judge_state, phase=phase)
+    evaluator = evaluator_of(program, connections={failing: no}, observe=transitions.observe)
+    handlers = ProbeHandlers(
+        program, evaluator, transitions=transitions, metrics=metrics or JudgeMetrics(), program_page=page
+    )
+    return await handlers.answer(request(path, accept=accept))
 
 
 NOT_READY = "Readiness probe for {} indicates it is not ready"
 
 ANSWERS = [
-    (WELL, Phase.SERVING, "", "/health/alive", 200, "Service is alive"),
-    (WELL, Phase.SERVING, "", "/health/ready", 200, "Service is ready"),
-    (WELL, Phase.SERVING, "ads", "/health/alive", 200, "Service is alive"),
-    (WELL, Phase.SERVING, "ads", "/health/ready", 503, NOT_READY.format("ADS")),
-    (WELL, Phase.STARTING, "", "/health/ready", 503, NOT_READY.format("ADS")),
-    (WELL, Phase.FAILED, "", "/health/alive", 503, "Liveness probe for ADS indicates it is not alive"),
-    (WELL, Phase.FAILED, "", "/health/ready", 503, NOT_READY.format("ADS")),
-    (WELL, Phase.RECOVERING, "", "/health/alive", 200, "Service is alive"),
-    (WELL, Phase.RECOVERING, "", "/health/ready", 503, NOT_READY.format("ADS")),
-    (WELL, Phase.DRAINING, "", "/health/alive", 200, "Service is alive"),
-    (WELL, Phase.DRAINING, "", "/health/ready", 503, NOT_READY.format("draining")),
-    (UNTOLD, Phase.SERVING, "", "/health/ready", 503, NOT_READY.format("mesh")),
+    (HEALTHY, Phase.SERVING, "", "/health/alive", 200, "Service is alive"),
+    (HEALTHY, Phase.SERVING, "", "/health/ready", 200, "Service is ready"),
+    (HEALTHY, Phase.SERVING, "ads", "/health/alive", 200, "Service is alive"),
+    (HEALTHY, Phase.SERVING, "ads", "/health/ready", 503, NOT_READY.format("ADS")),
+    (HEALTHY, Phase.STARTING, "", "/health/ready", 503, NOT_READY.format("ADS")),
+    (HEALTHY, Phase.FAILED, "", "/health/alive", 503, "Liveness probe for ADS indicates it is not alive"),
+    (HEALTHY, Phase.FAILED, "", "/health/ready", 503, NOT_READY.format("ADS")),
+    (HEALTHY, Phase.RECOVERING, "", "/health/alive", 200, "Service is alive"),
+    (HEALTHY, Phase.RECOVERING, "", "/health/ready", 503, NOT_READY.format("ADS")),
+    (HEALTHY, Phase.DRAINING, "", "/health/alive", 200, "Service is alive"),
+    (HEALTHY, Phase.DRAINING, "", "/health/ready", 503, NOT_READY.format("draining")),
+    (UNKNOWN, Phase.SERVING, "", "/health/ready", 503, NOT_READY.format("mesh")),
     (INJECTOR, Phase.SERVING, "", "/health/alive", 200, "Service is alive"),
     (INJECTOR, Phase.SERVING, "", "/health/ready", 200, "Service is ready"),
     (INJECTOR, Phase.SERVING, "", "/healthz", 200, "Health OK"),
@@ -64,19 +68,19 @@ ANSWERS = [
     (INJECTOR, Phase.FAILED, "", "/health/alive", 503, "Liveness probe for webhook indicates it is not alive"),
     (INJECTOR_WITH_VERSION, Phase.STARTING, "", "/version", 200, "{}"),
     (INJECTOR_WITH_VERSION, Phase.STARTING, "", "/smi/version", 404, "404 page not found"),
-    (WELL, Phase.SERVING, "", "/healthz", 404, "404 page not found"),
-    (WELL, Phase.SERVING, "", "/health/alive/", 404, "404 no such check; there are: ads"),
-    (WELL, Phase.SERVING, "", "/health/alive/mesh", 404, "404 no such check; there are: ads"),
+    (HEALTHY, Phase.SERVING, "", "/healthz", 404, "404 page not found"),
+    (HEALTHY, Phase.SERVING, "", "/health/alive/", 404, "404 no such check; there are: ads"),
+    (HEALTHY, Phase.SERVING, "", "/health/alive/mesh", 404, "404 no such check; there are: ads"),
     (INJECTOR, Phase.SERVING, "", "/health/ready/x", 404, "404 no such check; there are: certificate, bundle, review"),
-    (WELL, Phase.SERVING, "ads", "/health/ready/mesh", 200, "ok"),
-    (WELL, Phase.SERVING, "ads", "/health/ready/ads", 503, NOT_READY.format("ADS")),
-    (WELL, Phase.SERVING, "", "/health/alive/ads", 200, "ok"),
-    (WELL, Phase.SERVING, "", "/", 404, "404 page not found"),
+    (HEALTHY, Phase.SERVING, "ads", "/health/ready/mesh", 200, "ok"),
+    (HEALTHY, Phase.SERVING, "ads", "/health/ready/ads", 503, NOT_READY.format("ADS")),
+    (HEALTHY, Phase.SERVING, "", "/health/alive/ads", 200, "ok"),
+    (HEALTHY, Phase.SERVING, "", "/", 404, "404 page not found"),
 ]
 
 
 @pytest.mark.parametrize(("judge_state", "phase", "failing", "path", "status", "body"), ANSWERS)
-async def test_the_contract_s_answers(
+async def test_answers_are_the_contracts(
     judge_state: JudgeState, phase: Phase, failing: str, path: str, status: int, body: str
 ) -> None:
     answer = await ask(path, judge_state, phase=phase, failing=failing)
@@ -84,7 +88,7 @@ async def test_the_contract_s_answers(
     assert (answer.status, answer.body) == (status, body)
 
 
-@pytest.mark.parametrize("judge_state", [WELL, INJECTOR])
+@pytest.mark.parametrize("judge_state", [HEALTHY, INJECTOR])
 async def test_alive_gives_no_response_before_it_has_served(judge_state: JudgeState) -> None:
     assert await ask("/health/alive", judge_state, phase=Phase.STARTING) is None
 
@@ -95,7 +99,7 @@ async def test_metrics_are_answered_before_it_has_served() -> None:
     assert answer.body.startswith("osm_x 1\n# HELP osm_health_check ")
 
 
-async def test_what_only_the_program_knows_is_503_where_it_is_silent() -> None:
+async def test_a_page_of_a_program_that_does_not_answer_is_503() -> None:
     answer = await ask("/debug/proxies")
     assert answer is not None
     assert (answer.status, answer.body) == (503, "the program does not answer")
@@ -145,12 +149,12 @@ async def test_an_excluded_check_is_out_of_the_verdict(target: str, phase: Phase
     assert answer.body == body
 
 
-async def test_json_says_all_that_is_known() -> None:
+async def test_json_has_verdict_checks_and_transitions() -> None:
     answer = await ask("/health/ready", failing="ads", accept="application/json")
     assert answer is not None
     assert (answer.status, answer.content_type) == (503, "application/json")
-    said = msgspec.json.decode(answer.body)
-    assert (said["probe"], said["healthy"], said["since"]) == ("ready", False, "2026-01-02T03:04:05Z")
-    assert [check["name"] for check in said["checks"]] == ["ads", "mesh", "certificates", "capacity", "draining"]
-    assert said["checks"][0]["reason"] == "refused"
-    assert said["transitions"] == []
+    body = msgspec.json.decode(answer.body)
+    assert (body["probe"], body["healthy"], body["since"]) == ("ready", False, "2026-01-02T03:04:05Z")
+    assert [check["name"] for check in body["checks"]] == ["ads", "mesh", "certificates", "capacity", "draining"]
+    assert body["checks"][0]["reason"] == "refused"
+    assert body["transitions"] == []

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from osm_probes.foundation.listen import listen
 from osm_probes.http.message import Answer, Request
-from osm_probes.http.server import nothing
+from osm_probes.http.server import uncounted
 from osm_probes.judge.http import CONNECTIONS, serving
 
 ALIVE = b"GET /alive HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -24,7 +24,7 @@ async def crowd(count: int, *, saying: bytes) -> AsyncIterator[int]:
 
     with listen(0, address="127.0.0.1") as listener:
         port = listener.getsockname()[1]
-        async with serving(listener, hung, malformed=nothing):
+        async with serving(listener, hung, malformed=uncounted):
             clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
             for _, writer in clients:
                 writer.write(saying)
@@ -44,11 +44,11 @@ async def alive(port: int) -> bytes:
     return answer
 
 
-async def test_a_crowd_that_says_nothing_keeps_no_probe_from_its_answer() -> None:
+async def test_silent_connections_do_not_delay_a_probe() -> None:
     async with crowd(CONNECTIONS + 20, saying=b"") as port:
         assert (await alive(port)).endswith(b"\r\n\r\nalive")
 
 
-async def test_a_crowd_that_waits_for_a_hung_ready_keeps_no_probe_from_its_answer() -> None:
+async def test_requests_that_wait_for_ready_do_not_delay_alive() -> None:
     async with crowd(CONNECTIONS + 20, saying=b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n") as port:
         assert (await alive(port)).endswith(b"\r\n\r\nalive")

@@ -14,15 +14,14 @@ import msgspec
 import pytest
 
 from osm_probes.foundation.listen import listen
-from osm_probes.health.checks import UnhealthyError
 from osm_probes.health.heartbeat import Heartbeat
-from osm_probes.health.judge_state import CONTROLLER, INJECTOR
+from osm_probes.health.inherited_sockets import InheritedSockets
 from osm_probes.health.lifecycle import Phase
 from osm_probes.health.stacks import StackFile
-from osm_probes.judge.main import dials
 from osm_probes.pki.authority import Authority
-from osm_probes.runtime.judge_process import InheritedSockets, JudgeSupervisor
-from tests.ads.small import small_ads
+from osm_probes.runtime.initial_judge_state import CONTROLLER
+from osm_probes.runtime.judge_process import JudgeSupervisor
+from tests.ads.fake_ads import fake_ads
 from tests.standin import StandIn, running, standing_in, until
 
 ALIVE = b"Service is alive"
@@ -38,7 +37,7 @@ HEADERS = (
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    """One that serves, for those who only ask."""
+    """A program that serves, shared by the tests that only ask."""
     with standing_in(tmp_path_factory.mktemp("judge"), heartbeat_limit=30) as program:
         program.serve()
         yield program
@@ -58,13 +57,13 @@ def expected(body: bytes, *, status: bytes = b"200 OK", shown: bool = True) -> b
 @pytest.mark.parametrize(
     "options", [[], ["-X", "POST"], ["-d", "x=1"], ["-X", "DELETE"], ["-H", "Expect: 100-continue"]]
 )
-def test_curl_prints_the_contract_s_bytes(program: StandIn, address: str, options: list[str]) -> None:
+def test_curl_prints_the_contracts_bytes(program: StandIn, address: str, options: list[str]) -> None:
     status, said = curl(*options, f"http://{address}:{program.port}/health/alive")
     assert status == 0
     assert re.fullmatch(expected(ALIVE), said)
 
 
-def test_close_is_said_last_where_it_was_asked(program: StandIn) -> None:
+def test_connection_close_is_the_last_header_if_asked_for(program: StandIn) -> None:
     _, said = curl("-H", "Connection: close", f"http://127.0.0.1:{program.port}/health/alive")
     assert re.fullmatch(expected(ALIVE).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), said)
 
@@ -76,12 +75,12 @@ def test_a_connection_is_kept_for_the_next_probe(program: StandIn) -> None:
     assert re.fullmatch(expected(ALIVE) + b"1" + expected(ALIVE) + b"0", said)
 
 
-def test_an_old_client_is_answered_in_its_version(program: StandIn) -> None:
+def test_an_http_1_0_client_gets_http_1_0(program: StandIn) -> None:
     _, said = curl("-0", f"http://127.0.0.1:{program.port}/health/alive")
     assert re.fullmatch(expected(ALIVE).replace(b"HTTP/1.1", b"HTTP/1.0"), said)
 
 
-def test_a_tls_client_is_told_off_at_once(program: StandIn) -> None:
+def test_a_tls_client_is_refused_at_once(program: StandIn) -> None:
     asked_at = time.monotonic()
     assert curl(f"https://127.0.0.1:{program.port}/health/alive") == (35, b"")  # curl: TLS handshake failed
     assert time.monotonic() - asked_at < 1
@@ -103,18 +102,18 @@ def test_head_prints_the_same_without_the_body(program: StandIn) -> None:
         ("/health/ready?verbose", b"200 OK", b"[+]mesh ok\n[+]capacity ok\n[+]draining ok\nService is ready"),
     ],
 )
-def test_each_path_has_the_contract_s_bytes(program: StandIn, path: str, status: bytes, body: bytes) -> None:
+def test_each_path_has_the_contracts_bytes(program: StandIn, path: str, status: bytes, body: bytes) -> None:
     assert re.fullmatch(expected(body, status=status), curl(f"http://127.0.0.1:{program.port}{path}")[1])
 
 
-def test_metrics_are_the_program_s_and_the_judge_s(program: StandIn) -> None:
+def test_metrics_are_those_of_program_and_judge(program: StandIn) -> None:
     status, text = program.ask("/metrics")
     assert status == 200
     assert text.startswith("osm_standin 1\n# HELP ")
     assert "\nosm_program_up 1.0\n" in text
 
 
-def test_before_it_has_served_alive_is_silent_and_ready_is_503(tmp_path: Path) -> None:
+def test_alive_does_not_respond_and_ready_is_503_before_the_program_has_served(tmp_path: Path) -> None:
     with standing_in(tmp_path) as starting:
         url = f"http://127.0.0.1:{starting.port}"
         assert curl(f"{url}/health/alive") == (52, b"")  # curl: empty reply from server
@@ -144,8 +143,8 @@ def test_a_judge_that_is_killed_is_replaced_and_no_probe_is_lost(tmp_path: Path)
             answers = list(askers.map(lambda _: program.ask("/health/alive"), range(40)))
         assert answers == [(200, "Service is alive")] * 40
         assert program.judge != first
-        assert program.ask("/health/ready") == (200, "Service is ready")  # the briefing was told again
-        assert len(program.logged("the judge ended; it is started again")) == 1
+        assert program.ask("/health/ready") == (200, "Service is ready")  # the new judge got the state
+        assert len(program.logged("the judge ended and is restarted")) == 1
 
 
 def test_the_judge_ends_with_a_program_that_is_killed(tmp_path: Path) -> None:
@@ -165,7 +164,7 @@ def test_even_a_judge_that_is_stopped_ends_with_its_program(tmp_path: Path) -> N
         until(lambda: not running(judge), within=1)
 
 
-def test_the_judge_has_a_session_of_its_own(program: StandIn) -> None:
+def test_the_judge_is_in_its_own_session(program: StandIn) -> None:
     assert os.getsid(program.judge) == program.judge  # so Ctrl-C in a terminal is the program's alone
 
 
@@ -176,21 +175,21 @@ def test_the_judge_ends_last_when_the_program_stops(tmp_path: Path) -> None:
         until(lambda: not running(judge), within=2)
         with pytest.raises(ConnectionRefusedError):
             until(lambda: socket.create_connection(("127.0.0.1", program.port), 1).close(), within=2)
-        assert program.logged("the judge ended; it is started again") == []
+        assert program.logged("the judge ended and is restarted") == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_the_judge_ignores_what_asks_the_program_to_stop(program: StandIn, number: signal.Signals) -> None:
+def test_the_judge_ignores_the_signals_that_stop_the_program(program: StandIn, number: signal.Signals) -> None:
     judge = program.judge
     os.kill(judge, number)
     assert program.ask("/health/alive")[0] == 200
     assert program.judge == judge
 
 
-def test_a_fall_and_its_end_are_logged_once_each(tmp_path: Path) -> None:
+def test_a_fall_and_a_recovery_are_logged_once_each(tmp_path: Path) -> None:
     with standing_in(tmp_path, heartbeat_limit=30) as program:
         program.serve()
-        for line, status in (("told mesh the folder is gone", 503), ("told mesh", 200)):
+        for line, status in (("problem mesh the folder is gone", 503), ("problem mesh", 200)):
             program.say(line)
             until(lambda status=status: program.ask("/health/ready")[0] == status, within=5)  # type: ignore[misc]
             program.ask("/health/ready")
@@ -206,12 +205,12 @@ async def test_ready_follows_a_real_ads_and_a_change_of_its_ca() -> None:
     stacks = StackFile.create()
     with (
         listen(0) as listener,
-        JudgeSupervisor(InheritedSockets(listener, heartbeat, stacks), judge_state=judge_state) as keeper,
+        JudgeSupervisor(InheritedSockets(listener, heartbeat, stacks), judge_state=judge_state) as judge,
     ):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/health/ready?verbose"
         for authority in (Authority.create("one"), Authority.create("two")):
-            async with small_ads(authority=authority) as canary:
-                keeper.tell(msgspec.structs.replace(judge_state, ads=canary))
+            async with fake_ads(authority=authority) as canary:
+                judge.update(msgspec.structs.replace(judge_state, ads=canary))
                 await eventually(url, "[+]ads ok\nService is ready")
         refused = f"[-]ads failed: 127.0.0.1:{canary.port} refuses connections\n"
         await eventually(url, f"{refused}Readiness probe for ADS indicates it is not ready")
@@ -227,40 +226,7 @@ async def eventually(url: str, body: str) -> None:
             said = (await asyncio.to_thread(curl, url))[1]
 
 
-async def test_a_dial_in_flight_across_a_change_of_certificates_is_tried_again() -> None:
-    async with small_ads() as good:
-        known = CONTROLLER
-
-        async def change(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal known
-            known = msgspec.structs.replace(CONTROLLER, ads=good)
-            writer.close()
-
-        old = await asyncio.start_server(change, "127.0.0.1", 0)
-        port = old.sockets[0].getsockname()[1]
-        known = msgspec.structs.replace(CONTROLLER, ads=msgspec.structs.replace(good, port=port))
-        await dials(lambda: known)["ads"]()
-        old.close()
-
-
-async def test_nothing_is_dialled_before_it_is_told() -> None:
-    for check, ask in dials(lambda: CONTROLLER).items():
-        with pytest.raises(UnhealthyError, match="it has not served yet"):
-            await ask()
-        assert check in (*CONTROLLER.ready, *INJECTOR.ready)
-
-
-async def test_that_nothing_was_told_yet_is_no_answer_to_keep() -> None:
-    async with small_ads() as canary:
-        known = CONTROLLER
-        ask = dials(lambda: known)["ads"]
-        with pytest.raises(UnhealthyError, match="it has not served yet"):
-            await ask()
-        known = msgspec.structs.replace(CONTROLLER, ads=canary)
-        await ask()
-
-
-def test_what_nobody_asks_is_logged_soon_after_it_changed(tmp_path: Path) -> None:
+def test_a_change_is_logged_soon_although_nobody_asks(tmp_path: Path) -> None:
     with standing_in(tmp_path, heartbeat_limit=30) as program:
         program.serve()
         program.say("phase DRAINING")

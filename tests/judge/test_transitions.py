@@ -6,35 +6,37 @@ from osm_probes.judge.result import ProbeResult
 from osm_probes.judge.transitions import TransitionLog
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
-WELL = ProbeResult("ready", (CheckResult("ads"), CheckResult("mesh")))
-ILL = ProbeResult("ready", (CheckResult("ads"), CheckResult("mesh", "not synced yet")))
+HEALTHY = ProbeResult("ready", (CheckResult("ads"), CheckResult("mesh")))
+UNHEALTHY = ProbeResult("ready", (CheckResult("ads"), CheckResult("mesh", "not synced yet")))
 
 
-def told(*results: ProbeResult) -> list[Transition]:
-    """What a record tells, with a second between each two rulings."""
-    heard: list[Transition] = []
+def transitions(*results: ProbeResult) -> list[Transition]:
+    """The transitions of these results, which come a second apart."""
+    found: list[Transition] = []
     now = 0.0
-    record = TransitionLog(heard.append, clock=lambda: now, now=lambda: AT)
+    log = TransitionLog(found.append, clock=lambda: now, now=lambda: AT)
     for result in results:
-        record.note(result)
+        log.observe(result)
         now += 1.0
-    return heard
+    return found
 
 
-def test_a_fall_is_told_once_with_its_reason() -> None:
+def test_a_fall_is_one_transition_with_its_reason() -> None:
     fall = Transition(at=AT, probe="ready", healthy=False, check="mesh", reason="not synced yet", lasted=2.0)
-    assert told(WELL, WELL, ILL, ILL, ILL) == [fall]
+    assert transitions(HEALTHY, HEALTHY, UNHEALTHY, UNHEALTHY, UNHEALTHY) == [fall]
 
 
-def test_a_recovery_is_told_once_with_how_long_it_lasted() -> None:
-    assert told(ILL, ILL, ILL, WELL, WELL) == [Transition(at=AT, probe="ready", healthy=True, lasted=3.0)]
+def test_a_recovery_is_one_transition_with_how_long_the_fall_lasted() -> None:
+    assert transitions(UNHEALTHY, UNHEALTHY, UNHEALTHY, HEALTHY, HEALTHY) == [
+        Transition(at=AT, probe="ready", healthy=True, lasted=3.0)
+    ]
 
 
-def test_the_first_ruling_is_no_change() -> None:
-    assert told(ILL) == told(WELL) == []
+def test_the_first_result_is_no_change() -> None:
+    assert transitions(UNHEALTHY) == transitions(HEALTHY) == []
 
 
-def test_probes_fall_on_their_own() -> None:
+def test_each_probe_falls_by_itself() -> None:
     dead = ProbeResult("alive", (CheckResult("ads", "no beat for 16.0 s"),))
     alive = ProbeResult("alive", (CheckResult("ads"),))
-    assert [each.probe for each in told(alive, WELL, dead, WELL)] == ["alive"]
+    assert [transition.probe for transition in transitions(alive, HEALTHY, dead, HEALTHY)] == ["alive"]

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from osm_probes.kube.connect import connect, kubeconfig_of_user
+from osm_probes.kube.connect import connect, find_kubeconfig
 from osm_probes.kube.errors import UnusableKubeconfigError
 
 _SERVER = "clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]"
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "reason"),
     [
         (None, "not found"),
         ("current-context: a", "clusters"),
@@ -21,19 +21,19 @@ _SERVER = "clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]"
         (f"{_SERVER}\ncontexts: [{{name: a, context: {{cluster: [1]}}}}]\ncurrent-context: a", "cluster"),
     ],
 )
-async def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path, content: str | None, words: str) -> None:
+async def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path, content: str | None, reason: str) -> None:
     file = tmp_path / "config"
     if content is not None:
         file.write_text(content)
     with pytest.raises(UnusableKubeconfigError) as error:
         connect(str(file))
-    assert words in str(error.value)
+    assert reason in str(error.value)
     assert str(file) in str(error.value)
     assert "\n" not in str(error.value)
 
 
-async def test_outside_of_a_cluster_a_kubeconfig_is_asked_for() -> None:
-    with pytest.raises(UnusableKubeconfigError, match=r"no --kubeconfig .* and this is no pod"):
+async def test_outside_of_a_cluster_a_kubeconfig_is_required() -> None:
+    with pytest.raises(UnusableKubeconfigError, match=r"neither --kubeconfig nor --mesh-dir .* and this is no pod"):
         connect()
 
 
@@ -50,7 +50,7 @@ def _kubeconfig(file: Path, name: str, *, current: str = "") -> Path:
 @pytest.mark.parametrize(
     ("context", "server"), [(None, "https://two:1"), ("one", "https://one:1"), ("two", "https://two:1")]
 )
-async def test_of_several_files_the_one_that_has_the_context_is_used(
+async def test_the_first_of_several_files_that_contains_the_context_is_used(
     tmp_path: Path, context: str | None, server: str
 ) -> None:
     files = [
@@ -62,15 +62,15 @@ async def test_of_several_files_the_one_that_has_the_context_is_used(
         assert str(client._http.base_url) == server
 
 
-def test_a_command_finds_its_kubeconfig_as_kubectl_does(tmp_path: Path) -> None:
-    def found(given: str, environment: dict[str, str]) -> str:
-        return kubeconfig_of_user(given, environment=environment, home=tmp_path)
+def test_a_command_finds_its_kubeconfig_like_kubectl(tmp_path: Path) -> None:
+    def find(flag: str, environment: dict[str, str]) -> str:
+        return find_kubeconfig(flag, environment=environment, home=tmp_path)
 
-    with pytest.raises(UnusableKubeconfigError, match="no cluster to ask: give --kubeconfig"):
-        found("", {})
+    with pytest.raises(UnusableKubeconfigError, match="no cluster is configured: give --kubeconfig"):
+        find("", {})
     standard = tmp_path / ".kube" / "config"
     standard.parent.mkdir()
     standard.touch()
-    assert found("", {}) == str(standard)
-    assert found("", {"KUBECONFIG": ":a:b:"}) == "a:b"
-    assert found("given", {"KUBECONFIG": "a"}) == "given"
+    assert find("", {}) == str(standard)
+    assert find("", {"KUBECONFIG": ":a:b:"}) == "a:b"
+    assert find("given", {"KUBECONFIG": "a"}) == "given"

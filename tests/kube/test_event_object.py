@@ -1,9 +1,9 @@
 from datetime import UTC, datetime, timedelta
 
-from osm_probes.kube.event_object import EventSeries, EventSource, Severity, event_name, message_of, timestamp
+from osm_probes.kube.event_object import EventSeries, EventSource, Severity, event_name, timestamp, truncate_message
 
 _FIRST = datetime(2026, 11, 27, 1, 2, 3, 999_999, tzinfo=UTC)
-_SPEAKER = EventSource(namespace="osm-system", pod="osm-controller-0", component="osm-controller")
+_SOURCE = EventSource(namespace="osm-system", pod="osm-controller-0", component="osm-controller")
 
 
 def series() -> EventSeries:
@@ -11,7 +11,7 @@ def series() -> EventSeries:
 
 
 def test_an_event_has_the_fields_that_kubelets_write() -> None:
-    assert series().event(_SPEAKER, uid="a-uid") == {
+    assert series().event(_SOURCE, uid="a-uid") == {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"namespace": "osm-system", "name": "osm-controller-0.1f"},
@@ -34,21 +34,21 @@ def test_an_event_has_the_fields_that_kubelets_write() -> None:
     }
 
 
-def test_a_repetition_changes_count_message_and_last_time_alone() -> None:
-    again = series().again("mesh: gone", at=_FIRST + timedelta(seconds=7))
-    assert again.news() == {"count": 2, "message": "mesh: gone", "lastTimestamp": "2026-11-27T01:02:10Z"}
-    assert again.event(_SPEAKER, uid="")["firstTimestamp"] == "2026-11-27T01:02:03Z"
+def test_a_repetition_changes_only_count_message_and_last_time() -> None:
+    repeated = series().repeat("mesh: gone", at=_FIRST + timedelta(seconds=7))
+    assert repeated.patch() == {"count": 2, "message": "mesh: gone", "lastTimestamp": "2026-11-27T01:02:10Z"}
+    assert repeated.event(_SOURCE, uid="")["firstTimestamp"] == "2026-11-27T01:02:03Z"
 
 
-def test_the_name_of_an_event_is_never_longer_than_names_can_be() -> None:
+def test_the_name_of_an_event_has_at_most_253_characters() -> None:
     assert event_name("osm-controller-0", "1f") == "osm-controller-0.1f"
     assert event_name("x" * 253, "1f") == f"{'x' * 250}.1f"
 
 
-def test_a_message_has_1024_characters_at_most_all_of_them_utf_8() -> None:
-    assert message_of("é" * 2000) == "é" * 1024
-    assert message_of("\udcff") == "?"
+def test_a_message_has_at_most_1024_characters_which_are_valid_in_utf_8() -> None:
+    assert truncate_message("é" * 2000) == "é" * 1024
+    assert truncate_message("\udcff") == "?"
 
 
-def test_a_time_is_told_in_utc() -> None:
+def test_a_timestamp_is_in_utc() -> None:
     assert timestamp(datetime.fromisoformat("2026-11-27T03:00:00+02:00")) == "2026-11-27T01:00:00Z"

@@ -1,4 +1,4 @@
-"""What tests of Kubernetes stand on: one real API server for all, a fresh namespace for each."""
+"""Fixtures: one real API server for all tests, a new namespace for each test."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -11,14 +11,14 @@ from tests.kubernetes.apiserver import ApiServer, running_api_server
 
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """A running API server, shared: leave it as it was."""
+    """The API server that all tests share: a test must leave it as it was."""
     with running_api_server(tmp_path_factory.mktemp("kubernetes")) as server:
         yield server
 
 
 @pytest.fixture
 def own_api_server(tmp_path: Path) -> Iterator[ApiServer]:
-    """One for this test alone, which may break it."""
+    """An API server for one test, which may break it."""
     with running_api_server(tmp_path / "kubernetes") as server:
         yield server
 
@@ -28,7 +28,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def new_namespace() -> Callable[..., dict[str, object]]:
-    """Manifests of namespaces whose names nobody else has."""
+    """A function that returns the manifest of a namespace with a unique name."""
 
     def make(*, mesh: str = "") -> dict[str, object]:
         labels = {"openservicemesh.io/monitored-by": mesh} if mesh else {}

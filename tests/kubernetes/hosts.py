@@ -1,10 +1,10 @@
-"""How an API server finds a webhook by its Service's name, where no network of Services is."""
+"""Name resolution for an API server that calls a webhook by its Service name on a machine without Services."""
 
 from pathlib import Path
 
 
-def naming_this_machine(name: str, *, folder: Path) -> tuple[str, ...]:
-    """What a command begins with to which `name` is this machine: it has a copy of /etc/hosts of its own."""
+def resolve_to_this_machine(name: str, *, folder: Path) -> tuple[str, ...]:
+    """A command prefix that resolves `name` to this machine, by its own copy of /etc/hosts."""
     hosts = folder / "hosts"
     hosts.write_text(f"127.0.0.1 localhost {name}\n")
     return ("unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")

@@ -1,4 +1,4 @@
-"""The project's own manifests -> documents for the API server."""
+"""The project's manifests and chart templates -> documents for the API server."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -14,36 +14,36 @@ BOOKSTORE: Final = ROOT / "examples" / "bookstore"
 
 
 def documents(folder: Path) -> list[dict[str, Any]]:
-    """All manifests of a folder."""
+    """All documents of the manifests in a folder."""
     files = sorted(folder.glob("*.yaml"))
-    return [each for file in files for each in yaml.safe_load_all(file.read_text()) if each]
+    return [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
 
 
 def install_crds(server: ApiServer) -> None:
-    """The kinds of objects that the chart brings; returns when they are served."""
-    for each in documents(CRDS):
-        server.create(each)
-    for each in documents(CRDS):
-        spec = each["spec"]
+    """Create the chart's CRDs; returns when the API server serves their kinds."""
+    for document in documents(CRDS):
+        server.create(document)
+    for document in documents(CRDS):
+        spec = document["spec"]
         for version in spec["versions"]:
             path = f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"
             server.eventually("GET", path)
 
 
 def permissions(program: str) -> list[dict[str, Any]]:
-    """What the chart lets a program do."""
+    """The RBAC objects that the chart creates for a program."""
     return template(f"{program}-rbac")
 
 
 def template(name: str) -> list[dict[str, Any]]:
-    """What Helm makes of a template of the chart, in the namespace osm-system."""
+    """A rendered template of the chart, in the namespace osm-system."""
     return rendered()[name]
 
 
 def install(server: ApiServer, manifests: list[dict[str, Any]]) -> None:
-    """Create objects, namespaces first; a status, which only a kubelet reports, is reported."""
-    for each in sorted(manifests, key=lambda each: each["kind"] != "Namespace"):
-        server.create(each)
-        if "status" in each:
-            path = f"{path_of(each)}/{each['metadata']['name']}/status"
-            server.request("PATCH", path, {"status": each["status"]}, form="application/merge-patch+json")
+    """Create objects, namespaces first, and set the status that a manifest contains, as a kubelet does."""
+    for manifest in sorted(manifests, key=lambda manifest: manifest["kind"] != "Namespace"):
+        server.create(manifest)
+        if "status" in manifest:
+            path = f"{path_of(manifest)}/{manifest['metadata']['name']}/status"
+            server.request("PATCH", path, {"status": manifest["status"]}, content_type="application/merge-patch+json")

@@ -1,4 +1,4 @@
-"""Keys and certificates of a test's API server, and kubeconfigs for its users."""
+"""Certificates and keys of a test's API server, and kubeconfigs of its users."""
 
 import base64
 import json
@@ -17,14 +17,14 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 def pem_of(key: Key) -> bytes:
-    """A private key as a file has it."""
+    """A private key in PEM (PKCS #8)."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 
 class ClusterPki:
-    """A CA, the API server's certificate, and the key of service accounts, as files in a folder."""
+    """The cluster's CA, the API server's certificate and the service account key, as files in a folder."""
 
     def __init__(self, folder: Path, *, addresses: list[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,13 +36,13 @@ class ClusterPki:
         self.root_pem = root.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         (folder / "ca.crt").write_bytes(self.root_pem)
         names = [x509.DNSName("localhost"), x509.DNSName("kubernetes.default.svc")]
-        addressed = [x509.IPAddress(ip_address(each)) for each in addresses]
+        addressed = [x509.IPAddress(ip_address(address)) for address in addresses]
         self.issue("apiserver", server=x509.SubjectAlternativeName([*names, *addressed]))
         accounts = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         (folder / "accounts.key").write_bytes(pem_of(accounts))
 
     def issue(self, name: str, *groups: str, server: x509.SubjectAlternativeName | None = None) -> tuple[bytes, bytes]:
-        """Certificate and key of a user of these groups, or of a server; also written as files."""
+        """Issue a certificate and key for a user in these groups, or for a server; also written to files."""
         key = ec.generate_private_key(ec.SECP256R1())
         parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         subject = x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -57,8 +57,8 @@ class ClusterPki:
         return pem, pem_of(key)
 
     def kubeconfig(self, url: str, name: str, *groups: str) -> Path:
-        """A kubeconfig of this user, by a client certificate."""
-        certificate, key = (base64.b64encode(each).decode() for each in self.issue(name, *groups))
+        """A kubeconfig with a new client certificate of this user."""
+        certificate, key = (base64.b64encode(pem).decode() for pem in self.issue(name, *groups))
         cluster = {"server": url, "certificate-authority-data": base64.b64encode(self.root_pem).decode()}
         user = {"client-certificate-data": certificate, "client-key-data": key}
         document = {

@@ -1,4 +1,4 @@
-"""The rig itself: what other tests rely on."""
+"""The API server of the tests itself: what other tests rely on."""
 
 import asyncio
 import secrets
@@ -22,12 +22,12 @@ RBAC = "rbac.authorization.k8s.io"
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "rig"}}
 
 
-def test_what_was_created_can_be_read(api_server: ApiServer, new_namespace: Callable[..., dict[str, Any]]) -> None:
-    made = api_server.create(new_namespace())["metadata"]
-    assert api_server.request("GET", f"/api/v1/namespaces/{made['name']}")["metadata"]["uid"] == made["uid"]
+def test_a_created_object_can_be_read(api_server: ApiServer, new_namespace: Callable[..., dict[str, Any]]) -> None:
+    created = api_server.create(new_namespace())["metadata"]
+    assert api_server.request("GET", f"/api/v1/namespaces/{created['name']}")["metadata"]["uid"] == created["uid"]
 
 
-def test_what_was_stored_is_there_after_a_kill_and_a_start(own_api_server: ApiServer) -> None:
+def test_objects_survive_a_kill_and_a_start(own_api_server: ApiServer) -> None:
     own_api_server.create(NAMESPACE)
     own_api_server.kill()
     with pytest.raises(OSError, match="refused"):
@@ -36,14 +36,14 @@ def test_what_was_stored_is_there_after_a_kill_and_a_start(own_api_server: ApiSe
     assert own_api_server.request("GET", "/api/v1/namespaces/rig")["metadata"]["name"] == "rig"
 
 
-def test_a_start_outlives_the_thread_that_asked_for_it(own_api_server: ApiServer) -> None:
+def test_an_api_server_outlives_the_thread_that_started_it(own_api_server: ApiServer) -> None:
     own_api_server.kill()
-    asyncio.run(asyncio.to_thread(own_api_server.start))  # its thread ends with the loop
-    time.sleep(0.2)  # a signal that came would have come by now
+    asyncio.run(asyncio.to_thread(own_api_server.start))  # the thread ends with the loop
+    time.sleep(0.2)  # a signal at the end of the thread would have arrived by now
     assert own_api_server.request("GET", "/version")["major"] == "1"
 
 
-def test_what_hangs_does_not_answer_until_it_is_let_go_on(api_server: ApiServer) -> None:
+def test_a_hanging_api_server_does_not_respond_until_it_is_resumed(api_server: ApiServer) -> None:
     api_server.hang()
     try:
         with pytest.raises(TimeoutError):
@@ -55,13 +55,13 @@ def test_what_hangs_does_not_answer_until_it_is_let_go_on(api_server: ApiServer)
     assert time.monotonic() - started < 5
 
 
-def test_a_refusal_has_its_status(api_server: ApiServer) -> None:
+def test_an_error_has_the_status_of_the_response(api_server: ApiServer) -> None:
     with pytest.raises(ApiServerError, match="not found") as error:
         api_server.request("GET", "/api/v1/namespaces/nowhere")
     assert error.value.status == 404
 
 
-async def test_another_user_may_do_what_a_role_permits_and_nothing_else(api_server: ApiServer) -> None:
+async def test_a_user_may_do_only_what_a_role_allows(api_server: ApiServer) -> None:
     await asyncio.to_thread(api_server.create, role("rig-reader", resource="namespaces"))
     await asyncio.to_thread(api_server.create, binding("rig-reader", group="rig:readers"))
     async with (
@@ -69,17 +69,19 @@ async def test_another_user_may_do_what_a_role_permits_and_nothing_else(api_serv
         connect(str(api_server.kubeconfig_for("rig:reader", "rig:readers"))) as reader,
     ):
         with pytest.raises(ForbiddenError, match='User "rig:stranger" cannot list resource "namespaces"'):
-            await stranger.ask("GET", "/api/v1/namespaces")
-        await eventually(lambda: may(reader, "/api/v1/namespaces"), within=10)  # roles are watched
+            await stranger.request("GET", "/api/v1/namespaces")
+        await eventually(lambda: may(reader, "/api/v1/namespaces"), within=10)  # RBAC takes effect after a moment
         with pytest.raises(ForbiddenError, match='User "rig:reader" cannot list resource "secrets"'):
-            await reader.ask("GET", "/api/v1/secrets")
+            await reader.request("GET", "/api/v1/secrets")
 
 
 @pytest.mark.netns
-def test_it_runs_in_a_network_of_its_own(tmp_path: Path) -> None:
+def test_an_api_server_can_run_in_its_own_network_namespace(tmp_path: Path) -> None:
     with (
-        namespace(f"osm-rig-{secrets.token_hex(3)}") as place,
-        running_api_server(tmp_path / "kubernetes", where=place.command(), reach=place.inside) as server,
+        namespace(f"osm-rig-{secrets.token_hex(3)}") as network,
+        running_api_server(
+            tmp_path / "kubernetes", command_prefix=network.command(), run_in_network=network.inside
+        ) as server,
     ):
         assert server.create(NAMESPACE)["metadata"]["name"] == "rig"
         with pytest.raises(ConnectionRefusedError):
@@ -88,7 +90,7 @@ def test_it_runs_in_a_network_of_its_own(tmp_path: Path) -> None:
 
 async def may(client: KubernetesClient, path: str) -> bool:
     try:
-        await client.ask("GET", path)
+        await client.request("GET", path)
     except ForbiddenError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""The CA in a Secret of a real API server: made once, never overwritten, written back."""
+"""The CA Secret in a real API server: created once, never overwritten, created again after a deletion."""
 
 import asyncio
 import base64
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from osm_probes.cluster.ca_secret import AuthoritySecret
-from osm_probes.cluster.ca_secret_content import AuthoritySecretError
+from osm_probes.cluster.ca_secret import CaSecret
+from osm_probes.cluster.ca_secret_content import CaSecretError
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.connect import connect
 from osm_probes.pki.authority import Authority
-from osm_probes.pki.trust import Trust, roots_of
+from osm_probes.pki.trust import Trust, split_roots
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
 
 pytestmark = pytest.mark.kubernetes
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.kubernetes
 
 @pytest.fixture
 def namespace(api_server: ApiServer, new_namespace: Any) -> str:
-    """A namespace of this test alone."""
+    """A new namespace."""
     manifest = new_namespace()
     api_server.create(manifest)
     return str(manifest["metadata"]["name"])
@@ -34,30 +34,30 @@ def path(namespace: str) -> str:
 
 
 def stored(server: ApiServer, namespace: str) -> dict[str, bytes]:
-    """What the Secret holds."""
+    """The decoded data of the Secret."""
     data = server.request("GET", f"{path(namespace)}/osm-ca-bundle")["data"]
     return {key: base64.b64decode(value) for key, value in data.items()}
 
 
 def put(server: ApiServer, namespace: str, **data: bytes) -> None:
-    """Somebody else's Secret."""
+    """Create the Secret, as a person does."""
     encoded = {key.replace("_", "."): base64.b64encode(value).decode() for key, value in data.items()}
     server.request("POST", path(namespace), {"metadata": {"name": "osm-ca-bundle"}, "data": encoded})
 
 
-def untold(_reason: str) -> None:
-    """For who need not know what is waited for."""
+def ignore_reason(_reason: str) -> None:
+    """Ignore why the program waits."""
 
 
-async def test_of_ten_replicas_that_race_all_have_the_one_authority(api_server: ApiServer, namespace: str) -> None:
+async def test_ten_replicas_that_start_at_once_share_one_ca(api_server: ApiServer, namespace: str) -> None:
     async def replica() -> Authority:
         async with connect(str(api_server.kubeconfig)) as client:
-            secret = AuthoritySecret(client, namespace=namespace, name="osm-ca-bundle", common_name="osm-ca")
-            return (await secret.load_or_create(waiting=untold)).signer
+            secret = CaSecret(client, namespace=namespace, name="osm-ca-bundle", common_name="osm-ca")
+            return (await secret.load_or_create(on_waiting=ignore_reason)).signer
 
-    found = await asyncio.gather(*(replica() for _ in range(10)))
-    assert {each.root_pem for each in found} == {stored(api_server, namespace)["ca.crt"]}
-    assert {each.key_pem for each in found} == {stored(api_server, namespace)["private.key"]}
+    authorities = await asyncio.gather(*(replica() for _ in range(10)))
+    assert {authority.root_pem for authority in authorities} == {stored(api_server, namespace)["ca.crt"]}
+    assert {authority.key_pem for authority in authorities} == {stored(api_server, namespace)["private.key"]}
 
 
 def _long_ago() -> datetime:
@@ -68,7 +68,7 @@ ONE, OTHER, OLD = Authority.create("one"), Authority.create("other"), Authority.
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "message"),
     [
         ({"ca_crt": ONE.root_pem}, "has no private.key"),
         ({"private_key": ONE.key_pem}, "has no ca.crt"),
@@ -77,57 +77,59 @@ ONE, OTHER, OLD = Authority.create("one"), Authority.create("other"), Authority.
         ({"ca_crt": b"nonsense", "private_key": ONE.key_pem}, "cannot be read"),
     ],
 )
-async def test_a_secret_that_cannot_be_used_is_refused_and_left_as_it_is(
-    api_server: ApiServer, namespace: str, data: dict[str, bytes], words: str
+async def test_an_unusable_secret_is_an_error_and_is_not_changed(
+    api_server: ApiServer, namespace: str, data: dict[str, bytes], message: str
 ) -> None:
     put(api_server, namespace, **data)
     before = stored(api_server, namespace)
     async with connect(str(api_server.kubeconfig)) as client:
-        secret = AuthoritySecret(client, namespace=namespace, name="osm-ca-bundle", common_name="osm-ca")
-        with pytest.raises(AuthoritySecretError, match=words) as error:
-            await secret.load_or_create(waiting=untold)
+        secret = CaSecret(client, namespace=namespace, name="osm-ca-bundle", common_name="osm-ca")
+        with pytest.raises(CaSecretError, match=message) as error:
+            await secret.load_or_create(on_waiting=ignore_reason)
     assert f"Secret {namespace}/osm-ca-bundle" in str(error.value)
     assert "PRIVATE KEY" not in str(error.value)
     assert stored(api_server, namespace) == before
 
 
 @asynccontextmanager
-async def kept(server: ApiServer, namespace: str) -> AsyncGenerator[tuple[AuthoritySecret, Latest[Trust]]]:
-    """The Secret, made and looked after."""
+async def followed(server: ApiServer, namespace: str) -> AsyncGenerator[tuple[CaSecret, Latest[Trust]]]:
+    """The Secret, created and followed."""
     async with connect(str(server.kubeconfig)) as client:
-        secret = AuthoritySecret(client, namespace=namespace, name="osm-ca-bundle", common_name="osm-ca")
-        trust = Latest(await secret.load_or_create(waiting=untold))
-        async with background_tasks(keep=secret.keep(trust)), asyncio.timeout(10):
+        secret = CaSecret(client, namespace=namespace, name="osm-ca-bundle", common_name="osm-ca")
+        trust = Latest(await secret.load_or_create(on_waiting=ignore_reason))
+        async with background_tasks(secret=secret.follow(trust)), asyncio.timeout(10):
             yield secret, trust
 
 
 async def change(server: ApiServer, namespace: str, **data: bytes) -> None:
-    """Somebody changes it."""
+    """Change the Secret, as a person does."""
     encoded = {key.replace("_", "."): base64.b64encode(value).decode() for key, value in data.items()}
-    form = "application/merge-patch+json"
-    await asyncio.to_thread(server.request, "PATCH", f"{path(namespace)}/osm-ca-bundle", {"data": encoded}, form=form)
+    content_type = "application/merge-patch+json"
+    await asyncio.to_thread(
+        server.request, "PATCH", f"{path(namespace)}/osm-ca-bundle", {"data": encoded}, content_type=content_type
+    )
 
 
-async def test_a_deleted_secret_is_written_back(api_server: ApiServer, namespace: str) -> None:
-    async with kept(api_server, namespace) as (_, trust):
+async def test_a_deleted_secret_is_created_again(api_server: ApiServer, namespace: str) -> None:
+    async with followed(api_server, namespace) as (_, trust):
         for _ in range(2):
             await asyncio.to_thread(api_server.request, "DELETE", f"{path(namespace)}/osm-ca-bundle")
             await _until_stored(api_server, namespace, trust.value.signer.root_pem)
 
 
-async def test_another_pair_is_trusted_from_now_on_and_does_not_sign(api_server: ApiServer, namespace: str) -> None:
-    async with kept(api_server, namespace) as (secret, trust):
+async def test_a_new_ca_is_trusted_at_once_and_does_not_sign(api_server: ApiServer, namespace: str) -> None:
+    async with followed(api_server, namespace) as (secret, trust):
         signer, before = trust.value.signer, trust.version
         await change(api_server, namespace, ca_crt=OTHER.root_pem, private_key=OTHER.key_pem)
         await trust.after(before)
         assert trust.value.signer == signer
-        assert set(roots_of(trust.value.roots_pem)) == {signer.root_pem, OTHER.root_pem}
+        assert set(split_roots(trust.value.roots_pem)) == {signer.root_pem, OTHER.root_pem}
         assert secret.problem.value == ""
         assert stored(api_server, namespace)["ca.crt"] == OTHER.root_pem
 
 
-async def test_what_cannot_be_used_is_told_and_left_alone(api_server: ApiServer, namespace: str) -> None:
-    async with kept(api_server, namespace) as (secret, trust):
+async def test_unusable_contents_are_a_problem_and_are_not_changed(api_server: ApiServer, namespace: str) -> None:
+    async with followed(api_server, namespace) as (secret, trust):
         before = trust.value
         await change(api_server, namespace, ca_crt=OTHER.root_pem)
         await secret.problem.after(0)
@@ -150,13 +152,13 @@ async def _until_stored(server: ApiServer, namespace: str, root_pem: bytes) -> N
             await asyncio.sleep(0.05)
 
 
-async def test_an_api_server_that_is_away_is_waited_for(own_api_server: ApiServer) -> None:
+async def test_loading_waits_for_an_api_server_that_is_away(own_api_server: ApiServer) -> None:
     own_api_server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "osm-system"}})
     own_api_server.kill()
     reasons: list[str] = []
     async with connect(str(own_api_server.kubeconfig)) as client:
-        secret = AuthoritySecret(client, namespace="osm-system", name="osm-ca-bundle", common_name="osm-ca")
-        loading = asyncio.ensure_future(secret.load_or_create(waiting=reasons.append))
+        secret = CaSecret(client, namespace="osm-system", name="osm-ca-bundle", common_name="osm-ca")
+        loading = asyncio.ensure_future(secret.load_or_create(on_waiting=reasons.append))
         await asyncio.sleep(1.0)
         assert not loading.done()
         assert len(reasons) == 1

@@ -1,4 +1,4 @@
-"""osm-controller as a process, under the permissions that its chart gives it, against a real API server."""
+"""osm-controller as a process with the permissions of its chart, against a real API server."""
 
 import asyncio
 import contextlib
@@ -13,13 +13,13 @@ from typing import Any
 import grpc
 import pytest
 
-from osm_probes.admission.pod import secret_name
-from osm_probes.cluster.ca_secret_content import content_of
+from osm_probes.admission.pod import bootstrap_secret_name
+from osm_probes.cluster.ca_secret_content import decode_ca_secret
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
 from osm_probes.pki.authority import Authority
 from osm_probes.snapshot.snapshot import CLUSTER
-from tests.ads.dial import STREAM, Call, dialled, ended, read
-from tests.ads.messages import Sotw, asks
+from tests.ads.client import STREAM, Call, final_status, open_channel, read_message
+from tests.ads.messages import SotwResponse, sotw_request
 from tests.functional.programs import Program, running
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds, permissions
@@ -33,7 +33,7 @@ MERGE = "application/merge-patch+json"
 
 @pytest.fixture
 def cluster(own_api_server: ApiServer) -> ApiServer:
-    """A cluster with the chart's kinds and permissions, and the bookstore in its mesh."""
+    """A cluster with the chart's CRDs and RBAC, and the bookstore."""
     own_api_server.create(NAMESPACE)
     install_crds(own_api_server)
     install(own_api_server, [*permissions("osm-controller"), *documents(BOOKSTORE)])
@@ -42,7 +42,7 @@ def cluster(own_api_server: ApiServer) -> ApiServer:
 
 @contextlib.contextmanager
 def controller(cluster: ApiServer, folder: Path, *flags: str) -> Iterator[Program]:
-    """A controller that runs in this cluster as its service account."""
+    """A controller that runs as its service account."""
     user = cluster.kubeconfig_for("system:serviceaccount:osm-system:osm-controller", "system:serviceaccounts")
     source = (
         *("--kubeconfig", str(user), "--mesh-name=osm", "--osm-namespace=osm-system"),
@@ -54,22 +54,22 @@ def controller(cluster: ApiServer, folder: Path, *flags: str) -> Iterator[Progra
         yield program
 
 
-def own_pod(cluster: ApiServer) -> None:
-    """The pod that it believes to be."""
+def create_own_pod(cluster: ApiServer) -> None:
+    """Create the pod that the controller believes to run in."""
     metadata = {"name": "osm-controller-0", "namespace": "osm-system"}
     spec = {"containers": [{"name": "osm-controller", "image": "a"}]}
     cluster.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 
 
 def events(cluster: ApiServer) -> dict[str, str]:
-    """What was told about it: message by reason."""
-    found = cluster.request("GET", "/api/v1/namespaces/osm-system/events")["items"]
-    return {each["reason"]: each["message"] for each in found}
+    """The messages of all Events, by reason."""
+    items = cluster.request("GET", "/api/v1/namespaces/osm-system/events")["items"]
+    return {event["reason"]: event["message"] for event in items}
 
 
 def authority(cluster: ApiServer) -> Authority:
-    """The mesh's."""
-    content = content_of(
+    """The mesh's CA."""
+    content = decode_ca_secret(
         json.dumps(cluster.request("GET", "/api/v1/namespaces/osm-system/secrets/osm-ca-bundle")).encode()
     )
     return Authority.load(content.root_pem, content.key_pem)
@@ -77,42 +77,46 @@ def authority(cluster: ApiServer) -> Authority:
 
 @contextlib.asynccontextmanager
 async def stream(program: Program, cluster: ApiServer, name: ProxyName = PROXY) -> AsyncGenerator[Call, None]:
-    """An ADS stream of a proxy with a good certificate."""
+    """An ADS stream of a proxy with a valid certificate."""
     ca = authority(cluster)
     certificate = ca.issue(name.common_name("cluster.local"), validity=timedelta(hours=1))
-    async with dialled(program.served_port, certificate, root_pem=ca.root_pem) as channel:
+    async with open_channel(program.served_port, certificate, root_pem=ca.root_pem) as channel:
         call: Call = channel.stream_stream(STREAM)()
         yield call
         call.cancel()
 
 
-async def test_a_proxy_is_served_as_long_as_its_pod_is_there(cluster: ApiServer, tmp_path: Path) -> None:
+async def test_a_proxy_is_served_as_long_as_its_pod_exists(cluster: ApiServer, tmp_path: Path) -> None:
     _store_bootstrap(cluster)
     with controller(cluster, tmp_path) as program:
         program.until_ready()
         await asyncio.to_thread(until, lambda: _owners(cluster) == [_uid(cluster)], within=15)
         async with stream(program, cluster) as call, asyncio.timeout(10):
-            await call.write(asks(CLUSTER))
-            await read(call)
+            await call.write(sotw_request(CLUSTER))
+            await read_message(call)
             await asyncio.to_thread(cluster.delete, _pod("bookstore"))
-            code, details = await ended(call)
+            code, details = await final_status(call)
             assert code is grpc.StatusCode.PERMISSION_DENIED
             assert PROXY.uuid in details
         async with stream(program, cluster) as call, asyncio.timeout(10):
-            # Refused without being asked: a write would race with that.
-            assert (await ended(call))[0] is grpc.StatusCode.PERMISSION_DENIED
+            # Rejected without a request: a write would race with the rejection.
+            assert (await final_status(call))[0] is grpc.StatusCode.PERMISSION_DENIED
         assert not [line for line in program.log.read_text().splitlines() if "forbidden" in line]
 
 
 def _store_bootstrap(cluster: ApiServer) -> None:
-    """As the injector leaves it."""
-    metadata = {"name": secret_name(PROXY.uuid), "namespace": "bookstore", "labels": {"osm-proxy-uuid": PROXY.uuid}}
+    """Create the bootstrap Secret, as the injector does."""
+    metadata = {
+        "name": bootstrap_secret_name(PROXY.uuid),
+        "namespace": "bookstore",
+        "labels": {"osm-proxy-uuid": PROXY.uuid},
+    }
     cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
 
 
 def _owners(cluster: ApiServer) -> list[str]:
-    path = f"/api/v1/namespaces/bookstore/secrets/{secret_name(PROXY.uuid)}"
-    return [each["uid"] for each in cluster.request("GET", path)["metadata"].get("ownerReferences", [])]
+    path = f"/api/v1/namespaces/bookstore/secrets/{bootstrap_secret_name(PROXY.uuid)}"
+    return [owner["uid"] for owner in cluster.request("GET", path)["metadata"].get("ownerReferences", [])]
 
 
 def _uid(cluster: ApiServer) -> str:
@@ -120,8 +124,8 @@ def _uid(cluster: ApiServer) -> str:
 
 
 def _pod(namespace: str) -> dict[str, Any]:
-    found = (each for each in documents(BOOKSTORE) if each["kind"] == "Pod")
-    return next(each for each in found if each["metadata"]["namespace"] == namespace)
+    pods = (document for document in documents(BOOKSTORE) if document["kind"] == "Pod")
+    return next(pod for pod in pods if pod["metadata"]["namespace"] == namespace)
 
 
 async def test_two_controllers_serve_the_same_versions(cluster: ApiServer, tmp_path: Path) -> None:
@@ -129,25 +133,25 @@ async def test_two_controllers_serve_the_same_versions(cluster: ApiServer, tmp_p
         one.until_ready()
         other.until_ready()
         async with stream(one, cluster) as call, asyncio.timeout(10):
-            await call.write(asks(CLUSTER))
-            version = Sotw(await read(call)).version
+            await call.write(sotw_request(CLUSTER))
+            version = SotwResponse(await read_message(call)).version
         async with stream(other, cluster) as call:
-            await call.write(asks(CLUSTER, version=version))
-            reading = asyncio.ensure_future(read(call))
+            await call.write(sotw_request(CLUSTER, version=version))
+            reading = asyncio.ensure_future(read_message(call))
             await asyncio.wait({reading}, timeout=1.0)
-            assert not reading.done(), "what the proxy has is not sent again"
+            assert not reading.done(), "a version that the proxy has is not sent again"
             await asyncio.to_thread(
                 cluster.request,
                 "PATCH",
                 "/apis/config.openservicemesh.io/v1alpha2/namespaces/osm-system/meshconfigs/osm-mesh-config",
                 {"spec": {"traffic": {"enableEgress": True}}},
-                form=MERGE,
+                content_type=MERGE,
             )
             async with asyncio.timeout(5):
-                assert Sotw(await reading).version != version
+                assert SotwResponse(await reading).version != version
 
 
-def test_an_api_server_that_is_away_at_the_start_is_waited_for(cluster: ApiServer, tmp_path: Path) -> None:
+def test_a_start_waits_for_an_api_server_that_is_away(cluster: ApiServer, tmp_path: Path) -> None:
     cluster.kill()
     with controller(cluster, tmp_path) as program:
         program.logged("waiting for the certificate authority")
@@ -162,7 +166,7 @@ def test_an_api_server_that_is_away_at_the_start_is_waited_for(cluster: ApiServe
         assert program.stop() == 0
 
 
-def test_it_can_be_stopped_while_it_waits(cluster: ApiServer, tmp_path: Path) -> None:
+def test_a_waiting_controller_can_be_stopped(cluster: ApiServer, tmp_path: Path) -> None:
     cluster.kill()
     with controller(cluster, tmp_path) as program:
         program.logged("waiting for the certificate authority")
@@ -172,10 +176,10 @@ def test_it_can_be_stopped_while_it_waits(cluster: ApiServer, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("fault", ["kill", "hang"])
-def test_an_api_server_that_goes_away_changes_neither_probe(cluster: ApiServer, tmp_path: Path, fault: str) -> None:
+def test_the_loss_of_the_api_server_changes_neither_probe(cluster: ApiServer, tmp_path: Path, fault: str) -> None:
     with controller(cluster, tmp_path) as program:
         program.until_ready()
-        before = program.lines("the cluster cannot be followed now")
+        before = program.lines("the mesh is not up to date with the cluster")
         getattr(cluster, fault)()
         end = time.monotonic() + 4
         while time.monotonic() < end:
@@ -184,9 +188,10 @@ def test_an_api_server_that_goes_away_changes_neither_probe(cluster: ApiServer, 
             time.sleep(0.2)
         if fault == "kill":
             assert "warn: the last good mesh is served: " in program.get("/health/ready?verbose")
-            assert len(program.lines("the cluster cannot be followed now")) == len(before) + 1
+            assert len(program.lines("the mesh is not up to date with the cluster")) == len(before) + 1
             cluster.start()
-            until(lambda: len(program.lines("the cluster is followed again")) == len(before) + 1, within=15)
+            recovered = "the mesh is up to date with the cluster again"
+            until(lambda: len(program.lines(recovered)) == len(before) + 1, within=15)
             until(lambda: "warn" not in program.get("/health/ready?verbose"), within=15)
         else:
             cluster.resume()
@@ -194,7 +199,7 @@ def test_an_api_server_that_goes_away_changes_neither_probe(cluster: ApiServer, 
         assert [line for line in ages if line.startswith('osm_kubernetes_watch_age_seconds{kind="pods"}')]
 
 
-def test_smi_version_says_which_version_of_a_kind_is_read(cluster: ApiServer, tmp_path: Path) -> None:
+def test_smi_version_reports_the_served_version_of_a_kind(cluster: ApiServer, tmp_path: Path) -> None:
     crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/trafficsplits.split.smi-spec.io"
     with controller(cluster, tmp_path) as program:
         program.until_ready()
@@ -204,38 +209,38 @@ def test_smi_version_says_which_version_of_a_kind_is_read(cluster: ApiServer, tm
 
         assert split() == "split.smi-spec.io/v1alpha2"
         versions = cluster.request("GET", crd)["spec"]["versions"]
-        for each in versions:
-            each["served"] = each["name"] == "v1alpha4"
-        cluster.request("PATCH", crd, {"spec": {"versions": versions}}, form=MERGE)
+        for version in versions:
+            version["served"] = version["name"] == "v1alpha4"
+        cluster.request("PATCH", crd, {"spec": {"versions": versions}}, content_type=MERGE)
         until(lambda: split() == "split.smi-spec.io/v1alpha4", within=20)
         assert program.get("/health/ready") == "Service is ready"
 
 
-async def test_settings_count_without_a_restart(cluster: ApiServer, tmp_path: Path) -> None:
+async def test_settings_take_effect_without_a_restart(cluster: ApiServer, tmp_path: Path) -> None:
     path = "/apis/config.openservicemesh.io/v1alpha2/namespaces/osm-system/meshconfigs/osm-mesh-config"
     with controller(cluster, tmp_path) as program:
         program.until_ready()
         async with stream(program, cluster) as call, asyncio.timeout(20):
-            await call.write(asks(CLUSTER))
-            await read(call)
+            await call.write(sotw_request(CLUSTER))
+            await read_message(call)
             spec = {"observability": {"osmLogLevel": "error"}, "sidecar": {"maxDataPlaneConnections": 1}}
-            await asyncio.to_thread(cluster.request, "PATCH", path, {"spec": spec}, form=MERGE)
+            await asyncio.to_thread(cluster.request, "PATCH", path, {"spec": spec}, content_type=MERGE)
             full = "[-]capacity failed: all 1 places for proxies are taken"
             await asyncio.to_thread(until, lambda: full in program.get("/health/ready?verbose"), within=10)
-        # What happens now would be a warning.
-        before = program.lines("the cluster cannot be followed now")
+        # The next event would be logged as a warning, which is below the new log level.
+        before = program.lines("the mesh is not up to date with the cluster")
         cluster.kill()
         until(lambda: "warn: the last good mesh is served" in program.get("/health/ready?verbose"), within=10)
-        assert program.lines("the cluster cannot be followed now") == before
+        assert program.lines("the mesh is not up to date with the cluster") == before
 
 
-def test_a_secret_of_the_ca_that_cannot_be_used_ends_it_with_1_and_is_left_alone(
+def test_an_unusable_ca_secret_ends_the_program_with_status_1_and_is_not_changed(
     cluster: ApiServer, tmp_path: Path
 ) -> None:
     path = "/api/v1/namespaces/osm-system/secrets"
     secret = {"metadata": {"name": "osm-ca-bundle"}, "stringData": {"ca.crt": "nonsense"}}
     cluster.request("POST", path, secret)
-    own_pod(cluster)
+    create_own_pod(cluster)
     with controller(cluster, tmp_path) as program:
         assert program.process.wait(20) == 1
         assert "osm-ca-bundle: it has no private.key" in program.logged("cannot start")["error"]
@@ -244,7 +249,7 @@ def test_a_secret_of_the_ca_that_cannot_be_used_ends_it_with_1_and_is_left_alone
 
 
 @pytest.mark.parametrize(
-    ("flags", "status", "reason", "words"),
+    ("flags", "status", "reason", "message"),
     [
         (["--certificate-manager=vault"], 1, "FatalInvalidCertificateManager", "--certificate-manager vault is not"),
         (["--ads-port={taken}"], 1, "FatalInitializationError", "{taken}"),
@@ -252,23 +257,23 @@ def test_a_secret_of_the_ca_that_cannot_be_used_ends_it_with_1_and_is_left_alone
         (["--no-such-flag=x", "--vault-token=hush"], 2, "FatalInvalidCLIParameters", "--no-such-flag"),
     ],
 )
-def test_a_start_that_fails_leaves_an_event_that_says_why(
-    cluster: ApiServer, tmp_path: Path, flags: list[str], status: int, reason: str, words: str
+def test_a_failed_start_leaves_an_event_with_the_reason(
+    cluster: ApiServer, tmp_path: Path, flags: list[str], status: int, reason: str, message: str
 ) -> None:
-    own_pod(cluster)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        taken = str(listener.getsockname()[1])
-        given = [flag.format(taken=taken) for flag in flags]
-        with controller(cluster, tmp_path, "--bind-address=127.0.0.1", *given) as program:
+    create_own_pod(cluster)
+    with socket.create_server(("127.0.0.1", 0)) as socket_in_use:
+        taken = str(socket_in_use.getsockname()[1])
+        arguments = [flag.format(taken=taken) for flag in flags]
+        with controller(cluster, tmp_path, "--bind-address=127.0.0.1", *arguments) as program:
             assert program.process.wait(20) == status
-    found = events(cluster)
-    assert set(found) == {reason}
-    assert words.format(taken=taken) in found[reason]
-    assert "hush" not in found[reason]
+    messages = events(cluster)
+    assert set(messages) == {reason}
+    assert message.format(taken=taken) in messages[reason]
+    assert "hush" not in messages[reason]
 
 
-def test_a_transition_of_ready_is_an_event_with_its_reason(cluster: ApiServer, tmp_path: Path) -> None:
-    own_pod(cluster)
+def test_a_transition_of_readiness_is_an_event_with_its_reason(cluster: ApiServer, tmp_path: Path) -> None:
+    create_own_pod(cluster)
     with controller(cluster, tmp_path, "--drain-delay=2s") as program:
         program.until_ready()
         program.process.terminate()

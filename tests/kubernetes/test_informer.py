@@ -1,4 +1,4 @@
-"""The informer against a real API server that goes away, forgets, and comes back."""
+"""The informer against a real API server that is killed, compacted, and started again."""
 
 import asyncio
 import contextlib
@@ -26,21 +26,21 @@ class _Object(msgspec.Struct):
 
 
 def label(content: bytes) -> str | None:
-    """Of an object the label `is`; "bad" cannot be used, "none" is of no concern."""
-    found = str(msgspec.json.decode(content, type=_Object).metadata.get("labels", {}).get("is", ""))
-    if found == "bad":
+    """An object's label `is`; "bad" is invalid, "none" is left out."""
+    value = str(msgspec.json.decode(content, type=_Object).metadata.get("labels", {}).get("is", ""))
+    if value == "bad":
         raise OsmError("labels.is: bad")
-    return None if found == "none" else found
+    return None if value == "none" else value
 
 
 def account(name: str, *, value: str = "there") -> dict[str, Any]:
-    """A small object."""
+    """A ServiceAccount in the namespace shop."""
     metadata = {"name": name, "namespace": "shop", "labels": {"is": value}}
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
 
 
-class Seen:
-    """A running informer, and waiting for what it knows."""
+class Observed:
+    """A running informer, and how to wait for its changes."""
 
     def __init__(self, informer: Informer[str], wake: asyncio.Event) -> None:
         self.informer = informer
@@ -48,31 +48,31 @@ class Seen:
 
     @property
     def known(self) -> dict[str, str]:
-        """Label by name."""
+        """The label `is` of each object, by name."""
         return {name: value for (_, name), value in self.informer.objects.items()}
 
-    async def until(self, true: Callable[[], object], *, within: float = 10) -> None:
-        """Wait for it; the informer says when to look."""
+    async def until(self, condition: Callable[[], object], *, within: float = 10) -> None:
+        """Wait for notifications until the condition is true."""
         async with asyncio.timeout(within):
-            while not true():
+            while not condition():
                 self._wake.clear()
                 await self._wake.wait()
 
 
 @asynccontextmanager
-async def watching(server: ApiServer, kind: Kind = SERVICE_ACCOUNTS) -> AsyncGenerator[Seen, None]:
-    """An informer about the namespace shop."""
+async def watching(server: ApiServer, kind: Kind = SERVICE_ACCOUNTS) -> AsyncGenerator[Observed, None]:
+    """An informer on the namespace shop."""
     wake = asyncio.Event()
     async with connect(str(server.kubeconfig)) as client:
         informer = Informer(client, ListOptions(kind, namespace="shop"), decode=label, notify=wake.set)
         async with background_tasks(watch=informer.run()):
-            yield Seen(informer, wake)
+            yield Observed(informer, wake)
 
 
-async def ask(server: ApiServer, method: str, path: str, body: object = None) -> None:
-    """An administrator's request, beside the event loop."""
-    form = "application/merge-patch+json" if method == "PATCH" else "application/json"
-    await asyncio.to_thread(server.request, method, path, body, form=form)
+async def request(server: ApiServer, method: str, path: str, body: object = None) -> None:
+    """Send a request as administrator, in a thread."""
+    content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    await asyncio.to_thread(server.request, method, path, body, content_type=content_type)
 
 
 ACCOUNTS = "/api/v1/namespaces/shop/serviceaccounts"
@@ -87,7 +87,7 @@ def server(own_api_server: ApiServer) -> ApiServer:
 
 @pytest.fixture
 def shared(api_server: ApiServer) -> Iterator[ApiServer]:
-    """The shared API server, with the namespace shop, in which nothing is left."""
+    """The shared API server with the namespace shop, which is emptied after the test."""
     with contextlib.suppress(ApiServerError):
         api_server.create(SPACE)
     yield api_server
@@ -95,80 +95,80 @@ def shared(api_server: ApiServer) -> Iterator[ApiServer]:
         api_server.request("DELETE", f"/api/v1/namespaces/shop/{kind}")
 
 
-async def test_what_happens_is_known_and_what_cannot_be_used_keeps_its_last_good_form(shared: ApiServer) -> None:
-    async with watching(shared) as seen:
-        await seen.until(lambda: seen.informer.synced)
-        await ask(shared, "POST", ACCOUNTS, account("a"))
-        await ask(shared, "POST", ACCOUNTS, account("b", value="none"))
-        await seen.until(lambda: seen.known == {"a": "there"})
+async def test_changes_are_seen_and_an_invalid_object_keeps_its_last_valid_form(shared: ApiServer) -> None:
+    async with watching(shared) as observed:
+        await observed.until(lambda: observed.informer.synced)
+        await request(shared, "POST", ACCOUNTS, account("a"))
+        await request(shared, "POST", ACCOUNTS, account("b", value="none"))
+        await observed.until(lambda: observed.known == {"a": "there"})
         change = {"metadata": {"labels": {"is": "bad"}}}
-        await ask(shared, "PATCH", f"{ACCOUNTS}/a", change)
-        await seen.until(lambda: seen.informer.errors)
-        assert seen.known == {"a": "there"}
-        assert list(seen.informer.errors.values()) == ["ServiceAccount shop/a: labels.is: bad"]
-        await ask(shared, "DELETE", f"{ACCOUNTS}/a")
-        await seen.until(lambda: not seen.known)
-        assert not seen.informer.errors
+        await request(shared, "PATCH", f"{ACCOUNTS}/a", change)
+        await observed.until(lambda: observed.informer.errors)
+        assert observed.known == {"a": "there"}
+        assert list(observed.informer.errors.values()) == ["ServiceAccount shop/a: labels.is: bad"]
+        await request(shared, "DELETE", f"{ACCOUNTS}/a")
+        await observed.until(lambda: not observed.known)
+        assert not observed.informer.errors
 
 
-async def test_100_changes_during_an_outage_are_all_known_after_it(server: ApiServer) -> None:
+async def test_100_changes_during_an_outage_are_all_seen_after_it(server: ApiServer) -> None:
     for number in range(20):
         server.create(account(f"old-{number}"))
-    async with watching(server) as seen:
-        await seen.until(lambda: len(seen.known) == 20)
+    async with watching(server) as observed:
+        await observed.until(lambda: len(observed.known) == 20)
         server.kill()
-        await seen.until(lambda: seen.informer.trouble)
-        assert len(seen.known) == 20, "what is known stays"
+        await observed.until(lambda: observed.informer.problem)
+        assert len(observed.known) == 20, "known objects stay during an outage"
         server.start()
         for number in range(80):
             server.create(account(f"new-{number}"))
         for number in range(20):
             server.delete(account(f"old-{number}"))
-        await seen.until(lambda: set(seen.known) == {f"new-{number}" for number in range(80)}, within=20)
-        await seen.until(lambda: not seen.informer.trouble)
+        await observed.until(lambda: set(observed.known) == {f"new-{number}" for number in range(80)}, within=20)
+        await observed.until(lambda: not observed.informer.problem)
 
 
-async def test_after_a_compaction_a_new_list_tells_what_was_deleted(server: ApiServer) -> None:
+async def test_a_deletion_before_a_compaction_is_seen_by_a_new_list(server: ApiServer) -> None:
     for name in ("stays", "goes"):
         server.create(account(name))
-    async with watching(server) as seen:
-        await seen.until(lambda: len(seen.known) == 2)
+    async with watching(server) as observed:
+        await observed.until(lambda: len(observed.known) == 2)
         server.kill()
-        await seen.until(lambda: seen.informer.trouble)
-        server.remove("serviceaccounts/shop/goes")
+        await observed.until(lambda: observed.informer.problem)
+        server.delete_from_etcd("serviceaccounts/shop/goes")
         server.compact()
         await asyncio.to_thread(server.start)
-        await seen.until(lambda: seen.known == {"stays": "there"}, within=20)
+        await observed.until(lambda: observed.known == {"stays": "there"}, within=20)
 
 
-async def test_a_hung_api_server_changes_nothing_and_is_caught_up_with(server: ApiServer) -> None:
+async def test_objects_stay_while_the_api_server_hangs_and_are_updated_afterwards(server: ApiServer) -> None:
     server.create(account("a"))
-    async with watching(server) as seen:
-        await seen.until(lambda: len(seen.known) == 1)
+    async with watching(server) as observed:
+        await observed.until(lambda: len(observed.known) == 1)
         server.hang()
         await asyncio.sleep(1.0)
-        assert seen.known == {"a": "there"}
-        assert seen.informer.age > 0.9
+        assert observed.known == {"a": "there"}
+        assert observed.informer.age > 0.9
         server.resume()
-        await ask(server, "POST", ACCOUNTS, account("b"))
-        await seen.until(lambda: len(seen.known) == 2)
+        await request(server, "POST", ACCOUNTS, account("b"))
+        await observed.until(lambda: len(observed.known) == 2)
 
 
-async def test_what_is_forbidden_names_the_missing_permission_until_it_is_granted(shared: ApiServer) -> None:
+async def test_a_missing_permission_is_named_until_it_is_granted(shared: ApiServer) -> None:
     wake = asyncio.Event()
     kubeconfig = str(shared.kubeconfig_for("nobody"))
     async with connect(kubeconfig) as client:
         informer = Informer(client, ListOptions(PODS, namespace="shop"), decode=label, notify=wake.set)
         async with background_tasks(watch=informer.run()):
-            seen = Seen(informer, wake)
-            await seen.until(lambda: informer.trouble)
-            assert 'must be allowed to list and watch pods of API group "" in namespace shop' in informer.trouble
-            assert 'User "nobody" cannot list resource "pods"' in informer.trouble
+            observed = Observed(informer, wake)
+            await observed.until(lambda: informer.problem)
+            assert 'must be allowed to list and watch pods of API group "" in namespace shop' in informer.problem
+            assert 'User "nobody" cannot list resource "pods"' in informer.problem
             assert not informer.synced
-            for each in _grant("nobody"):
-                shared.create(each)
-            await seen.until(lambda: informer.synced, within=20)
-            assert informer.trouble == ""
+            for document in _grant("nobody"):
+                shared.create(document)
+            await observed.until(lambda: informer.synced, within=20)
+            assert informer.problem == ""
 
 
 def _grant(user: str) -> list[dict[str, Any]]:
@@ -181,25 +181,29 @@ def _grant(user: str) -> list[dict[str, Any]]:
     return [role, {"apiVersion": f"{group}/v1", "metadata": {"name": user}, **binding}]
 
 
-async def test_a_kind_that_does_not_exist_is_an_empty_list_until_it_does(shared: ApiServer) -> None:
-    kind = Kind("example.com", "v1", "things", "Thing", optional=True)
-    async with watching(shared, kind) as seen:
-        await seen.until(lambda: seen.informer.synced)
-        assert seen.known == {}
+async def test_an_optional_kind_is_an_empty_list_until_it_is_served(shared: ApiServer) -> None:
+    kind = Kind("example.com", "v1", "examples", "Example", optional=True)
+    async with watching(shared, kind) as observed:
+        await observed.until(lambda: observed.informer.synced)
+        assert observed.known == {}
         await asyncio.to_thread(shared.create, _definition())
-        path = "/apis/example.com/v1/namespaces/shop/things"
-        thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "one", "labels": {"is": "new"}}}
+        path = "/apis/example.com/v1/namespaces/shop/examples"
+        example = {
+            "apiVersion": "example.com/v1",
+            "kind": "Example",
+            "metadata": {"name": "one", "labels": {"is": "new"}},
+        }
         async with asyncio.timeout(20):
-            while not await _done(shared, path, thing):  # noqa: ASYNC110 - the API server serves it a moment later
+            while not await _succeeds(shared, path, example):  # noqa: ASYNC110 - an API server does not notify when it serves a new kind
                 await asyncio.sleep(0.2)
-        await seen.until(lambda: seen.known == {"one": "new"}, within=20)
-        await ask(shared, "DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.example.com")
-        await seen.until(lambda: seen.known == {}, within=20)
+        await observed.until(lambda: observed.known == {"one": "new"}, within=20)
+        await request(shared, "DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/examples.example.com")
+        await observed.until(lambda: observed.known == {}, within=20)
 
 
-async def _done(server: ApiServer, path: str, body: object) -> bool:
+async def _succeeds(server: ApiServer, path: str, body: object) -> bool:
     try:
-        await ask(server, "POST", path, body)
+        await request(server, "POST", path, body)
     except Exception:
         return False
     return True
@@ -210,17 +214,17 @@ def _definition() -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": "things.example.com"},
+        "metadata": {"name": "examples.example.com"},
         "spec": {
             "group": "example.com",
             "scope": "Namespaced",
-            "names": {"plural": "things", "kind": "Thing"},
+            "names": {"plural": "examples", "kind": "Example"},
             "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
         },
     }
 
 
-async def test_only_metadata_is_sent_where_nothing_else_is_wanted(shared: ApiServer) -> None:
+async def test_only_metadata_is_sent_if_only_metadata_is_requested(shared: ApiServer) -> None:
     contents: list[bytes] = []
 
     def keep(content: bytes) -> str:
@@ -229,14 +233,14 @@ async def test_only_metadata_is_sent_where_nothing_else_is_wanted(shared: ApiSer
 
     async with connect(str(shared.kubeconfig)) as client:
         wake = asyncio.Event()
-        wanted = ListOptions(Kind("", "v1", "secrets", "Secret"), namespace="shop", metadata=True)
+        options = ListOptions(Kind("", "v1", "secrets", "Secret"), namespace="shop", metadata=True)
         shared.create(_secret("listed"))
-        informer = Informer(client, wanted, decode=keep, notify=wake.set)
+        informer = Informer(client, options, decode=keep, notify=wake.set)
         async with background_tasks(watch=informer.run()):
-            seen = Seen(informer, wake)
-            await seen.until(lambda: informer.synced)
+            observed = Observed(informer, wake)
+            await observed.until(lambda: informer.synced)
             await asyncio.to_thread(shared.create, _secret("watched"))
-            await seen.until(lambda: len(informer.objects) == 2)
+            await observed.until(lambda: len(informer.objects) == 2)
     assert len(contents) == 2
     assert all(b"aGlkZGVu" not in content for content in contents)
 

@@ -1,4 +1,4 @@
-"""Who leads, by a real API server's Lease; times are cut to a tenth of what is in use."""
+"""Leader election by a Lease in a real API server, with shorter periods than in production."""
 
 import asyncio
 import itertools
@@ -7,154 +7,156 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.connect import connect
 from osm_probes.kube.leader_election import LeaderElector
-from osm_probes.kube.lease import Terms
+from osm_probes.kube.lease import LeaseTiming
 from tests.kubernetes.apiserver import ApiServer
+from tests.log_capture import capture_logs
 
 pytestmark = pytest.mark.kubernetes
-TERMS = Terms(duration=3.0, give_up=2.0, renew=0.4)
+TIMING = LeaseTiming(duration=3.0, renew_deadline=2.0, retry_period=0.4)
 
 
 @asynccontextmanager
 async def candidate(server: ApiServer, namespace: str, name: str, *, user: str = "") -> AsyncGenerator[LeaderElector]:
-    """A replica that would lead."""
+    """A replica that takes part in the election."""
     async with connect(str(server.kubeconfig_for(user) if user else server.kubeconfig)) as client:
-        elector = LeaderElector(client, namespace=namespace, name="osm-controller", candidate=name, terms=TERMS)
+        elector = LeaderElector(client, namespace=namespace, name="osm-controller", candidate=name, timing=TIMING)
         async with background_tasks(run=elector.run()):
             yield elector
 
 
-async def until(elector: LeaderElector, *, holds: bool, within: float = 10) -> None:
-    """Wait until it leads, or does not."""
+async def until(elector: LeaderElector, *, is_leader: bool, within: float = 10) -> None:
+    """Wait until the replica is the leader, or is not."""
     async with asyncio.timeout(within):
-        while elector.holds.value is not holds:
-            await elector.holds.after(elector.holds.version)
+        while elector.is_leader.value is not is_leader:
+            await elector.is_leader.after(elector.is_leader.version)
 
 
 @pytest.fixture
 def namespace(api_server: ApiServer, new_namespace: Any) -> str:
-    """A namespace of this test alone."""
+    """A new namespace."""
     manifest = new_namespace()
     api_server.create(manifest)
     return str(manifest["metadata"]["name"])
 
 
-async def test_one_of_three_leads_and_another_does_once_it_is_gone(api_server: ApiServer, namespace: str) -> None:
+async def test_one_of_three_replicas_leads_and_another_takes_over_when_it_stops(
+    api_server: ApiServer, namespace: str
+) -> None:
     async with candidate(api_server, namespace, "a") as first:
-        await until(first, holds=True)
+        await until(first, is_leader=True)
         async with candidate(api_server, namespace, "b") as second, candidate(api_server, namespace, "c") as third:
-            await asyncio.sleep(TERMS.duration + 1)
-            assert (first.holds.value, second.holds.value, third.holds.value) == (True, False, False)
+            await asyncio.sleep(TIMING.duration + 1)
+            assert (first.is_leader.value, second.is_leader.value, third.is_leader.value) == (True, False, False)
             assert second.holder == "a"
     async with candidate(api_server, namespace, "d") as last:
-        # Given back at the end: nobody has to wait for its duration.
-        await until(last, holds=True, within=TERMS.duration)
+        # The Lease was released, so that a new replica does not wait for its duration.
+        await until(last, is_leader=True, within=TIMING.duration)
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/osm-controller"
     spec = api_server.request("GET", path)["spec"]
     assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("", 1)
 
 
-async def test_a_lease_that_is_given_back_is_taken_at_once_by_who_waits(api_server: ApiServer, namespace: str) -> None:
-    async with AsyncExitStack() as first_ends:
-        first = await first_ends.enter_async_context(candidate(api_server, namespace, "a"))
-        await until(first, holds=True)
+async def test_a_released_lease_is_taken_at_once_by_a_waiting_replica(api_server: ApiServer, namespace: str) -> None:
+    async with AsyncExitStack() as first_stack:
+        first = await first_stack.enter_async_context(candidate(api_server, namespace, "a"))
+        await until(first, is_leader=True)
         async with candidate(api_server, namespace, "b") as second:
-            await asyncio.sleep(TERMS.renew)
-            assert not second.holds.value
-            await first_ends.aclose()
-            await until(second, holds=True, within=2 * TERMS.renew)
+            await asyncio.sleep(TIMING.retry_period)
+            assert not second.is_leader.value
+            await first_stack.aclose()
+            await until(second, is_leader=True, within=2 * TIMING.retry_period)
 
 
-async def test_a_leader_that_vanished_is_followed_once_its_lease_has_ended(
+async def test_the_lease_of_a_vanished_leader_is_taken_after_its_duration(
     api_server: ApiServer, namespace: str
 ) -> None:
     spec = {"holderIdentity": "vanished", "leaseDurationSeconds": 3, "leaseTransitions": 4}
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
     api_server.request("POST", path, {"metadata": {"name": "osm-controller"}, "spec": spec})
     async with candidate(api_server, namespace, "a") as elector:
-        await asyncio.sleep(TERMS.duration - 1)
-        assert not elector.holds.value
-        await until(elector, holds=True)
+        await asyncio.sleep(TIMING.duration - 1)
+        assert not elector.is_leader.value
+        await until(elector, is_leader=True)
         assert api_server.request("GET", f"{path}/osm-controller")["spec"]["leaseTransitions"] == 5
 
 
-async def test_a_lease_that_others_only_write_a_note_on_ends_all_the_same(
-    api_server: ApiServer, namespace: str
-) -> None:
+async def test_changes_of_the_metadata_do_not_extend_a_lease(api_server: ApiServer, namespace: str) -> None:
     spec = {"holderIdentity": "vanished", "leaseDurationSeconds": 3}
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
     api_server.request("POST", path, {"metadata": {"name": "osm-controller"}, "spec": spec})
 
-    async def write_notes() -> None:
+    async def annotate() -> None:
         for number in itertools.count():
             body = {"metadata": {"annotations": {"note": str(number)}}}
-            form = "application/merge-patch+json"
-            await asyncio.to_thread(api_server.request, "PATCH", f"{path}/osm-controller", body, form=form)
+            content_type = "application/merge-patch+json"
+            await asyncio.to_thread(
+                api_server.request, "PATCH", f"{path}/osm-controller", body, content_type=content_type
+            )
             await asyncio.sleep(0.3)
 
-    async with candidate(api_server, namespace, "a") as elector, background_tasks(notes=write_notes()):
-        await until(elector, holds=True, within=TERMS.duration + 3)
-        # A leader is not unsettled by them either: what they change stays, and it goes on leading.
-        seen = elector.holds.version
-        await asyncio.sleep(2 * TERMS.renew)
-        assert elector.holds.version == seen
+    async with candidate(api_server, namespace, "a") as elector, background_tasks(annotations=annotate()):
+        await until(elector, is_leader=True, within=TIMING.duration + 3)
+        # They do not disturb a leader either: it keeps leading, and the annotations stay.
+        seen = elector.is_leader.version
+        await asyncio.sleep(2 * TIMING.retry_period)
+        assert elector.is_leader.version == seen
     assert "note" in api_server.request("GET", f"{path}/osm-controller")["metadata"]["annotations"]
 
 
-async def test_who_was_replaced_leads_no_longer(api_server: ApiServer, namespace: str) -> None:
+async def test_a_replaced_leader_steps_down(api_server: ApiServer, namespace: str) -> None:
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/osm-controller"
     async with candidate(api_server, namespace, "a") as elector:
-        await until(elector, holds=True)
+        await until(elector, is_leader=True)
         body = {"spec": {"holderIdentity": "b"}}
-        await asyncio.to_thread(api_server.request, "PATCH", path, body, form="application/merge-patch+json")
-        await until(elector, holds=False, within=2 * TERMS.renew)
+        await asyncio.to_thread(api_server.request, "PATCH", path, body, content_type="application/merge-patch+json")
+        await until(elector, is_leader=False, within=2 * TIMING.retry_period)
         assert elector.holder == "b"
     assert api_server.request("GET", path)["spec"]["holderIdentity"] == "b"
 
 
-async def test_who_leads_makes_a_lease_that_was_deleted_anew(api_server: ApiServer, namespace: str) -> None:
+async def test_the_leader_creates_a_deleted_lease_again(api_server: ApiServer, namespace: str) -> None:
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/osm-controller"
     async with candidate(api_server, namespace, "a") as elector:
-        await until(elector, holds=True)
-        seen = elector.holds.version
+        await until(elector, is_leader=True)
+        seen = elector.is_leader.version
         await asyncio.to_thread(api_server.request, "DELETE", path)
-        await asyncio.sleep(2 * TERMS.renew)
-        assert elector.holds.version == seen
+        await asyncio.sleep(2 * TIMING.retry_period)
+        assert elector.is_leader.version == seen
         assert api_server.request("GET", path)["spec"]["holderIdentity"] == "a"
 
 
-async def test_a_missing_permission_is_told_once_by_its_name(api_server: ApiServer, namespace: str) -> None:
+async def test_a_missing_permission_is_logged_once_with_its_name(api_server: ApiServer, namespace: str) -> None:
     with capture_logs() as lines:
         async with candidate(api_server, namespace, "a", user="nobody"):
-            await asyncio.sleep(3 * TERMS.renew)
-    (told,) = [line["error"] for line in lines if line["log_level"] == "warning"]
-    assert told.endswith(
+            await asyncio.sleep(3 * TIMING.retry_period)
+    (error,) = [line["error"] for line in lines if line["log_level"] == "warning"]
+    assert error.endswith(
         "; its user must be allowed to get, create and update leases of API group "
         f'"coordination.k8s.io" in namespace {namespace}'
     )
 
 
-async def test_who_cannot_renew_gives_up_in_time_though_each_request_hangs(own_api_server: ApiServer) -> None:
+async def test_a_leader_steps_down_in_time_even_if_each_request_hangs(own_api_server: ApiServer) -> None:
     path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/osm-controller"
     async with candidate(own_api_server, "default", "a") as elector:
-        await until(elector, holds=True)
+        await until(elector, is_leader=True)
         before = now = own_api_server.request("GET", path)["spec"]["renewTime"]
         async with asyncio.timeout(5):
             while now == before:
                 now = (await asyncio.to_thread(own_api_server.request, "GET", path))["spec"]["renewTime"]
         own_api_server.hang()
-        await until(elector, holds=False, within=TERMS.give_up + 0.2)
+        await until(elector, is_leader=False, within=TIMING.renew_deadline + 0.2)
         own_api_server.resume()
 
 
-async def test_who_cannot_renew_gives_up_before_another_may_begin(own_api_server: ApiServer) -> None:
+async def test_a_leader_that_cannot_renew_steps_down_before_another_replica_can_lead(own_api_server: ApiServer) -> None:
     async with candidate(own_api_server, "default", "a") as elector:
-        await until(elector, holds=True)
+        await until(elector, is_leader=True)
         own_api_server.hang()
-        await until(elector, holds=False, within=TERMS.duration)
+        await until(elector, is_leader=False, within=TIMING.duration)
         own_api_server.resume()
-        await until(elector, holds=True)
+        await until(elector, is_leader=True)

@@ -1,4 +1,4 @@
-"""The mesh of a cluster's objects, as a real API server tells of them."""
+"""The mesh that is translated from the objects of a real API server."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -10,7 +10,7 @@ from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.connect import connect
 from osm_probes.mesh.mesh import Mesh
 from osm_probes.sources.folder_source import read_mesh
-from osm_probes.sources.kubernetes import KubernetesSource
+from osm_probes.sources.kubernetes_source import KubernetesSource
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds
 
@@ -19,7 +19,7 @@ NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "osm-
 
 
 @asynccontextmanager
-async def following(server: ApiServer) -> AsyncGenerator[KubernetesSource, None]:
+async def running_source(server: ApiServer) -> AsyncGenerator[KubernetesSource, None]:
     """A running source."""
     async with connect(str(server.kubeconfig)) as client:
         source = KubernetesSource(client, mesh_name="osm", osm_namespace="osm-system", config_name="osm-mesh-config")
@@ -28,7 +28,7 @@ async def following(server: ApiServer) -> AsyncGenerator[KubernetesSource, None]
 
 
 async def until(source: KubernetesSource, mesh: Mesh, *, within: float = 15) -> None:
-    """Wait for this very mesh; a failure shows the difference."""
+    """Wait for this mesh; a failure shows the difference."""
     try:
         async with asyncio.timeout(within):
             while source.mesh.value != mesh:
@@ -37,12 +37,14 @@ async def until(source: KubernetesSource, mesh: Mesh, *, within: float = 15) -> 
         assert source.mesh.value == mesh
 
 
-async def test_equal_manifests_make_equal_meshes_whether_from_a_folder_or_a_cluster(own_api_server: ApiServer) -> None:
+async def test_the_same_manifests_make_the_same_mesh_from_a_folder_and_from_a_cluster(
+    own_api_server: ApiServer,
+) -> None:
     server, expected = own_api_server, read_mesh(BOOKSTORE, mesh_name="osm")
     assert expected.proxies
     server.create(NAMESPACE)
-    async with following(server) as source:
-        # Without the MeshConfig's kind, it is known all the same: its settings are the defaults.
+    async with running_source(server) as source:
+        # The mesh is known before the MeshConfig CRD is installed; its settings are the defaults.
         await until(source, Mesh())
         await asyncio.to_thread(install_crds, server)
         await asyncio.to_thread(install, server, documents(BOOKSTORE))
@@ -53,7 +55,7 @@ async def test_equal_manifests_make_equal_meshes_whether_from_a_folder_or_a_clus
                 await source.problem.after(source.problem.version)
         assert "cannot be watched" in source.problem.value
         await asyncio.to_thread(server.start)
-        pod = next(each for each in documents(BOOKSTORE) if each["kind"] == "Pod")
+        pod = next(document for document in documents(BOOKSTORE) if document["kind"] == "Pod")
         await asyncio.to_thread(server.delete, pod)
         async with asyncio.timeout(15):
             while source.mesh.value is None or len(source.mesh.value.proxies) != len(expected.proxies) - 1:

@@ -1,4 +1,4 @@
-"""The CA bundle of a webhook configuration, kept right in a real API server."""
+"""The CA bundle of a webhook configuration is repaired in a real API server."""
 
 import asyncio
 import base64
@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from osm_probes.cluster.webhook_ca_bundle import WEBHOOK, CaBundleReconciler
 from osm_probes.foundation.latest import Latest
@@ -20,9 +19,10 @@ from osm_probes.pki.authority import Authority
 from osm_probes.pki.trust import CaBundle, Trust
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
 from tests.kubernetes.waiting import eventually
+from tests.log_capture import capture_logs
 
 pytestmark = pytest.mark.kubernetes
-NAME = "kept"
+NAME = "reconciled"
 TRUST = Trust.of(Authority.create("osm-ca"))
 RIGHT = TRUST.roots_pem
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
@@ -30,7 +30,7 @@ ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
 
 
 def webhook(name: str, *, bundle: bytes) -> dict[str, Any]:
-    """One that nothing matches: nobody but its keeper has to do with it."""
+    """A webhook without rules, which the API server never calls."""
     return {
         "name": name,
         "admissionReviewVersions": ["v1"],
@@ -40,7 +40,7 @@ def webhook(name: str, *, bundle: bytes) -> dict[str, Any]:
 
 
 def configuration(*webhooks: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, with our webhook alone unless told otherwise."""
+    """The configuration with these webhooks, by default only ours."""
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
@@ -58,22 +58,22 @@ def _left_as_it_was(api_server: ApiServer) -> Iterator[None]:
 
 
 async def bundles(server: ApiServer) -> dict[str, bytes]:
-    """The bundles as they are stored, by webhook."""
-    found = await asyncio.to_thread(server.request, "GET", f"{WEBHOOKS}/{NAME}")
-    parts = ((each["name"], each["clientConfig"].get("caBundle", "")) for each in found["webhooks"])
+    """The stored bundles, by webhook."""
+    stored = await asyncio.to_thread(server.request, "GET", f"{WEBHOOKS}/{NAME}")
+    parts = ((hook["name"], hook["clientConfig"].get("caBundle", "")) for hook in stored["webhooks"])
     return {name: base64.b64decode(text) for name, text in parts}
 
 
 async def overwrite(server: ApiServer, bundle: bytes) -> None:
-    """Somebody else writes."""
+    """Overwrite the bundle, as another program does."""
     value = base64.b64encode(bundle).decode()
     change = [{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": value}]
-    form = "application/json-patch+json"
-    await asyncio.to_thread(server.request, "PATCH", f"{WEBHOOKS}/{NAME}", change, form=form)
+    content_type = "application/json-patch+json"
+    await asyncio.to_thread(server.request, "PATCH", f"{WEBHOOKS}/{NAME}", change, content_type=content_type)
 
 
 def allow(server: ApiServer, user: str, *verbs: str) -> None:
-    """Let a user do this with the configuration, and nothing else."""
+    """Allow a user only these verbs on the configuration."""
     group = "rbac.authorization.k8s.io"
     rule = {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"]}
     role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": NAME}}
@@ -85,127 +85,131 @@ def allow(server: ApiServer, user: str, *verbs: str) -> None:
 
 
 @asynccontextmanager
-async def keeping(
+async def running_reconciler(
     server: ApiServer, *, user: str = "", trust: Latest[Trust] | None = None
 ) -> AsyncGenerator[CaBundleReconciler, None]:
-    """A keeper of the bundle RIGHT, or of what `trust` says, at work as this user."""
+    """A running reconciler of the bundle RIGHT, or of the roots of `trust`, as this user."""
     kubeconfig = server.kubeconfig_for(user) if user else server.kubeconfig
     async with connect(str(kubeconfig)) as client:
-        keeper = CaBundleReconciler(client, name=NAME, trust=trust or Latest(TRUST))
-        async with background_tasks(keep=keeper.run()):
-            yield keeper
+        reconciler = CaBundleReconciler(client, name=NAME, trust=trust or Latest(TRUST))
+        async with background_tasks(bundle=reconciler.run()):
+            yield reconciler
 
 
-async def seen(latest: Latest[CaBundle], true: Callable[[CaBundle], object], *, within: float = 10) -> float:
-    """Wait for it; after how long it was seen."""
+async def until(latest: Latest[CaBundle], condition: Callable[[CaBundle], object], *, within: float = 10) -> float:
+    """Wait until the condition is true; the seconds that it took."""
     started = time.monotonic()
     async with asyncio.timeout(within):
         async for bundle in latest.values():
-            if true(bundle):
+            if condition(bundle):
                 break
     return time.monotonic() - started
 
 
-async def test_nothing_is_claimed_before_the_configuration_was_read(api_server: ApiServer) -> None:
+async def test_the_bundle_is_unknown_before_the_configuration_was_read(api_server: ApiServer) -> None:
     async with connect(str(api_server.kubeconfig)) as client:
         bundle = CaBundleReconciler(client, name=NAME, trust=Latest(TRUST)).bundle.value
     assert bundle == CaBundle(missing=f"MutatingWebhookConfiguration {NAME} has not been read yet")
 
 
-async def test_only_our_entry_is_written_wherever_it_stands(api_server: ApiServer) -> None:
+async def test_only_our_webhook_is_written_at_any_index(api_server: ApiServer) -> None:
     api_server.create(configuration(webhook("other.k8s.io", bundle=b""), webhook(WEBHOOK, bundle=b"")))
-    async with keeping(api_server) as keeper:
-        await seen(keeper.bundle, lambda bundle: bundle.pem == RIGHT)
+    async with running_reconciler(api_server) as reconciler:
+        await until(reconciler.bundle, lambda bundle: bundle.pem == RIGHT)
         assert await bundles(api_server) == {"other.k8s.io": b"", WEBHOOK: RIGHT}
 
 
-async def test_it_follows_the_trust(api_server: ApiServer) -> None:
+async def test_the_bundle_follows_the_trust(api_server: ApiServer) -> None:
     api_server.create(configuration())
     trust = Latest(TRUST)
-    async with keeping(api_server, trust=trust) as keeper:
-        await seen(keeper.bundle, lambda bundle: bundle.pem == RIGHT)
+    async with running_reconciler(api_server, trust=trust) as reconciler:
+        await until(reconciler.bundle, lambda bundle: bundle.pem == RIGHT)
         trust.set(Trust.of(TRUST.signer, [Authority.create("osm-ca").root_pem]))
-        await seen(keeper.bundle, lambda bundle: bundle.pem == trust.value.roots_pem, within=2)
+        await until(reconciler.bundle, lambda bundle: bundle.pem == trust.value.roots_pem, within=2)
 
 
-async def test_a_configuration_without_our_webhook_is_left_alone_and_told(api_server: ApiServer) -> None:
+async def test_a_configuration_without_our_webhook_is_reported_and_not_changed(api_server: ApiServer) -> None:
     api_server.create(configuration(webhook("other.k8s.io", bundle=b"")))
-    async with keeping(api_server) as keeper:
-        await seen(keeper.bundle, lambda bundle: f"has no webhook {WEBHOOK}" in bundle.missing)
+    async with running_reconciler(api_server) as reconciler:
+        await until(reconciler.bundle, lambda bundle: f"has no webhook {WEBHOOK}" in bundle.missing)
         assert await bundles(api_server) == {"other.k8s.io": b""}
 
 
-async def test_who_overwrites_it_again_and_again_does_not_wear_the_api_server_out(api_server: ApiServer) -> None:
+async def test_repairs_are_limited_if_another_program_overwrites_the_bundle_again_and_again(
+    api_server: ApiServer,
+) -> None:
     created = await asyncio.to_thread(api_server.create, configuration())
     written = 0
-    async with keeping(api_server) as keeper:
+    async with running_reconciler(api_server) as reconciler:
         end = time.monotonic() + 2
         while time.monotonic() < end:
-            await seen(keeper.bundle, lambda bundle: bundle.pem == RIGHT)
+            await until(reconciler.bundle, lambda bundle: bundle.pem == RIGHT)
             await overwrite(api_server, b"wrong")
             written += 1
-            await seen(keeper.bundle, lambda bundle: bundle.pem == b"wrong")
-        await seen(keeper.bundle, lambda bundle: bundle.pem == RIGHT, within=2)
-    found = await asyncio.to_thread(api_server.request, "GET", f"{WEBHOOKS}/{NAME}")
-    assert found["metadata"]["uid"] == created["metadata"]["uid"]
+            await until(reconciler.bundle, lambda bundle: bundle.pem == b"wrong")
+        await until(reconciler.bundle, lambda bundle: bundle.pem == RIGHT, within=2)
+    stored = await asyncio.to_thread(api_server.request, "GET", f"{WEBHOOKS}/{NAME}")
+    assert stored["metadata"]["uid"] == created["metadata"]["uid"]
     assert written < 20
 
 
 async def permit(server: ApiServer, verb: str) -> None:
-    """Let the user of `allow` do this as well."""
+    """Allow the user of `allow` one more verb."""
     rule = [{"op": "add", "path": "/rules/0/verbs/-", "value": verb}]
-    form = "application/json-patch+json"
-    await asyncio.to_thread(server.request, "PATCH", f"{ROLES}/{NAME}", rule, form=form)
+    content_type = "application/json-patch+json"
+    await asyncio.to_thread(server.request, "PATCH", f"{ROLES}/{NAME}", rule, content_type=content_type)
 
 
-async def test_what_may_not_be_repaired_is_told_once_and_still_seen(api_server: ApiServer) -> None:
+async def test_a_forbidden_repair_is_logged_once_and_the_bundle_is_still_watched(api_server: ApiServer) -> None:
     api_server.create(configuration())
     allow(api_server, "looker", "list", "watch")
     with capture_logs() as lines:
-        async with keeping(api_server, user="looker") as keeper:
-            await seen(keeper.bundle, lambda bundle: not bundle.missing)
-            # Long enough for pauses between attempts that would delay what is seen.
+        async with running_reconciler(api_server, user="looker") as reconciler:
+            await until(reconciler.bundle, lambda bundle: not bundle.missing)
+            # Long enough that growing pauses between attempts would delay the next observation.
             await asyncio.sleep(4)
             await asyncio.to_thread(api_server.request, "DELETE", f"{WEBHOOKS}/{NAME}")
-            assert await seen(keeper.bundle, lambda bundle: "there is no" in bundle.missing) < 0.5
+            assert await until(reconciler.bundle, lambda bundle: "there is no" in bundle.missing) < 0.5
     (error,) = (line["error"] for line in lines if line["log_level"] == "error")
     assert "its user must be allowed to patch mutatingwebhookconfigurations" in error
 
 
-async def test_once_it_may_be_repaired_it_is_within_2_s(api_server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_repair_that_becomes_allowed_succeeds_within_2_s(
+    api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     attempts = 0
     patch = KubernetesClient.patch
 
-    async def counted(self: KubernetesClient, *given: Any, **named: Any) -> bytes:
+    async def counted(self: KubernetesClient, *args: Any, **options: Any) -> bytes:
         nonlocal attempts
         attempts += 1
-        return await patch(self, *given, **named)
+        return await patch(self, *args, **options)
 
     monkeypatch.setattr(KubernetesClient, "patch", counted)
     api_server.create(configuration())
     allow(api_server, "helper", "list", "watch")
-    async with keeping(api_server, user="helper") as keeper:
-        await seen(keeper.bundle, lambda bundle: not bundle.missing)
-        # Pauses of 1.5 s at most make 9 attempts at least; those that double up to 8 s make 7 at most.
+    async with running_reconciler(api_server, user="helper") as reconciler:
+        await until(reconciler.bundle, lambda bundle: not bundle.missing)
+        # Pauses of at most 1.5 s make at least 9 attempts; pauses that double up to 8 s make at most 7.
         await asyncio.sleep(9.5)
         assert attempts >= 8
         await permit(api_server, "patch")
-        assert await seen(keeper.bundle, lambda bundle: bundle.pem == RIGHT, within=15) < 2
+        assert await until(reconciler.bundle, lambda bundle: bundle.pem == RIGHT, within=15) < 2
 
 
-async def test_who_is_behind_writes_into_no_others_entry(api_server: ApiServer) -> None:
+async def test_a_reconciler_with_an_outdated_index_does_not_write_into_another_webhook(api_server: ApiServer) -> None:
     api_server.create(configuration())
-    allow(api_server, "blind", "list")  # without a watch it does not see what comes after the list
+    allow(api_server, "blind", "list")  # without a watch it does not see later changes
     with capture_logs() as lines:
-        async with keeping(api_server, user="blind") as keeper:
-            await seen(keeper.bundle, lambda bundle: not bundle.missing)
+        async with running_reconciler(api_server, user="blind") as reconciler:
+            await until(reconciler.bundle, lambda bundle: not bundle.missing)
             other = [{"op": "add", "path": "/webhooks/0", "value": webhook("other.k8s.io", bundle=b"")}]
-            form = "application/json-patch+json"
-            await asyncio.to_thread(api_server.request, "PATCH", f"{WEBHOOKS}/{NAME}", other, form=form)
+            content_type = "application/json-patch+json"
+            await asyncio.to_thread(api_server.request, "PATCH", f"{WEBHOOKS}/{NAME}", other, content_type=content_type)
             await permit(api_server, "patch")
 
-            async def refused() -> bool:
+            async def is_rejected() -> bool:
                 return any("(422)" in line.get("error", "") for line in lines)
 
-            await eventually(refused, within=5)
+            await eventually(is_rejected, within=5)
             assert await bundles(api_server) == {"other.k8s.io": b"", WEBHOOK: b""}

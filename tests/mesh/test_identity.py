@@ -17,7 +17,7 @@ _label = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
     account=st.lists(_label, min_size=1, max_size=3).map(".".join),
     domain=st.lists(_label, min_size=1, max_size=3).map(".".join),
 )
-def test_a_common_name_says_exactly_the_proxy_it_was_made_for(
+def test_a_parsed_common_name_is_the_proxy_that_it_was_made_for(
     uuid: object, kind: str, namespace: str, account: str, domain: str
 ) -> None:
     name = ProxyName(str(uuid), kind, Identity(namespace, account))
@@ -39,7 +39,7 @@ def test_a_common_name_says_exactly_the_proxy_it_was_made_for(
         f"{_UUID}.sidecar.book\n.bookstore.cluster.local",
     ],
 )
-def test_any_other_name_is_nobody(common_name: str) -> None:
+def test_any_other_name_is_an_error(common_name: str) -> None:
     with pytest.raises(UnknownIdentityError):
         ProxyName.parse(common_name, trust_domain="cluster.local")
 
@@ -54,7 +54,7 @@ def test_any_other_name_is_nobody(common_name: str) -> None:
 @example(f"{_UUID}.canary.foo", "shop", "cluster.local")
 @example("osm-controller.osm-system", "svc", "cluster.local")
 @example("osm-controller.osm-system.svc", "cluster", "local")
-def test_a_principal_that_is_not_misleading_is_no_proxys_and_no_controllers(
+def test_an_unambiguous_principal_is_not_the_name_of_a_proxy_or_controller(
     account: str, namespace: str, domain: str
 ) -> None:
     identity = Identity(namespace, account)
@@ -64,9 +64,9 @@ def test_a_principal_that_is_not_misleading_is_no_proxys_and_no_controllers(
         taken = True
     except UnknownIdentityError:
         taken = bool(re.fullmatch(r"osm-controller\.[^.]+\.svc\.cluster\.local", principal))
-    assert identity.misleading or not taken
+    assert identity.ambiguous or not taken
 
 
 @pytest.mark.parametrize("account", ["osm-controller", _UUID, "a.osm-controller", f"a.{_UUID}.canary", "a.canary.b"])
-def test_other_accounts_are_not_misleading(account: str) -> None:
-    assert not Identity("shop", account).misleading
+def test_other_service_accounts_are_not_ambiguous(account: str) -> None:
+    assert not Identity("shop", account).ambiguous

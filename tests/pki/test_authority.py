@@ -9,19 +9,19 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from osm_probes.pki.authority import Authority, InvalidAuthorityError, _pem, common_names
+from osm_probes.pki.authority import Authority, InvalidAuthorityError, _pem, certificate_names
 
 _HOUR = timedelta(hours=1)
 _AUTHORITY = Authority.create("osm-ca", now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
 
 
-def test_a_stored_authority_is_the_same_authority() -> None:
+def test_a_loaded_authority_is_the_stored_one() -> None:
     first = Authority.create("osm-ca")
     second = Authority.load(first.root_pem, first.key_pem)
     leaf = second.issue("bookstore.bookstore.cluster.local", validity=_HOUR)
     context = ssl.create_default_context(cadata=first.root_pem.decode())
     assert context.get_ca_certs()
-    assert common_names(leaf.chain_pem) == ("bookstore.bookstore.cluster.local",)
+    assert certificate_names(leaf.chain_pem) == ("bookstore.bookstore.cluster.local",)
 
 
 def test_a_key_of_another_root_is_refused() -> None:
@@ -29,7 +29,7 @@ def test_a_key_of_another_root_is_refused() -> None:
         Authority.load(Authority.create("one").root_pem, Authority.create("two").key_pem)
 
 
-def test_a_leaf_is_no_authority() -> None:
+def test_a_leaf_certificate_is_refused_as_a_root() -> None:
     leaf = Authority.create("osm-ca").issue("leaf.ns.cluster.local", validity=_HOUR)
     with pytest.raises(InvalidAuthorityError, match="not allowed to sign"):
         Authority.load(leaf.chain_pem, leaf.key_pem)
@@ -47,7 +47,7 @@ def test_a_root_on_another_curve_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("root", "key"), [(b"", b""), (b"garbage", b"garbage")])
-def test_what_cannot_be_read_is_said(root: bytes, key: bytes) -> None:
+def test_an_unreadable_root_or_key_is_refused(root: bytes, key: bytes) -> None:
     with pytest.raises(InvalidAuthorityError, match="cannot be read"):
         Authority.load(root, key)
 
@@ -70,13 +70,13 @@ def test_an_expired_root_issues_nothing() -> None:
         authority.issue("x.y.cluster.local", validity=_HOUR, now=lambda: authority.not_after)
 
 
-def test_names_longer_than_a_common_name_may_be_are_kept_as_dns_names() -> None:
+def test_a_name_too_long_for_a_common_name_is_a_dns_name() -> None:
     name = "6f2f2c3e-0d4b-4b3c-9d8f-0a1b2c3d4e5f.sidecar.a-long-service-account.a-long-namespace.cluster.local"
     leaf = Authority.create("osm-ca").issue(name, validity=_HOUR, dns_names=["other.name"])
-    assert common_names(leaf.chain_pem) == (name, "other.name")
+    assert certificate_names(leaf.chain_pem) == (name, "other.name")
 
 
-def test_it_is_valid_for_peers_whose_clock_is_behind_and_renewed_at_two_thirds() -> None:
+def test_a_leaf_is_backdated_for_peers_with_slow_clocks_and_renewed_after_two_thirds() -> None:
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     authority = Authority.create("osm-ca", now=lambda: now)
     leaf = authority.issue("x.y.cluster.local", validity=3 * _HOUR, now=lambda: now)
@@ -92,7 +92,7 @@ def test_keys_never_show_in_a_repr() -> None:
     assert "BEGIN" not in repr(leaf)
 
 
-def test_a_reproducible_certificate_is_the_same_from_each_replica_and_after_each_restart() -> None:
+def test_a_reproducible_certificate_is_the_same_in_every_replica_and_after_a_restart() -> None:
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     first = Authority.create("osm-ca")
     second = Authority.load(first.root_pem, first.key_pem)
@@ -101,7 +101,7 @@ def test_a_reproducible_certificate_is_the_same_from_each_replica_and_after_each
     assert second.issue_reproducibly("bookstore.bookstore.cluster.local", validity=_HOUR, now=lambda: later) == one
 
 
-def test_reproducible_certificates_share_no_key_with_other_names_lives_or_authorities() -> None:
+def test_reproducible_certificates_of_other_names_validities_periods_or_authorities_have_other_keys() -> None:
     authority = Authority.create("osm-ca")
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     keys = {
@@ -115,12 +115,12 @@ def test_reproducible_certificates_share_no_key_with_other_names_lives_or_author
 
 
 @given(
-    validity=st.integers(10, 400_000).map(lambda each: timedelta(seconds=each)),
+    validity=st.integers(10, 400_000).map(lambda seconds: timedelta(seconds=seconds)),
     moment=st.datetimes(datetime(2026, 1, 2), datetime(2030, 1, 1)),  # noqa: DTZ001 - made aware below
     name=st.sampled_from(["a.b.cluster.local", "b.b.cluster.local", "c.b.cluster.local"]),
 )
 @settings(max_examples=50)
-def test_a_reproducible_certificate_has_a_third_of_its_life_left_and_its_renewal_is_another(
+def test_a_reproducible_certificate_has_at_least_a_third_of_its_validity_left_and_its_renewal_differs(
     validity: timedelta, moment: datetime, name: str
 ) -> None:
     now = moment.replace(tzinfo=UTC)

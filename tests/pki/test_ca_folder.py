@@ -9,7 +9,7 @@ from osm_probes.pki.authority import Authority
 from osm_probes.pki.ca_folder import AuthorityFolderError, load_authority, load_or_create_authority
 
 
-def test_the_first_start_makes_it_and_the_second_finds_it(tmp_path: Path) -> None:
+def test_the_first_start_creates_the_ca_and_the_second_loads_it(tmp_path: Path) -> None:
     folder = tmp_path / "ca"
     first = load_or_create_authority(folder, common_name="osm-ca")
     assert load_or_create_authority(folder, common_name="osm-ca").root_pem == first.root_pem
@@ -31,7 +31,7 @@ def test_a_mismatched_key_is_refused_and_nothing_is_overwritten(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("missing", ["ca.crt", "private.key"])
-def test_half_a_pair_is_refused(tmp_path: Path, missing: str) -> None:
+def test_a_missing_file_of_the_pair_is_refused(tmp_path: Path, missing: str) -> None:
     load_or_create_authority(tmp_path, common_name="osm-ca")
     (tmp_path / missing).unlink()
     with pytest.raises(AuthorityFolderError, match=f"{missing}: No such file"):
@@ -39,14 +39,14 @@ def test_half_a_pair_is_refused(tmp_path: Path, missing: str) -> None:
     assert not (tmp_path / missing).exists()
 
 
-def test_a_folder_that_is_a_file_is_said(tmp_path: Path) -> None:
+def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ca"
     path.write_text("not a folder")
     with pytest.raises(AuthorityFolderError, match="--ca-dir"):
         load_or_create_authority(path, common_name="osm-ca")
 
 
-def test_programs_that_start_together_get_one_authority(tmp_path: Path) -> None:
+def test_processes_that_start_at_the_same_time_get_the_same_ca(tmp_path: Path) -> None:
     program = (
         "import pathlib, sys\n"
         "from osm_probes.pki.ca_folder import load_or_create_authority\n"
@@ -60,7 +60,7 @@ def test_programs_that_start_together_get_one_authority(tmp_path: Path) -> None:
     assert roots.pop().startswith(b"-----BEGIN CERTIFICATE-----")
 
 
-def test_a_folder_name_that_is_no_text_can_be_told(tmp_path: Path) -> None:
+def test_an_error_about_a_folder_name_that_is_not_utf_8_can_be_printed(tmp_path: Path) -> None:
     with pytest.raises(AuthorityFolderError, match=r"\\udcff: ca.crt: No such file") as caught:
         load_authority(tmp_path / os.fsdecode(b"\xff"))
     assert str(caught.value).encode()

@@ -1,75 +1,68 @@
 import pytest
 
-from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, NOTHING, Resource, ResourceSet, Snapshot
+from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, NO_CHANGE, Resource, ResourceSet, Snapshot
 
 
-def resources(**contents: str) -> ResourceSet:
+def clusters(**contents: str) -> ResourceSet:
+    """A set of clusters with these names and contents."""
     return ResourceSet.of(CLUSTER, (Resource.of(name, CLUSTER, body.encode()) for name, body in contents.items()))
 
 
-def test_equal_contents_have_equal_versions_whatever_their_order() -> None:
-    assert resources(a="1", b="2").version == resources(b="2", a="1").version
-    assert resources(a="1").version != resources(a="2").version
-    assert resources(a="1").version != resources(b="1").version
+def test_equal_contents_have_equal_versions_in_any_order() -> None:
+    assert clusters(a="1", b="2").version == clusters(b="2", a="1").version
+    assert clusters(a="1").version != clusters(a="2").version
+    assert clusters(a="1").version != clusters(b="1").version
 
 
-def test_two_resources_of_one_name_are_a_fault() -> None:
+def test_two_resources_with_the_same_name_are_an_error() -> None:
     with pytest.raises(ValueError, match="two resources"):
         ResourceSet.of(CLUSTER, [Resource.of("a", CLUSTER, b"1"), Resource.of("a", CLUSTER, b"2")])
 
 
-def test_a_change_says_what_is_new_or_other_and_what_is_gone() -> None:
-    change = resources(a="1", b="2", d="4").since(resources(a="1", b="1", c="3"))
-    assert [each.name for each in change.changed] == ["b", "d"]
+def test_a_change_has_new_and_modified_resources_and_removed_names() -> None:
+    change = clusters(a="1", b="2", d="4").changes_since(clusters(a="1", b="1", c="3"))
+    assert [resource.name for resource in change.changed] == ["b", "d"]
     assert change.removed == ("c",)
     assert change
 
 
-def test_between_equal_sets_nothing_changes() -> None:
-    assert resources(a="1").since(resources(a="1")) is NOTHING
-    assert not NOTHING
+def test_between_equal_sets_there_is_no_change() -> None:
+    assert clusters(a="1").changes_since(clusters(a="1")) is NO_CHANGE
+    assert not NO_CHANGE
 
 
-def test_a_selection_is_what_exists_of_the_names() -> None:
-    chosen = resources(a="1", b="2").select(frozenset({"b", "c"}))
-    assert chosen == resources(b="2")
+def test_a_selection_ignores_names_that_do_not_exist() -> None:
+    selection = clusters(a="1", b="2").select(frozenset({"b", "c"}))
+    assert selection == clusters(b="2")
 
 
-def test_selecting_all_is_the_set_itself_and_other_selections_are_shared() -> None:
-    every = resources(a="1", b="2")
-    assert every.select(frozenset("abc")) is every
-    assert every.select(frozenset("a")) is every.select(frozenset("a"))
+def test_a_selection_of_all_is_the_set_itself_and_other_selections_are_cached() -> None:
+    resources = clusters(a="1", b="2")
+    assert resources.select(frozenset("abc")) is resources
+    assert resources.select(frozenset("a")) is resources.select(frozenset("a"))
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    every = resources(a="1", b="2")
+def test_the_caches_of_a_set_are_bounded() -> None:
+    resources = clusters(a="1", b="2")
     for number in range(200):
-        every.select(frozenset({"a", str(number)}))
-        every.since(resources(a=str(number)))
-    assert len(every._selections) <= 32
-    assert len(every._changes) <= 32
+        resources.select(frozenset({"a", str(number)}))
+        resources.changes_since(clusters(a=str(number)))
+    assert len(resources._selections) <= 32
+    assert len(resources._changes) <= 32
 
 
-def test_without_and_keeping() -> None:
-    every = resources(a="1", b="2")
-    assert every.without("b") == resources(a="1")
-    assert every.without("c") is every
-    assert every.keeping(resources(a="9", c="3")) == resources(a="1", b="2", c="3")
-    assert every.keeping(resources(a="9")) is every
+def test_without_removes_names_and_keeping_removed_adds_those_of_the_old_set() -> None:
+    resources = clusters(a="1", b="2")
+    assert resources.without("b") == clusters(a="1")
+    assert resources.without("c") is resources
+    assert resources.keeping_removed(clusters(a="9", c="3")) == clusters(a="1", b="2", c="3")
+    assert resources.keeping_removed(clusters(a="9")) is resources
 
 
-def test_endpoints_change_their_version_with_their_cluster_for_it_warms_until_they_come_again() -> None:
-    endpoints, lone = Resource.of("a", ENDPOINTS, b"e"), Resource.of("b", ENDPOINTS, b"e")
-    first = Snapshot.of([Resource.of("a", CLUSTER, b"1"), endpoints, lone]).sets[ENDPOINTS]
-    second = Snapshot.of([Resource.of("a", CLUSTER, b"2"), endpoints, lone]).sets[ENDPOINTS]
-    assert [each.name for each in second.since(first).changed] == ["a"]
-    assert second.by_name["a"].body == b"e"
-
-
-def test_a_new_snapshot_keeps_the_sets_that_did_not_change() -> None:
+def test_a_new_snapshot_reuses_the_sets_that_did_not_change() -> None:
     old = Snapshot.of([Resource.of("a", CLUSTER, b"1"), Resource.of("a", ENDPOINTS, b"1")])
     new = Snapshot.of([Resource.of("a", CLUSTER, b"1"), Resource.of("a", ENDPOINTS, b"2")])
-    kept = new.keeping(old)
-    assert kept == new
-    assert kept.sets[CLUSTER] is old.sets[CLUSTER]
-    assert kept.sets[ENDPOINTS] is new.sets[ENDPOINTS]
+    combined = new.reusing(old)
+    assert combined == new
+    assert combined.sets[CLUSTER] is old.sets[CLUSTER]
+    assert combined.sets[ENDPOINTS] is new.sets[ENDPOINTS]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from osm_probes.sources.manifests import ManifestError, read_objects
-from osm_probes.sources.objects import MeshObject
+from osm_probes.sources.manifests import ManifestError, object_decoder, read_objects
+from osm_probes.sources.objects import EndpointSlice, MeshConfig, MeshObject, Pod
 from tests.sources.manifests import (
     document,
     mesh_config,
@@ -25,17 +25,17 @@ def objects(text: str, name: str = "x.yaml") -> tuple[MeshObject, ...]:
     return read_objects(Path(name), text.encode())
 
 
-def complaint(text: str, name: str = "x.yaml") -> str:
+def error_in(text: str, name: str = "x.yaml") -> str:
     with pytest.raises(ManifestError) as caught:
         objects(text, name)
     return str(caught.value)
 
 
-def test_several_documents_and_empty_ones() -> None:
+def test_a_file_may_have_several_documents_some_empty() -> None:
     assert len(objects(f"---\n{namespace()}\n---\n---\n# nothing\n---\n{service()}\n")) == 2
 
 
-def test_other_kinds_do_not_matter() -> None:
+def test_other_kinds_are_skipped() -> None:
     assert objects(document("Deployment", version="apps/v1", spec=17)) == ()
 
 
@@ -44,21 +44,21 @@ def test_a_list_is_unwrapped() -> None:
     assert len(objects(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}), "x.json")) == 2
 
 
-def test_null_is_unset() -> None:
+def test_null_means_unset() -> None:
     assert objects(slice_of(ports=None, endpoints=None)) == objects(slice_of(ports=[], endpoints=[]))
 
 
-def test_a_date_is_a_text() -> None:
+def test_a_date_stays_a_string() -> None:
     (found,) = objects("{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {since: 2024-01-01}}}")
     assert found.metadata.labels == {"since": "2024-01-01"}
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "expected"),
     [
         (service({"port": "80"}), "document 1: spec.ports[0].port: Expected `int`, got `str`"),
         (service({"port": 80}, {"port": 99999}), "document 1: spec.ports[1].port: Expected `int` <= 65535"),
-        (service({"port": 80}, {"port": 80}), "document 1: spec: ports[1].port: 80/TCP is there twice"),
+        (service({"port": 80}, {"port": 80}), "document 1: spec: ports[1].port: 80/TCP is defined twice"),
         (service({"port": 80, "targetPort": "9" * 5000}), "document 1: spec.ports[0]: targetPort: '99999"),
         (service({"port": 80, "targetPort": "99999999999"}), "targetPort: '99999999999' is neither a port between 1"),
         (service({"port": 80, "targetPort": "70000"}), "targetPort: '70000' is neither a port between 1"),
@@ -68,14 +68,14 @@ def test_a_date_is_a_text() -> None:
         (service({"port": 80, "targetPort": "sixteen-letters-"}), "targetPort: 'sixteen-letters-' is neither"),
         (service({"port": 80, "targetPort": "a--b"}), "targetPort: 'a--b' is neither"),
         (service({"port": 80, "targetPort": 70000}), "spec.ports[0].targetPort: Expected `int` <= 65535"),
-        (service(clusterIP="10.0.0"), "document 1: spec.clusterIP: '10.0.0' is no IP address"),
-        (pod(ip="fe80::1%eth0"), "document 1: status.podIP: 'fe80::1%eth0' is no IP address"),
-        (slice_of({"addresses": ["x"]}), "document 1: endpoints[0].addresses[0]: 'x' is no IP address"),
+        (service(clusterIP="10.0.0"), "document 1: spec.clusterIP: '10.0.0' is not an IP address"),
+        (pod(ip="fe80::1%eth0"), "document 1: status.podIP: 'fe80::1%eth0' is not an IP address"),
+        (slice_of({"addresses": ["x"]}), "document 1: endpoints[0].addresses[0]: 'x' is not an IP address"),
         (f"{namespace()}\n---\n{document('Pod', 'A/B')}", "document 2: metadata.name: Expected `str` matching regex"),
         ("{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {a: yes}}}", "metadata.labels[...]: Expected `str`"),
         ("{apiVersion: v1, kind: Pod}", "document 1: Object missing required field `metadata`"),
         (mesh_config({"certificate": {"serviceCertValidityDuration": "1 day"}}), "spec.certificate.serviceCert"),
-        (mesh_config({"certificate": {"serviceCertValidityDuration": "0s"}}), "'0s' is no duration above 0"),
+        (mesh_config({"certificate": {"serviceCertValidityDuration": "0s"}}), "'0s' is not a duration above 0"),
         (mesh_config({"certificate": {"serviceCertValidityDuration": "4.9s"}}), "'4.9s' is below 5s"),
         (mesh_config({"certificate": {"serviceCertValidityDuration": "1ns"}}), "'1ns' is below 5s"),
         (mesh_config({"sidecar": {"maxDataPlaneConnections": -1}}), "spec.sidecar.maxDataPlaneConnections: Expected"),
@@ -84,8 +84,14 @@ def test_a_date_is_a_text() -> None:
         (target(rule("Route")), "document 1: spec.rules[0].kind: Invalid enum value 'Route'"),
         (target(sources=[{"kind": "ServiceAccount"}]), "spec.sources[0]: Object missing required field `name`"),
         (document("TrafficTarget", version="access.smi-spec.io/v1alpha1"), "Object missing required field `spec`"),
-        (route_group({"name": "a", "pathRegex": "/(b"}), "spec.matches[0].pathRegex: '/(b' is no regular expression"),
-        (route_group({"name": "a", "headers": {"b": "(?=c)"}}), "spec.matches[0].headers[...]: '(?=c)' has what RE2"),
+        (
+            route_group({"name": "a", "pathRegex": "/(b"}),
+            "spec.matches[0].pathRegex: '/(b' is not a regular",
+        ),
+        (
+            route_group({"name": "a", "headers": {"b": "(?=c)"}}),
+            "spec.matches[0].headers[...]: '(?=c)' has syntax that",
+        ),
         (route_group({"name": "a", "headers": [{"b:": "c"}]}), "Expected `str` matching regex"),
         (route_group({"name": "a", "methods": ["G T"]}), "spec.matches[0].methods[0]: Expected `str` matching regex"),
         (route_group({"pathRegex": "/b"}), "spec.matches[0]: Object missing required field `name`"),
@@ -94,7 +100,7 @@ def test_a_date_is_a_text() -> None:
         (split(v1=1_000_001), "spec.backends[0].weight: Expected `int` <= 1000000"),
         (split(service="Shop"), "spec.service: Expected `str` matching regex"),
         ("{kind: Pod}", "document 1: apiVersion: expected a string, got NoneType"),
-        ("just words", "document 1: the document: expected an object, got str"),
+        ("just expected", "document 1: the document: expected an object, got str"),
         ("{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: 1}]}", "document 1: items[0].kind: expected"),
         (f"{namespace()}\n---\na: [", "document 2: while parsing a flow"),
         (f"{namespace()}\n---\na: *b", "document 2: found undefined alias"),
@@ -102,20 +108,20 @@ def test_a_date_is_a_text() -> None:
         ("\x00", "document 1: unacceptable character"),
     ],
 )
-def test_an_error_names_document_and_field(text: str, words: str) -> None:
-    assert words in complaint(text)
+def test_an_error_names_the_document_and_the_field(text: str, expected: str) -> None:
+    assert expected in error_in(text)
 
 
-def test_bad_json_is_told_as_such() -> None:
-    assert complaint("{", "x.json") == "document 1: Input data was truncated"
+def test_invalid_json_is_an_error() -> None:
+    assert error_in("{", "x.json") == "document 1: Input data was truncated"
 
 
-def bomb() -> str:
+def alias_bomb() -> str:
     levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 40)]
     return "\n".join(["apiVersion: v1", "kind: Pod", "l0: &l0 [x]", *levels])
 
 
-def wide_bomb() -> str:
+def wide_alias_bomb() -> str:
     parts: dict[str, Any] = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "a"}}
     head = json.dumps(parts)[:-1]
     many = ", ".join(["*a"] * 5000)
@@ -124,26 +130,57 @@ def wide_bomb() -> str:
 
 
 @pytest.mark.timeout(5)
-@pytest.mark.parametrize("text", [bomb(), wide_bomb(), "a: &a [*a]"])
-def test_aliases_do_not_explode(text: str) -> None:
-    assert complaint(text) == "document 1: its aliases make it too large"
+@pytest.mark.parametrize("text", [alias_bomb(), wide_alias_bomb(), "a: &a [*a]"])
+def test_aliases_that_expand_too_much_are_an_error(text: str) -> None:
+    assert error_in(text) == "document 1: its aliases make it too large"
 
 
 @pytest.mark.timeout(5)
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000])
-def test_depth_does_not_end_the_process(text: str) -> None:
-    assert complaint(text) == "document 1: nested too deep"
+def test_deep_yaml_does_not_crash_the_process(text: str) -> None:
+    assert error_in(text) == "document 1: nested too deep"
 
 
 @pytest.mark.timeout(5)
-def test_deep_json_does_not_end_the_process() -> None:
-    assert complaint("[" * 100_000 + "]" * 100_000, "x.json") == "document 1: nested too deep"
+def test_deep_json_does_not_crash_the_process() -> None:
+    assert error_in("[" * 100_000 + "]" * 100_000, "x.json") == "document 1: nested too deep"
 
 
 @pytest.mark.parametrize("target", ["1", "65535", "web", "fifteen-letters", "8a"])
-def test_a_target_port_is_a_number_or_a_name(target: str) -> None:
+def test_a_target_port_is_a_number_or_a_port_name(target: str) -> None:
     assert len(objects(service({"port": 80, "targetPort": target}))) == 1
 
 
-def test_a_certificate_may_live_for_five_seconds() -> None:
+def test_five_seconds_is_a_valid_certificate_validity() -> None:
     assert len(objects(mesh_config({"certificate": {"serviceCertValidityDuration": "5s"}}))) == 1
+
+
+def test_an_object_of_the_api_server_is_decoded_like_one_of_a_file() -> None:
+    decoded = object_decoder(Pod)(pod().encode())
+    assert decoded is not None
+    assert (decoded.spec.service_account_name, decoded.status.pod_ip) == ("seller", "10.42.0.1")
+
+
+def test_null_means_unset_in_an_object_of_the_api_server() -> None:
+    # The API server writes an empty EndpointSlice like this.
+    content = json.loads(slice_of()) | {"endpoints": None, "ports": None}
+    decoded = object_decoder(EndpointSlice)(json.dumps(content).encode())
+    assert decoded is not None
+    assert (decoded.endpoints, decoded.ports) == ([], [])
+
+
+def test_an_endpoint_slice_of_dns_names_is_skipped() -> None:
+    content = json.loads(slice_of({"addresses": ["example.com"]})) | {"addressType": "FQDN"}
+    assert object_decoder(EndpointSlice)(json.dumps(content).encode()) is None
+
+
+def test_an_error_in_an_object_of_the_api_server_names_the_field() -> None:
+    content = mesh_config({"certificate": {"serviceCertValidityDuration": "soon"}}).encode()
+    with pytest.raises(ManifestError, match=r"spec.certificate.serviceCertValidityDuration: 'soon'"):
+        object_decoder(MeshConfig)(content)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{"])
+def test_content_that_is_not_an_object_is_an_error(content: bytes) -> None:
+    with pytest.raises(ManifestError):
+        object_decoder(Pod)(content)

@@ -7,7 +7,7 @@ import pytest
 
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Mesh
-from osm_probes.mesh.policy import Permission, Requests, Split
+from osm_probes.mesh.policy import Permission, RequestMatch, Split
 from osm_probes.sources.manifests import read_objects
 from osm_probes.sources.translate import mesh_from_objects
 from tests.sources.manifests import account, namespace, route_group, rule, split, target, tcp_route
@@ -16,18 +16,18 @@ SELLER, BUYER = Identity("shop", "seller"), Identity("buyer", "buyer")
 HTTP, TCP = rule("HTTPRouteGroup"), rule("TCPRoute")
 BOOKS = {"name": "books", "pathRegex": "/books", "methods": ["GET"]}
 EVERYTHING = {"name": "everything"}
-GET_BOOKS, ANY = Requests("/books", ("GET",)), Requests()
+GET_BOOKS, ANY = RequestMatch("/books", ("GET",)), RequestMatch()
 
 
 def mesh_of(*documents: str, of: str = "osm") -> Mesh:
     texts = (namespace(mesh=of), *documents)
     return mesh_from_objects(
-        [each for one in texts for each in read_objects(Path("x.yaml"), one.encode())], mesh_name="osm"
+        [found for text in texts for found in read_objects(Path("x.yaml"), text.encode())], mesh_name="osm"
     )
 
 
 def reasons(*documents: str) -> list[str]:
-    return sorted(f"{each.policy}: {each.reason}" for each in mesh_of(*documents).ignored)
+    return sorted(f"{ignored.policy}: {ignored.reason}" for ignored in mesh_of(*documents).ignored_policies)
 
 
 def permitted(**rest: Any) -> tuple[Permission, ...]:
@@ -40,37 +40,39 @@ def permitted(**rest: Any) -> tuple[Permission, ...]:
         pytest.param(
             (target(HTTP), route_group(BOOKS, EVERYTHING)),
             permitted(requests=(ANY, GET_BOOKS)),
-            id="without matches a rule is for all of its group",
+            id="a rule without matches permits the whole route group",
         ),
         pytest.param(
             (target(rule("HTTPRouteGroup", "routes", "books")), route_group(BOOKS, EVERYTHING)),
             permitted(requests=(GET_BOOKS,)),
-            id="with matches for these alone",
+            id="a rule with matches permits only those",
         ),
-        pytest.param((target(TCP), tcp_route()), permitted(connections=True), id="a TCP route is for all ports"),
+        pytest.param(
+            (target(TCP), tcp_route()), permitted(connections=True), id="a TCP route without ports permits all"
+        ),
         pytest.param(
             (target(TCP), tcp_route(3306, 80, 80)),
             permitted(connections=True, ports=(80, 3306)),
-            id="or for those that it names",
+            id="a TCP route with ports permits only those",
         ),
         pytest.param(
             (target(TCP, rule("TCPRoute", "all")), tcp_route(80), tcp_route(name="all")),
             permitted(connections=True),
-            id="one for all ports makes the others needless",
+            id="a TCP route for all ports makes the others redundant",
         ),
         pytest.param(
             (target(TCP, HTTP), tcp_route(80), route_group(BOOKS)),
             permitted(requests=(GET_BOOKS,), connections=True, ports=(80,)),
-            id="a TCP route bounds the HTTP rules beside it",
+            id="a TCP route limits the HTTP rules of its target",
         ),
         pytest.param(
-            (target(TCP, HTTP), route_group(BOOKS)), (), id="a TCP route that does not exist bounds them to nothing"
+            (target(TCP, HTTP), route_group(BOOKS)), (), id="without any existing TCP route nothing is permitted"
         ),
         pytest.param((target(HTTP),), (), id="a group that does not exist permits nothing"),
         pytest.param(
             (target(HTTP, rule("HTTPRouteGroup", "none")), route_group(BOOKS)),
             permitted(requests=(GET_BOOKS,)),
-            id="but leaves the other rules",
+            id="the other rules stay",
         ),
         pytest.param((target(HTTP), route_group()), (), id="an empty group permits nothing"),
         pytest.param((target(), route_group(BOOKS), tcp_route()), (), id="no rules permit nothing"),
@@ -83,23 +85,23 @@ def test_a_target_permits_what_its_rules_name(documents: tuple[str, ...], permis
 @pytest.mark.parametrize(
     ("match", "requests"),
     [
-        ({"name": "a", "methods": ["POST", "GET", "GET"]}, Requests(methods=("GET", "POST"))),
-        ({"name": "a", "methods": ["GET", "*"]}, Requests()),
+        ({"name": "a", "methods": ["POST", "GET", "GET"]}, RequestMatch(methods=("GET", "POST"))),
+        ({"name": "a", "methods": ["GET", "*"]}, RequestMatch()),
         (
             {"name": "a", "headers": {"X-B": "2", "x-a": "1"}},
-            Requests(headers=(("x-a", "1"), ("x-b", "2"))),
+            RequestMatch(headers=(("x-a", "1"), ("x-b", "2"))),
         ),
-        ({"name": "a", "headers": [{"x-b": "2"}, {"x-a": "1"}]}, Requests(headers=(("x-a", "1"), ("x-b", "2")))),
-        ({"name": "a", "headers": {"x-a": ""}}, Requests(headers=(("x-a", "^$"),))),
-        ({"name": "a", "headers": {"Host": "shop"}}, Requests(headers=((":authority", "shop"),))),
+        ({"name": "a", "headers": [{"x-b": "2"}, {"x-a": "1"}]}, RequestMatch(headers=(("x-a", "1"), ("x-b", "2")))),
+        ({"name": "a", "headers": {"x-a": ""}}, RequestMatch(headers=(("x-a", "^$"),))),
+        ({"name": "a", "headers": {"Host": "shop"}}, RequestMatch(headers=((":authority", "shop"),))),
     ],
 )
-def test_a_match_says_what_requests_are_like(match: dict[str, Any], requests: Requests) -> None:
+def test_a_match_is_a_condition_on_requests(match: dict[str, Any], requests: RequestMatch) -> None:
     (permission,) = mesh_of(target(HTTP), route_group(match)).permissions
     assert permission.requests == (requests,)
 
 
-def test_sources_are_sorted_and_of_the_policys_own_namespace_where_they_name_none() -> None:
+def test_sources_are_sorted_and_by_default_in_the_policys_own_namespace() -> None:
     sources = [account("c"), {"kind": "ServiceAccount", "name": "b"}, account("c"), account("a", namespace="z")]
     (permission,) = mesh_of(target(TCP, sources=sources), tcp_route()).permissions
     assert permission.sources == (Identity("shop", "b"), Identity("shop", "c"), Identity("z", "a"))
@@ -108,30 +110,30 @@ def test_sources_are_sorted_and_of_the_policys_own_namespace_where_they_name_non
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        (target(TCP, destination=account("seller", namespace="other")), "spec.destination.namespace: it can only be"),
-        (target(TCP, destination={"kind": "ServiceAccount", "name": "seller"}), "spec.destination.namespace: it can"),
-        (target(TCP, destination=account("seller", port=80)), "spec.destination.port: not known in v1alpha3"),
-        (target(TCP, destination=account("seller", kind="Pod")), "Pod seller: only a ServiceAccount can"),
-        (target(TCP, sources=[account("b", kind="Group")]), "Group b: only a ServiceAccount can"),
-        (target(TCP, sources=[]), "spec.sources: there is none"),
-        (target(), "spec.rules: there is none"),
-        (target(TCP, rule("UDPRoute", "u")), "spec.rules: UDPRoute u: UDP is not honoured"),
+        (target(TCP, destination=account("seller", namespace="other")), "spec.destination.namespace: it must be"),
+        (target(TCP, destination={"kind": "ServiceAccount", "name": "seller"}), "spec.destination.namespace: it must"),
+        (target(TCP, destination=account("seller", port=80)), "spec.destination.port: not part of v1alpha3"),
+        (target(TCP, destination=account("seller", kind="Pod")), "Pod seller: only kind ServiceAccount"),
+        (target(TCP, sources=[account("b", kind="Group")]), "Group b: only kind ServiceAccount"),
+        (target(TCP, sources=[]), "spec.sources is empty"),
+        (target(), "spec.rules is empty"),
+        (target(TCP, rule("UDPRoute", "u")), "spec.rules: UDPRoute u: UDP is not supported"),
         (target(rule("HTTPRouteGroup", "empty")), "its rules permit nothing"),
         (target(HTTP), "HTTPRouteGroup shop/routes does not exist"),
         (target(rule("TCPRoute", "none")), "TCPRoute shop/none does not exist"),
     ],
 )
-def test_a_target_that_permits_nothing_says_why(document: str, reason: str) -> None:
+def test_a_target_without_effect_has_a_reason(document: str, reason: str) -> None:
     parts = (document, tcp_route(), route_group(name="empty"))
     assert mesh_of(*parts).permissions == ()
-    assert [each.partition(reason)[0] for each in reasons(*parts)] == ["TrafficTarget shop/target: "]
+    assert [text.partition(reason)[0] for text in reasons(*parts)] == ["TrafficTarget shop/target: "]
 
 
-def test_a_match_that_does_not_exist_is_told() -> None:
-    some = target(rule("HTTPRouteGroup", "routes", "books", "films"))
-    (permission,) = mesh_of(some, route_group(BOOKS)).permissions
+def test_a_match_that_does_not_exist_is_reported() -> None:
+    policy = target(rule("HTTPRouteGroup", "routes", "books", "films"))
+    (permission,) = mesh_of(policy, route_group(BOOKS)).permissions
     assert permission.requests == (GET_BOOKS,)
-    assert reasons(some, route_group(BOOKS)) == [
+    assert reasons(policy, route_group(BOOKS)) == [
         "TrafficTarget shop/target: HTTPRouteGroup shop/routes has no match 'films'"
     ]
 
@@ -145,10 +147,10 @@ def test_a_match_that_does_not_exist_is_told() -> None:
         (split(service="shop.shop.svc.cluster.local", v1__shop=1, v1=2), (("v1", 3),)),
     ],
 )
-def test_a_split_shares_out_the_calls_to_its_service(document: str, backends: tuple[tuple[str, int], ...]) -> None:
-    found = mesh_of(document)
-    assert found.splits == (Split("shop", "shop", backends),)
-    assert not found.ignored
+def test_a_split_distributes_the_traffic_of_its_service(document: str, backends: tuple[tuple[str, int], ...]) -> None:
+    mesh = mesh_of(document)
+    assert mesh.splits == (Split("shop", "shop", backends),)
+    assert not mesh.ignored_policies
 
 
 def with_matches() -> str:
@@ -162,25 +164,25 @@ def with_matches() -> str:
     [
         (split(v1=0, v2=0), "spec.backends: no weight is above 0"),
         (split(), "spec.backends: no weight is above 0"),
-        (split(v1__other=1), "'v1.other' is no service of the namespace 'shop'"),
-        (split(service="shop.other.svc", v1=1), "'shop.other.svc' is no service of the namespace 'shop'"),
-        (with_matches(), "spec.matches: a split of some requests only is not honoured"),
+        (split(v1__other=1), "'v1.other' is not a service of the namespace 'shop'"),
+        (split(service="shop.other.svc", v1=1), "'shop.other.svc' is not a service of the namespace 'shop'"),
+        (with_matches(), "spec.matches: splitting only some requests is not supported"),
     ],
 )
-def test_a_split_without_effect_says_why(document: str, reason: str) -> None:
+def test_a_split_without_effect_has_a_reason(document: str, reason: str) -> None:
     assert mesh_of(document).splits == ()
     assert reasons(document) == [f"TrafficSplit shop/split: {reason}"]
 
 
-def test_of_two_splits_of_one_service_the_first_counts() -> None:
+def test_the_first_of_two_splits_of_one_service_counts() -> None:
     both = (split("b", v2=1), split("a", v1=1))
     assert mesh_of(*both).splits == (Split("shop", "shop", (("v1", 1),)),)
-    assert reasons(*both) == ["TrafficSplit shop/b: another TrafficSplit is for the service 'shop', too"]
+    assert reasons(*both) == ["TrafficSplit shop/b: another TrafficSplit already splits the service 'shop'"]
 
 
 def test_policies_of_other_namespaces_are_left_out() -> None:
-    found = mesh_of(target(HTTP), route_group(BOOKS), split(v1=1), target(name="bad"), of="other")
-    assert found == Mesh()
+    mesh = mesh_of(target(HTTP), route_group(BOOKS), split(v1=1), target(name="bad"), of="other")
+    assert mesh == Mesh()
 
 
 def test_the_order_of_policies_does_not_matter() -> None:

@@ -13,7 +13,7 @@ from tests.sources.manifests import document, mesh_config, namespace, pod, servi
 
 
 def mesh_of(*documents: str) -> Mesh:
-    objects = [each for one in documents for each in read_objects(Path("x.yaml"), one.encode())]
+    objects = [found for text in documents for found in read_objects(Path("x.yaml"), text.encode())]
     return mesh_from_objects(objects, mesh_name="osm")
 
 
@@ -42,7 +42,7 @@ def test_a_pod_with_a_uuid_is_a_proxy() -> None:
     assert (proxy.pod, proxy.identity, proxy.address) == ("shop-0", Identity("shop", "seller"), "10.42.0.1")
 
 
-def test_a_pod_elsewhere_with_the_same_uuid_shuts_nobody_out() -> None:
+def test_a_pod_with_a_copied_uuid_does_not_replace_the_original() -> None:
     def other(text: str) -> str:
         return text.replace('"namespace": "shop"', '"namespace": "aaa"')
 
@@ -57,18 +57,18 @@ def test_a_pod_elsewhere_with_the_same_uuid_shuts_nobody_out() -> None:
 @pytest.mark.parametrize(
     "account", ["6f2f2c3e-0d4b-4b3c-9d8f-0a1b2c3d4e5f.canary.foo", "osm-controller.osm-system", "osm-injector.a"]
 )
-def test_an_account_whose_principal_can_be_taken_for_another_name_is_left_out(account: str) -> None:
+def test_a_service_account_with_an_ambiguous_name_is_left_out(account: str) -> None:
     found = mesh_of(namespace(), service(), pod(), document("ServiceAccount", account), pod("shop-1", account=account))
     assert found.identities == {Identity("shop", "seller")} == set(found.services[0].identities)
     assert [proxy.pod for proxy in found.proxies.values()] == ["shop-0"]
-    assert found.refused == {Identity("shop", account)}
+    assert found.ambiguous_identities == {Identity("shop", account)}
 
 
-def test_a_pod_that_has_ended_is_no_proxy() -> None:
+def test_a_finished_pod_is_no_proxy() -> None:
     assert not mesh_of(namespace(), pod(phase="Succeeded")).proxies
 
 
-def test_accounts_of_proxies_and_service_accounts_are_identities_those_of_bare_pods_are_not() -> None:
+def test_service_accounts_and_accounts_of_proxies_are_identities_but_not_those_of_pods_without_sidecar() -> None:
     found = mesh_of(namespace(), document("ServiceAccount", "a.b"), pod(), document("Pod", "bare")).identities
     assert found == {Identity("shop", "a.b"), Identity("shop", "seller")}
 
@@ -81,67 +81,67 @@ def test_only_ready_endpoints_count(conditions: dict[str, Any], *, ready: bool) 
     assert found == ((Endpoint("10.42.0.1", 8080),) if ready else ())
 
 
-def test_slices_are_put_together_and_sorted_by_address() -> None:
+def test_endpoint_slices_are_merged_and_sorted_by_address() -> None:
     found = port(service(), slice_of(at("10.42.0.10"), name="b"), slice_of(at("10.42.0.9"), name="a")).endpoints
-    assert [each.address for each in found] == ["10.42.0.9", "10.42.0.10"]
+    assert [endpoint.address for endpoint in found] == ["10.42.0.9", "10.42.0.10"]
 
 
-def test_ipv6_is_as_good() -> None:
+def test_ipv6_addresses_are_normalised() -> None:
     found = shop(service(clusterIP="fd00:0::1"), slice_of(at("fd00::00:2"), addressType="IPv6"))
     assert found.addresses == ("fd00::1",)
     assert found.ports[0].endpoints == (Endpoint("fd00::2", 8080),)
 
 
-def test_a_slice_of_names_is_left_out() -> None:
+def test_an_endpoint_slice_of_dns_names_is_left_out() -> None:
     assert port(service(), slice_of(at("example.org"), addressType="FQDN")).endpoints == ()
 
 
-def test_endpoints_count_where_there_are_no_slices() -> None:
+def test_endpoints_count_only_without_endpoint_slices() -> None:
     subsets = [{"addresses": [{"ip": "10.42.0.1"}], "notReadyAddresses": [{"ip": "10.42.0.2"}], "ports": [{"port": 8}]}]
     endpoints = document("Endpoints", subsets=subsets)
     assert port(service(), endpoints).endpoints == (Endpoint("10.42.0.1", 8),)
     assert port(service(), endpoints, slice_of()).endpoints == ()
 
 
-def test_ports_are_matched_by_their_names() -> None:
+def test_endpoint_ports_are_matched_by_name() -> None:
     found = shop(
         service({"port": 80, "name": "http"}, {"port": 443, "name": "tcp-tls"}),
         slice_of(at(), ports=[{"name": "tcp-tls", "port": 8443}, {"name": "http", "port": 8080}]),
     )
-    assert [(each.number, each.target, each.endpoints[0].port) for each in found.ports] == [
+    assert [(found_port.number, found_port.target, found_port.endpoints[0].port) for found_port in found.ports] == [
         (80, 8080, 8080),
         (443, 8443, 8443),
     ]
 
 
 @pytest.mark.parametrize(("target", "number"), [("web", 14001), (9000, 9000), ("9001", 9001), (None, 80)])
-def test_without_endpoints_the_selected_pods_are_they(target: Any, number: int) -> None:
+def test_without_endpoints_the_selected_pods_are_the_endpoints(target: Any, number: int) -> None:
     found = port(service({"port": 80, "targetPort": target}), pod())
     assert found.endpoints == (Endpoint("10.42.0.1", number),)
     assert found.target == number
 
 
-def test_without_endpoints_a_pod_that_is_not_ready_is_none() -> None:
+def test_a_selected_pod_that_is_not_ready_is_no_endpoint() -> None:
     assert port(service(), pod(conditions=[{"type": "Ready", "status": "False"}])).endpoints == ()
 
 
 @pytest.mark.parametrize("reference", [{}, {"targetRef": {"kind": "Pod", "name": "shop-0"}}])
-def test_who_answers_is_found_by_reference_or_address(reference: dict[str, Any]) -> None:
+def test_the_pod_of_an_endpoint_is_found_by_reference_or_address(reference: dict[str, Any]) -> None:
     assert shop(service(selector={}), slice_of(at(**reference)), pod()).identities == (Identity("shop", "seller"),)
 
 
-def test_who_will_answer_is_known_before_it_is_ready() -> None:
+def test_the_identity_of_a_pod_counts_before_the_pod_is_ready() -> None:
     for empty in (slice_of(), slice_of(at(conditions={"ready": False}))):
         assert shop(service(), empty, pod()).identities == (Identity("shop", "seller"),)
 
 
-def test_a_pod_on_its_nodes_network_does_not_answer_for_the_address() -> None:
+def test_a_pod_on_the_host_network_is_not_found_by_its_address() -> None:
     found = shop(service(selector={}), slice_of(at()), pod(spec={"hostNetwork": True}))
     assert found.identities == ()
 
 
 @pytest.mark.parametrize(
-    ("said", "protocol"),
+    ("port_fields", "protocol"),
     [
         ({}, Protocol.HTTP),
         ({"name": "http"}, Protocol.HTTP),
@@ -159,8 +159,8 @@ def test_a_pod_on_its_nodes_network_does_not_answer_for_the_address() -> None:
         ({"appProtocol": "mysql"}, Protocol.TCP),
     ],
 )
-def test_the_protocol_is_what_the_port_says(said: dict[str, str], protocol: Protocol) -> None:
-    assert port(service({"port": 80, **said})).protocol is protocol
+def test_the_protocol_depends_on_app_protocol_and_port_name(port_fields: dict[str, str], protocol: Protocol) -> None:
+    assert port(service({"port": 80, **port_fields})).protocol is protocol
 
 
 def test_udp_ports_are_left_out() -> None:
@@ -171,11 +171,11 @@ def test_a_headless_service_has_no_address() -> None:
     assert shop(service(clusterIP="None", clusterIPs=["None"])).addresses == ()
 
 
-def test_a_service_elsewhere_is_left_out() -> None:
+def test_an_external_name_service_is_left_out() -> None:
     assert mesh_of(namespace(), service(type="ExternalName")).services == ()
 
 
-def test_the_mesh_config_decides() -> None:
+def test_the_mesh_config_has_the_settings() -> None:
     spec = {
         "traffic": {"enablePermissiveTrafficPolicyMode": False, "enableEgress": True},
         "observability": {"osmLogLevel": "debug"},
@@ -192,7 +192,7 @@ def test_the_mesh_config_decides() -> None:
     )
 
 
-def test_what_the_mesh_config_does_not_say_is_the_default() -> None:
+def test_unset_fields_of_the_mesh_config_have_defaults() -> None:
     assert mesh_of(mesh_config({})).settings == Settings() == mesh_of().settings
 
 

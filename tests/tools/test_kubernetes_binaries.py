@@ -1,4 +1,4 @@
-"""Where there is no API server the tool says why; the compiler is a stand-in, since a real one takes minutes."""
+"""The tool builds an API server once, or explains why it cannot. The compiler is a fake, as a build takes minutes."""
 
 import os
 import subprocess
@@ -37,45 +37,47 @@ def start(environment: Mapping[str, str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=ROOT, env=dict(environment), text=True, stdout=pipe, stderr=pipe)
 
 
-def outcome(environment: Mapping[str, str]) -> tuple[int, str, str]:
-    """Exit status, standard output, the last line of standard error."""
+def run_tool(environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """Run the tool. Returns its exit status, its standard output, and its last line on standard error."""
     process = start(environment)
     out, err = process.communicate(timeout=20)
     return process.returncode, out.strip(), err.strip().rpartition("\n")[2]
 
 
-def test_a_given_folder_is_used_as_it_is(tmp_path: Path, machine: dict[str, str]) -> None:
+def test_a_given_folder_is_used(tmp_path: Path, machine: dict[str, str]) -> None:
     for name in ("etcd", "kube-apiserver"):
         (tmp_path / name).touch(0o755)
-    assert outcome(machine | {"KUBEBUILDER_ASSETS": str(tmp_path)})[:2] == (0, str(tmp_path))
+    assert run_tool(machine | {"KUBEBUILDER_ASSETS": str(tmp_path)})[:2] == (0, str(tmp_path))
 
 
 def test_a_given_folder_without_a_program_is_refused(tmp_path: Path, machine: dict[str, str]) -> None:
     (tmp_path / "etcd").touch(0o755)
-    said = f"KUBEBUILDER_ASSETS={tmp_path} has no kube-apiserver"
-    assert outcome(machine | {"KUBEBUILDER_ASSETS": str(tmp_path)}) == (1, "", said)
+    message = f"KUBEBUILDER_ASSETS={tmp_path} has no kube-apiserver"
+    assert run_tool(machine | {"KUBEBUILDER_ASSETS": str(tmp_path)}) == (1, "", message)
 
 
-def test_without_go_nothing_is_built(machine: dict[str, str]) -> None:
-    status, _, said = outcome(machine | {"PATH": "/nowhere"})
-    assert (status, said) == (1, "no Go to build an API server with: install it, or set KUBEBUILDER_ASSETS")
+def test_without_go_the_error_explains_what_is_missing(machine: dict[str, str]) -> None:
+    status, _, message = run_tool(machine | {"PATH": "/nowhere"})
+    assert (status, message) == (1, "building an API server needs Go: install Go, or set KUBEBUILDER_ASSETS")
 
 
-def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path, machine: dict[str, str]) -> None:
+def test_an_unwritable_cache_folder_is_an_error(tmp_path: Path, machine: dict[str, str]) -> None:
     (tmp_path / "cache").write_text("a file")
-    status, _, said = outcome(machine)
-    assert (status, said.rpartition(": ")[2]) == (1, "Not a directory")
+    status, _, message = run_tool(machine)
+    assert (status, message.rpartition(": ")[2]) == (1, "Not a directory")
 
 
-def test_a_failed_build_says_its_last_line_and_leaves_no_program(tmp_path: Path, machine: dict[str, str]) -> None:
-    assert outcome(machine | {"FAILS": "1"}) == (1, "", "go build: no space left")
+def test_a_failed_build_prints_the_compilers_last_line_and_leaves_no_program(
+    tmp_path: Path, machine: dict[str, str]
+) -> None:
+    assert run_tool(machine | {"FAILS": "1"}) == (1, "", "go build: no space left")
     assert not [*tmp_path.glob("cache/*/*/etcd"), *tmp_path.glob("cache/*/*/kube-apiserver")]
 
 
-def test_of_two_builds_at_once_one_waits_for_the_other(tmp_path: Path, machine: dict[str, str]) -> None:
-    both = [start(machine) for _ in range(2)]
-    folders = {each.communicate(timeout=20)[0].strip() for each in both}
-    assert [each.returncode for each in both] == [0, 0]
+def test_concurrent_runs_build_each_program_only_once(tmp_path: Path, machine: dict[str, str]) -> None:
+    processes = [start(machine) for _ in range(2)]
+    folders = {process.communicate(timeout=20)[0].strip() for process in processes}
+    assert [process.returncode for process in processes] == [0, 0]
     (folder,) = folders
-    assert {"etcd", "kube-apiserver"} <= {each.name for each in Path(folder).iterdir()}
+    assert {"etcd", "kube-apiserver"} <= {path.name for path in Path(folder).iterdir()}
     assert len((tmp_path / "builds").read_text().splitlines()) == 2

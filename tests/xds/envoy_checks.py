@@ -1,4 +1,4 @@
-"""Real Envoy's opinion of bootstraps and of a snapshot's resources."""
+"""Validation of bootstraps and snapshot resources by real Envoy."""
 
 import json
 import subprocess
@@ -16,11 +16,11 @@ from google.protobuf.json_format import MessageToDict, Parse
 
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Snapshot
 from osm_probes.xds.endpoints import socket_address
-from osm_probes.xds.listeners import http_manager, network_filter
+from osm_probes.xds.listeners import connection_manager_filter, http_connection_manager
 
 
-def complaint(envoy: Path, bootstrap: bytes, *, folder: Path) -> str:
-    """What Envoy says against a bootstrap, "" if nothing."""
+def validation_error(envoy: Path, bootstrap: bytes, *, folder: Path) -> str:
+    """The error with which Envoy rejects a bootstrap, "" if it accepts it."""
     path = folder / "bootstrap.json"
     path.write_bytes(bootstrap)
     command: list[str | Path] = [envoy, "--mode", "validate", "--disable-hot-restart", "-l", "error", "-c", path]
@@ -29,15 +29,15 @@ def complaint(envoy: Path, bootstrap: bytes, *, folder: Path) -> str:
 
 
 def with_resources(bootstrap: bytes, snapshot: Snapshot) -> bytes:
-    """The bootstrap with all resources of the snapshot as static ones, so that Envoy can judge them alone."""
+    """The bootstrap with all resources of the snapshot as static ones, so that Envoy validates them."""
     message = Parse(bootstrap, Bootstrap())
     static = message.static_resources
     for type_url, put in ((CLUSTER, static.clusters), (LISTENER, static.listeners), (SECRET, static.secrets)):
-        put.extend(each for each in decoded(snapshot, type_url))
+        put.extend(decoded(snapshot, type_url))
     for index, routes in enumerate(decoded(snapshot, ROUTES)):
-        manager = http_manager("routes")
+        manager = http_connection_manager("routes")
         manager.route_config.CopyFrom(routes)
-        chain = FilterChain(filters=[network_filter(manager)])
+        chain = FilterChain(filters=[connection_manager_filter(manager)])
         address = socket_address("127.0.0.1", 20000 + index)
         static.listeners.append(Listener(name=f"routes-{index}", address=address, filter_chains=[chain]))
     for endpoints in decoded(snapshot, ENDPOINTS):
@@ -47,11 +47,11 @@ def with_resources(bootstrap: bytes, snapshot: Snapshot) -> bytes:
 
 
 def _without(node: Any, name: str) -> Any:
-    # Without its source a secret's name means a static one. Envoy 1.40 also breaks (SIGSEGV) on a static cluster whose
-    # secret comes over ADS; from CDS, as our clusters come, it takes it.
+    # Without a config source a secret's name refers to a static secret. Envoy 1.40 also crashes (SIGSEGV) on a static
+    # cluster whose secret comes over ADS; it accepts such a cluster from CDS.
     if isinstance(node, dict):
         return {key: _without(value, name) for key, value in node.items() if key != name}
-    return [_without(each, name) for each in node] if isinstance(node, list) else node
+    return [_without(item, name) for item in node] if isinstance(node, list) else node
 
 
 _TYPES: dict[str, Any] = {
@@ -64,5 +64,5 @@ _TYPES: dict[str, Any] = {
 
 
 def decoded(snapshot: Snapshot, type_url: str) -> list[Any]:
-    """The snapshot's messages of a type."""
-    return [_TYPES[type_url].FromString(each.body) for each in snapshot.sets[type_url].by_name.values()]
+    """The messages of a type in the snapshot."""
+    return [_TYPES[type_url].FromString(resource.body) for resource in snapshot.sets[type_url].by_name.values()]

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from osm_probes.mesh.identity import SIDECAR, ProxyName
+from osm_probes.mesh.names import controller_server_name
 from osm_probes.xds.app_probes import ProbeKind, ProbeScheme, RewrittenProbe
-from osm_probes.xds.bootstrap import AdsMode, AdsTarget, bootstrap
-from osm_probes.xds.names import controller_name
+from osm_probes.xds.bootstrap import AdsMode, AdsTarget, build_bootstrap
 from tests.builders import identity, secrets
-from tests.xds.envoy_checks import complaint
+from tests.xds.envoy_checks import validation_error
 
 PROXY = ProxyName("00000000-0000-0000-0000-000000000001", SIDECAR, identity("bookbuyer"))
 SECRETS = secrets("bookbuyer")
@@ -20,33 +20,38 @@ PROBES = (
     RewrittenProbe(ProbeKind.READINESS, "helper", ProbeScheme.TCP, 5432),
     RewrittenProbe(ProbeKind.LIVENESS, "grpc", ProbeScheme.GRPC, 9000),
     RewrittenProbe(ProbeKind.READINESS, "grpc", ProbeScheme.GRPC, 9000),
-    RewrittenProbe(ProbeKind.READINESS, "other", ProbeScheme.GRPC, 9001, place=1),
+    RewrittenProbe(ProbeKind.READINESS, "other", ProbeScheme.GRPC, 9001, grpc_index=1),
 )
 
 
-def made(host: str = "127.0.0.1", *, mode: AdsMode = AdsMode.INCREMENTAL, probe_address: str = "0.0.0.0") -> bytes:
-    ads = AdsTarget(host, 15128, controller_name("osm-system"), mode)
-    return bootstrap(
-        PROXY, trust_domain="cluster.local", ads=ads, secrets=SECRETS, probes=PROBES, probe_address=probe_address
+def build(host: str = "127.0.0.1", *, mode: AdsMode = AdsMode.INCREMENTAL, app_probe_address: str = "0.0.0.0") -> bytes:
+    ads = AdsTarget(host, 15128, controller_server_name("osm-system"), mode)
+    return build_bootstrap(
+        PROXY,
+        trust_domain="cluster.local",
+        ads=ads,
+        secrets=SECRETS,
+        app_probes=PROBES,
+        app_probe_address=app_probe_address,
     )
 
 
 @pytest.mark.envoy
 @pytest.mark.parametrize("mode", AdsMode)
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "osm-controller.osm-system.svc"])
-def test_envoy_takes_the_bootstrap(envoy: Path, tmp_path: Path, mode: AdsMode, host: str) -> None:
-    assert complaint(envoy, made(host, mode=mode), folder=tmp_path) == ""
+def test_envoy_accepts_the_bootstrap(envoy: Path, tmp_path: Path, mode: AdsMode, host: str) -> None:
+    assert validation_error(envoy, build(host, mode=mode), folder=tmp_path) == ""
 
 
 @pytest.mark.envoy
-def test_envoy_refuses_a_bootstrap_without_its_ads_cluster(envoy: Path, tmp_path: Path) -> None:
-    document = json.loads(made())
+def test_envoy_rejects_a_bootstrap_without_its_ads_cluster(envoy: Path, tmp_path: Path) -> None:
+    document = json.loads(build())
     del document["static_resources"]["clusters"][0]
-    assert "osm-controller" in complaint(envoy, json.dumps(document).encode(), folder=tmp_path)
+    assert "osm-controller" in validation_error(envoy, json.dumps(document).encode(), folder=tmp_path)
 
 
-def test_a_proxy_says_its_certificates_name() -> None:
-    assert json.loads(made())["node"]["id"] == (
+def test_the_node_id_is_the_common_name_of_the_certificate() -> None:
+    assert json.loads(build())["node"]["id"] == (
         "00000000-0000-0000-0000-000000000001.sidecar.bookbuyer.bookbuyer.cluster.local"
     )
 
@@ -54,14 +59,14 @@ def test_a_proxy_says_its_certificates_name() -> None:
 @pytest.mark.parametrize(
     ("host", "kind"), [("127.0.0.1", "STATIC"), ("::1", "STATIC"), ("osm-controller", "STRICT_DNS")]
 )
-def test_only_a_name_is_looked_up(host: str, kind: str) -> None:
-    cluster = json.loads(made(host))["static_resources"]["clusters"][0]
-    # STATIC is the default, which JSON leaves out.
+def test_only_a_dns_name_is_resolved(host: str, kind: str) -> None:
+    cluster = json.loads(build(host))["static_resources"]["clusters"][0]
+    # JSON omits STATIC, which is the default.
     assert cluster.get("type", "STATIC") == kind
 
 
 def test_each_probed_port_is_one_cluster() -> None:
-    names = [each["name"] for each in json.loads(made())["static_resources"]["clusters"]]
+    names = [cluster["name"] for cluster in json.loads(build())["static_resources"]["clusters"]]
     assert names == [
         "osm-controller",
         "probe-grpc-9000",
@@ -73,13 +78,13 @@ def test_each_probed_port_is_one_cluster() -> None:
     ]
 
 
-def test_the_kubelets_ports_listen_on_the_pods_address() -> None:
-    listeners = json.loads(made(probe_address="::"))["static_resources"]["listeners"]
-    addresses = [each["address"]["socket_address"] for each in listeners]
-    assert [(each["address"], each["port_value"]) for each in addresses] == [
+def test_the_probe_ports_are_opened_on_the_given_address() -> None:
+    listeners = json.loads(build(app_probe_address="::"))["static_resources"]["listeners"]
+    addresses = [listener["address"]["socket_address"] for listener in listeners]
+    assert [(address["address"], address["port_value"]) for address in addresses] == [
         ("::", port) for port in (15901, 15902, 15903 + 1, 15905, 15906)
     ]
 
 
 def test_equal_input_gives_equal_bytes() -> None:
-    assert made() == made()
+    assert build() == build()

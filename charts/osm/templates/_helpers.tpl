@@ -1,4 +1,4 @@
-{{/* Labels of the whole control plane. meshName is what `osm mesh list` looks for. */}}
+{{/* The labels of all objects. `osm mesh list` finds control planes by the label meshName. */}}
 {{- define "osm.labels" -}}
 meshName: {{ .Values.meshName }}
 app.kubernetes.io/name: openservicemesh.io
@@ -13,12 +13,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
-{{/* How many replicas there are at least. */}}
+{{/* The minimum number of replicas. */}}
 {{- define "osm.leastReplicas" -}}
 {{ if .autoscaling.enabled }}{{ .autoscaling.minReplicas }}{{ else }}{{ .replicas }}{{ end }}
 {{- end }}
 
-{{/* Flags that both programs have. */}}
+{{/* The flags that both programs get. */}}
 {{- define "osm.args" -}}
 - --verbosity={{ .program.logLevel }}
 - --mesh-name={{ .root.Values.meshName }}
@@ -33,7 +33,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - --grace={{ .program.grace }}
 {{- end }}
 
-{{/* What of a pod is not about its container. */}}
+{{/* The fields of a pod's spec besides its containers. */}}
 {{- define "osm.pod" -}}
 terminationGracePeriodSeconds: {{ add (ceil .program.grace) 10 }}
 {{- with .root.Values.podSecurityContext }}

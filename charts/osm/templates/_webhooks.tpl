@@ -1,4 +1,4 @@
-{{/* What the API server asks osm-injector about: each new pod of the mesh's namespaces. */}}
+{{/* The webhook: the API server sends osm-injector a review for each new pod in the mesh's namespaces. */}}
 {{- define "osm.webhooks" -}}
 webhooks:
   - name: osm-inject.k8s.io
@@ -9,7 +9,7 @@ webhooks:
         namespace: {{ .Release.Namespace }}
         path: /mutate-pod-creation
         port: 9090
-    # A pod that cannot be given its sidecar is refused: let in bare, it would be outside of the mesh unseen.
+    # With Fail, a pod that cannot get its sidecar is refused. With Ignore, it would silently run outside the mesh.
     failurePolicy: {{ .Values.webhook.failurePolicy }}
     matchPolicy: Exact
     reinvocationPolicy: Never
@@ -21,7 +21,7 @@ webhooks:
       matchExpressions:
         - key: openservicemesh.io/ignore
           operator: DoesNotExist
-        # Never those that the mesh itself needs to start.
+        # Namespaces whose pods must be able to start without osm-injector.
         - key: kubernetes.io/metadata.name
           operator: NotIn
           values:

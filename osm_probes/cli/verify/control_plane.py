@@ -1,4 +1,4 @@
-"""`osm verify control-plane`, `osm doctor`: everything that was seen -> one tree, and how it is to be cured."""
+"""`osm verify control-plane`, `osm doctor`: state of a cluster -> a tree of results, printed with suggestions."""
 
 import argparse
 import sys
@@ -7,157 +7,169 @@ from datetime import UTC, datetime
 from typing import Final
 
 from osm_probes import __version__
-from osm_probes.cli.cluster import in_cluster
-from osm_probes.cli.console import Console
-from osm_probes.cli.control_planes import CONTROLLER, INJECTOR
+from osm_probes.cli.api_client import run_with_client
 from osm_probes.cli.namespace import remove_namespace
-from osm_probes.cli.verify.answers import judge_certificates, judge_probes, judge_versions
-from osm_probes.cli.verify.collect import ClusterState, ControlPlaneState, PodState, look
-from osm_probes.cli.verify.containers import judge_leaving, judge_sidecar, judge_state
-from osm_probes.cli.verify.events import Event, Involved, judge_events, told_by
-from osm_probes.cli.verify.loglines import judge_logs
-from osm_probes.cli.verify.permissions import judge_permissions
-from osm_probes.cli.verify.result import Result, Status, together, tree, unknown
-from osm_probes.cli.verify.summary import shown
-from osm_probes.cli.verify.surroundings import (
-    judge_crds,
-    judge_enrolment,
-    judge_lease,
-    judge_replicas,
-    judge_services,
-)
-from osm_probes.cli.verify.webhook import judge_trust, judge_webhook
+from osm_probes.cli.output import Console
+from osm_probes.cli.verify.certificates import check_certificates
+from osm_probes.cli.verify.collect import ClusterState, ControlPlaneState, PodState, collect_state
+from osm_probes.cli.verify.crds import check_crds
+from osm_probes.cli.verify.deployments import check_deployment, check_versions
+from osm_probes.cli.verify.events import Event, InvolvedObject, check_events, messages_from_events
+from osm_probes.cli.verify.lease import check_lease
+from osm_probes.cli.verify.logs import check_logs
+from osm_probes.cli.verify.messages import summarize
+from osm_probes.cli.verify.permissions import check_permissions
+from osm_probes.cli.verify.pods import check_running, warn_of_inactive_pod
+from osm_probes.cli.verify.probes import check_probes
+from osm_probes.cli.verify.result import Result, Status, group, render_tree, unknown
+from osm_probes.cli.verify.services import check_services
+from osm_probes.cli.verify.sidecar import check_namespace, check_sidecar
+from osm_probes.cli.verify.webhook import check_certificate, check_webhook
 from osm_probes.foundation.errors import OsmError
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import KubernetesError
+from osm_probes.mesh.names import CONTROLLER, INJECTOR
 
-_EXIT: Final = {Status.SUCCESS: 0, Status.WARNING: 0, Status.FAILURE: 1, Status.UNKNOWN: 2}
+_EXIT_STATUS: Final = {Status.SUCCESS: 0, Status.WARNING: 0, Status.FAILURE: 1, Status.UNKNOWN: 2}
 _APPS: Final = (CONTROLLER, INJECTOR)
 
+Confirm = Callable[[str], bool]
+"""Ask the user a question; True means yes."""
 
-def verify_control_plane(given: argparse.Namespace) -> int:
-    """0 if all control planes are healthy, 1 if one is not, 2 if that could not be told."""
+
+def verify_control_plane(arguments: argparse.Namespace) -> int:
+    """Check all control planes and print the results; with --fix, also repair enrolments.
+
+    The exit status is 0 if all control planes are healthy, 1 if one is not, 2 if that is unknown.
+    """
     console = Console()
-    return in_cluster(
-        given,
+    return run_with_client(
+        arguments,
         lambda client: _verify(
             client,
-            namespace=given.osm_namespace,
-            form=given.output,
+            namespace=arguments.osm_namespace,
+            output_format=arguments.output,
             console=console,
-            confirm=asked_on_terminal if given.fix else None,
+            confirm=_confirm_on_terminal if arguments.fix else None,
         ),
     )
 
 
-Confirm = Callable[[str], bool]
-
-
-def asked_on_terminal(question: str) -> bool:
-    """What the person says; no answer is a no. The question is no part of the output."""
+def _confirm_on_terminal(question: str) -> bool:
+    """Ask on standard error, so that the question is not part of the output. No answer means no."""
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 async def _verify(
-    client: KubernetesClient, *, namespace: str, form: str, console: Console, confirm: Confirm | None
+    client: KubernetesClient, *, namespace: str, output_format: str, console: Console, confirm: Confirm | None
 ) -> int:
-    seen = await _look(client, namespace, console=console)
-    result = judge(seen, now=datetime.now(UTC))
-    held_back = confirm is not None and form != "text"  # a program gets one document: the last
-    if not held_back:
-        _show(result, form=form, console=console)
-    changed = confirm is not None and await _fix(client, seen, confirm=confirm, console=console)
+    state = await _collect(client, namespace, console=console)
+    result = check_cluster(state, now=datetime.now(UTC))
+    if confirm is None:
+        _print(result, output_format=output_format, console=console)
+        return _EXIT_STATUS[result.status]
+    is_text = output_format == "text"  # other programs get one document only: the last one
+    if is_text:
+        _print(result, output_format=output_format, console=console)
+    changed = await _fix(client, state, confirm=confirm, console=console)
     if changed:
-        result = judge(await _look(client, namespace, console=console), now=datetime.now(UTC))
-    if changed or held_back:
-        _show(result, form=form, console=console)
-    return _EXIT[result.status]
+        result = check_cluster(await _collect(client, namespace, console=console), now=datetime.now(UTC))
+    if changed or not is_text:
+        _print(result, output_format=output_format, console=console)
+    return _EXIT_STATUS[result.status]
 
 
-async def _look(client: KubernetesClient, namespace: str, *, console: Console) -> ClusterState:
-    with console.working("looking at the control planes"):
-        return await look(client, namespace=namespace)
+async def _collect(client: KubernetesClient, namespace: str, *, console: Console) -> ClusterState:
+    with console.progress("checking the control planes"):
+        return await collect_state(client, namespace=namespace)
 
 
-def _show(result: Result, *, form: str, console: Console) -> None:
-    if form != "text":
-        console.document(result, form=form)
+def _print(result: Result, *, output_format: str, console: Console) -> None:
+    if output_format != "text":
+        console.print_document(result, output_format=output_format)
         return
-    for line in tree(result):
-        console.line(*line)
+    for line in render_tree(result):
+        console.print_line(*line)
 
 
-async def _fix(client: KubernetesClient, seen: ClusterState, *, confirm: Confirm, console: Console) -> bool:
-    """End each enrolment that may not be, if the person wants it; whether anything was changed."""
-    owners = {} if isinstance(seen.owners, KubernetesError) else seen.owners
+async def _fix(client: KubernetesClient, state: ClusterState, *, confirm: Confirm, console: Console) -> bool:
+    """Remove the control planes' namespaces from meshes, after a confirmation; return whether anything changed."""
+    meshes = {} if isinstance(state.injecting_meshes, KubernetesError) else state.injecting_meshes
     changed = False
-    for home in sorted({each.plane.namespace for each in seen.planes} & owners.keys()):
-        if not confirm(f"Remove namespace {home} from mesh {owners[home]}?"):
+    for namespace in sorted({plane.control_plane.namespace for plane in state.control_planes} & meshes.keys()):
+        mesh = meshes[namespace]
+        if not confirm(f"Remove namespace {namespace} from mesh {mesh}?"):
             continue
         try:
-            console.warn(await remove_namespace(client, home, mesh=owners[home]))
+            console.warn(await remove_namespace(client, namespace, mesh=mesh))
             changed = True
         except OsmError as error:
-            console.fail(error)
+            console.print_error(error)
     return changed
 
 
-def judge(seen: ClusterState, *, now: datetime) -> Result:
-    """All that was seen, as one tree."""
-    if not seen.planes:
-        return unknown("Control planes", "No osm mesh control planes found", do=["install one, or see --osm-namespace"])
-    planes = [together(_name(each), list(_judge_plane(each, seen, now=now))) for each in seen.planes]
-    return together("Control planes", [*planes, judge_crds(seen.served)])
+def check_cluster(state: ClusterState, *, now: datetime) -> Result:
+    """The results of all checks, as one tree."""
+    name = "Control planes"
+    if not state.control_planes:
+        suggestions = ["install a control plane, or check --osm-namespace"]
+        return unknown(name, "No osm mesh control planes found", suggestions=suggestions)
+    results = [
+        group(_control_plane_name(plane), list(_check_control_plane(plane, state, now=now)))
+        for plane in state.control_planes
+    ]
+    return group(name, [*results, check_crds(state.discovery_errors)])
 
 
-def _name(seen: ControlPlaneState) -> str:
-    return f"Mesh {seen.plane.mesh} in namespace {seen.plane.namespace}"
+def _control_plane_name(state: ControlPlaneState) -> str:
+    return f"Mesh {state.control_plane.mesh} in namespace {state.control_plane.namespace}"
 
 
-def _judge_plane(seen: ControlPlaneState, all_seen: ClusterState, *, now: datetime) -> Iterator[Result]:
-    plane = seen.plane
-    yield judge_enrolment(plane, all_seen.owners)
+def _check_control_plane(state: ControlPlaneState, cluster: ClusterState, *, now: datetime) -> Iterator[Result]:
+    control_plane = state.control_plane
+    yield check_namespace(control_plane, injecting_meshes=cluster.injecting_meshes)
     for app in _APPS:
-        why = _why_no_pods(seen, app, now=now)
-        yield judge_replicas(app, plane.deployment_of(app), plane.pods_of(app), why=why)
-    for pod in seen.pods:
-        metadata = pod.pod.metadata
-        yield together(f"Pod {metadata.name}", list(_judge_pod(pod, seen, all_seen, now=now)))
-    yield from (judge_leaving(pod) for pod in plane.pods if pod.leaving)
-    yield judge_webhook(plane, all_seen.webhooks, now=now)
-    yield judge_services(seen.services, seen.slices)
-    for app, allowed in seen.allowed.items():
-        yield judge_permissions(app, allowed)
-    yield judge_lease(seen.lease_holder, plane.pods_of(CONTROLLER))
-    yield judge_versions(_versions(seen))
+        errors = _pod_creation_errors(state, app, now=now)
+        deployment, pods = control_plane.deployment_of(app), control_plane.pods_of(app)
+        yield check_deployment(app, deployment, pods, creation_errors=errors)
+    for pod in state.pods:
+        yield group(f"Pod {pod.pod.metadata.name}", list(_check_pod(pod, state, cluster, now=now)))
+    yield from (warn_of_inactive_pod(pod) for pod in control_plane.pods if pod.inactive_reason)
+    yield check_webhook(control_plane, cluster.webhooks, now=now)
+    yield check_services(state.services, state.endpoint_slices)
+    for app, permissions in state.permissions.items():
+        yield check_permissions(app, permissions)
+    yield check_lease(state.lease_holder, control_plane.pods_of(CONTROLLER))
+    yield check_versions(_versions(state))
 
 
-def _judge_pod(seen: PodState, plane: ControlPlaneState, all_seen: ClusterState, *, now: datetime) -> Iterator[Result]:
-    name = seen.pod.metadata.name
-    yield judge_sidecar(seen.pod, owners=all_seen.owners)
-    yield judge_state(seen.pod)
-    yield judge_events(_about(plane, lambda about: (about.kind, about.name) == ("Pod", name)), now=now)
-    yield judge_logs(seen.logs, now=now)
-    yield from judge_probes(seen.probes)
-    yield judge_certificates(seen.metrics)
-    if seen.distrust is not None:
-        yield judge_trust(seen.distrust)
+def _check_pod(pod: PodState, state: ControlPlaneState, cluster: ClusterState, *, now: datetime) -> Iterator[Result]:
+    name = pod.pod.metadata.name
+    yield check_sidecar(pod.pod, injecting_meshes=cluster.injecting_meshes)
+    yield check_running(pod.pod)
+    yield check_events(_events_about(state, lambda about: (about.kind, about.name) == ("Pod", name)), now=now)
+    yield check_logs(pod.logs, now=now)
+    yield from check_probes(pod.probes)
+    yield check_certificates(pod.metrics)
+    if pod.certificate_error is not None:
+        yield check_certificate(pod.certificate_error)
 
 
-def _why_no_pods(seen: ControlPlaneState, app: str, *, now: datetime) -> list[str]:
-    """What its ReplicaSets say."""
-    events = _about(seen, lambda about: about.kind == "ReplicaSet" and about.name.startswith(app))
-    return [] if isinstance(events, KubernetesError) else shown(told_by(events), now=now)
+def _pod_creation_errors(state: ControlPlaneState, app: str, *, now: datetime) -> list[str]:
+    """The problems in the Events of the app's ReplicaSets."""
+    events = _events_about(state, lambda about: about.kind == "ReplicaSet" and about.name.startswith(app))
+    return [] if isinstance(events, KubernetesError) else summarize(messages_from_events(events), now=now)
 
 
-def _about(seen: ControlPlaneState, wanted: Callable[[Involved], bool]) -> list[Event] | KubernetesError:
-    if isinstance(seen.events, KubernetesError):
-        return seen.events
-    return [each for each in seen.events if wanted(each.involved_object)]
+def _events_about(state: ControlPlaneState, matches: Callable[[InvolvedObject], bool]) -> list[Event] | KubernetesError:
+    if isinstance(state.events, KubernetesError):
+        return state.events
+    return [event for event in state.events if matches(event.involved_object)]
 
 
-def _versions(seen: ControlPlaneState) -> dict[str, str]:
-    """Whose version is which; a label that nobody set is left out."""
-    installed = {f"Deployment {app}": seen.plane.version_of(app) for app in _APPS}
-    return {"this command": __version__, **installed, **{each.pod.metadata.name: each.version for each in seen.pods}}
+def _versions(state: ControlPlaneState) -> dict[str, str]:
+    """The version of each component; empty if unknown."""
+    deployments = {f"Deployment {app}": state.control_plane.version_of(app) for app in _APPS}
+    pods = {pod.pod.metadata.name: pod.version for pod in state.pods}
+    return {"this command": __version__, **deployments, **pods}

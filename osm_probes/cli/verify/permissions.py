@@ -1,11 +1,10 @@
-"""What the control plane's service accounts must be allowed: the chart's rules, asked of the API server."""
+"""Check `Permissions of …`: the service accounts of the control plane have the permissions that the chart grants."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from osm_probes.cli.control_planes import CONTROLLER, INJECTOR
-from osm_probes.cli.verify.result import Result, failure, unknown
+from osm_probes.cli.verify.result import Result, failure, success, unknown
 from osm_probes.kube.errors import KubernetesError
 from osm_probes.kube.kind import (
     ENDPOINT_SLICES,
@@ -24,82 +23,90 @@ from osm_probes.kube.kind import (
     WEBHOOKS,
     Kind,
 )
+from osm_probes.mesh.names import CONTROLLER, INJECTOR
 
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """A verb of a kind, everywhere or in the control plane's own namespace; `name` of one object alone."""
+    """A verb of a kind, in all namespaces or only in the control plane's. `name` limits it to one object."""
 
     kind: Kind
     verb: str
-    own: bool = False
+    own_namespace_only: bool = False
     name: str = ""
 
     @property
-    def thing(self) -> str:
-        """What it is about, for a person."""
+    def resource(self) -> str:
+        """The kind and the name of the object, for a message."""
         return f"{self.kind} {self.name}" if self.name else str(self.kind)
 
 
-def _of(kind: Kind, *verbs: str) -> Iterator[Permission]:
+def _everywhere(kind: Kind, *verbs: str) -> Iterator[Permission]:
     return (Permission(kind, verb) for verb in verbs)
 
 
-def _own(kind: Kind, *verbs: str, name: str = "") -> Iterator[Permission]:
-    return (Permission(kind, verb, own=True, name=name) for verb in verbs)
+def _in_own_namespace(kind: Kind, *verbs: str, name: str = "") -> Iterator[Permission]:
+    return (Permission(kind, verb, own_namespace_only=True, name=name) for verb in verbs)
 
 
-_WATCHED: Final = (
+_MESH_KINDS: Final = (
     *(NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES, ENDPOINT_SLICES),
     *(TRAFFIC_TARGETS, HTTP_ROUTE_GROUPS, TCP_ROUTES, TRAFFIC_SPLITS),
 )
 
 
-def needed(app: str, *, mesh: str, secret: str, settings: str) -> tuple[Permission, ...]:
-    """What one program of a mesh does; `secret`: of the certificate authority, `settings`: the MeshConfig."""
-    both = (
-        *_own(MESH_CONFIGS, "list", "watch", name=settings),
-        *_own(SECRETS, "get", "list", "watch", name=secret),
-        *_own(PODS, "get"),
-        *_own(EVENTS, "create", "patch"),
+def required_permissions(app: str, *, mesh: str, ca_secret: str, mesh_config: str) -> tuple[Permission, ...]:
+    """The permissions that an app of a mesh needs. `ca_secret`, `mesh_config`: the names of these objects."""
+    shared = (
+        *_in_own_namespace(MESH_CONFIGS, "list", "watch", name=mesh_config),
+        *_in_own_namespace(SECRETS, "get", "list", "watch", name=ca_secret),
+        *_in_own_namespace(PODS, "get"),
+        *_in_own_namespace(EVENTS, "create", "patch"),
     )
     if app == INJECTOR:
         webhooks = (Permission(WEBHOOKS, verb, name=f"osm-webhook-{mesh}") for verb in ("list", "watch", "patch"))
-        return (*_of(NAMESPACES, "get", "list", "watch"), *_of(SECRETS, "create"), *webhooks, *both)
+        return (
+            *_everywhere(NAMESPACES, "get", "list", "watch"),
+            *_everywhere(SECRETS, "create"),
+            *webhooks,
+            *shared,
+        )
     return (
-        *(permission for kind in _WATCHED for permission in _of(kind, "list", "watch")),
-        *_of(SECRETS, "list", "watch", "patch", "delete"),
-        *_own(SECRETS, "create"),
-        *_own(LEASES, "get", "update", name=CONTROLLER),
-        *_own(LEASES, "create"),
-        *both,
+        *(permission for kind in _MESH_KINDS for permission in _everywhere(kind, "list", "watch")),
+        *_everywhere(SECRETS, "list", "watch", "patch", "delete"),
+        *_in_own_namespace(SECRETS, "create"),
+        *_in_own_namespace(LEASES, "get", "update", name=CONTROLLER),
+        *_in_own_namespace(LEASES, "create"),
+        *shared,
     )
 
 
-def review(permission: Permission, *, namespace: str, account: str) -> Mapping[str, object]:
-    """The question whether a service account of the control plane may do it."""
-    asked = {
+def subject_access_review(permission: Permission, *, namespace: str, account: str) -> Mapping[str, object]:
+    """A SubjectAccessReview: whether a service account of the control plane has the permission."""
+    attributes = {
         "group": permission.kind.group,
         "resource": permission.kind.plural,
         "verb": permission.verb,
         "name": permission.name,
-        "namespace": namespace if permission.own else "",
+        "namespace": namespace if permission.own_namespace_only else "",
     }
     groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]
     user = f"system:serviceaccount:{namespace}:{account}"
-    return {"spec": {"user": user, "groups": groups, "resourceAttributes": asked}}
+    return {"spec": {"user": user, "groups": groups, "resourceAttributes": attributes}}
 
 
-def judge_permissions(account: str, allowed: Mapping[Permission, bool] | KubernetesError) -> Result:
-    """What a service account may not do."""
-    name = f"Permissions of {account}"
-    if isinstance(allowed, KubernetesError):
-        return unknown(name, allowed.needing("create subjectaccessreviews"))
+def check_permissions(app: str, permissions: Mapping[Permission, bool] | KubernetesError) -> Result:
+    """Check that an app has its required permissions. `permissions`: whether each of them is granted."""
+    name = f"Permissions of {app}"
+    if isinstance(permissions, KubernetesError):
+        return unknown(name, permissions.explain("create subjectaccessreviews"))
     missing: dict[str, list[str]] = {}
-    for permission, yes in allowed.items():
-        if not yes:
-            missing.setdefault(permission.thing, []).append(permission.verb)
+    for permission, granted in permissions.items():
+        if not granted:
+            missing.setdefault(permission.resource, []).append(permission.verb)
     if not missing:
-        return Result(name=name)
-    do = ["install the chart again: its ClusterRoles and Roles bring them"]
-    return failure(name, *(f"it may not {', '.join(verbs)}: {thing}" for thing, verbs in missing.items()), do=do)
+        return success(name)
+    reasons = (f"it may not {', '.join(verbs)} {resource}" for resource, verbs in missing.items())
+    return failure(
+        name, *reasons, suggestions=["install the chart again: its ClusterRoles and Roles grant the permissions"]
+    )

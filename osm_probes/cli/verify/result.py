@@ -1,4 +1,4 @@
-"""What a check found, as a tree: statuses, reasons, and what to do."""
+"""The result of a check: a status, reasons and suggestions. Results form a tree."""
 
 import enum
 from collections.abc import Iterator, Sequence
@@ -6,11 +6,16 @@ from typing import Final
 
 import msgspec
 
-from osm_probes.cli.console import Styled
+from osm_probes.cli.output import Styled
+
+REINSTALL: Final = "install the chart again, which creates it"
 
 
 class Status(enum.StrEnum):
-    """Of a check, or of the worst below it."""
+    """The status of a check, or the worst status of its parts. Later members are worse.
+
+    A warning does not make a control plane unhealthy. Unknown means that the check could not read what it needs.
+    """
 
     SUCCESS = "Success"
     WARNING = "Warning"
@@ -18,7 +23,7 @@ class Status(enum.StrEnum):
     FAILURE = "Failure"
 
 
-_WORSE: Final = list(Status)
+_SEVERITY: Final = list(Status)
 _STYLES: Final = {
     Status.SUCCESS: "green",
     Status.WARNING: "yellow",
@@ -28,7 +33,7 @@ _STYLES: Final = {
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A check by its name. A warning is worth a look and makes nothing unhealthy; unknown: nobody could look."""
+    """The result of a check. `results` are the results of its parts."""
 
     name: str
     status: Status = Status.SUCCESS
@@ -37,34 +42,43 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     results: tuple["Result", ...] = ()
 
 
-def failure(name: str, *reasons: str, do: Sequence[str] = ()) -> Result:
-    """It is not as it must be."""
-    return Result(name=name, status=Status.FAILURE, reasons=reasons, suggestions=tuple(do))
+def success(name: str) -> Result:
+    """The check found no fault."""
+    return Result(name=name)
 
 
-def warning(name: str, *reasons: str, do: Sequence[str] = ()) -> Result:
-    """It is well, but somebody should look."""
-    return Result(name=name, status=Status.WARNING, reasons=reasons, suggestions=tuple(do))
+def failure(name: str, *reasons: str, suggestions: Sequence[str] = ()) -> Result:
+    """The check found a fault."""
+    return Result(name=name, status=Status.FAILURE, reasons=reasons, suggestions=tuple(suggestions))
 
 
-def unknown(name: str, *reasons: str, do: Sequence[str] = ()) -> Result:
-    """It could not be looked at."""
-    return Result(name=name, status=Status.UNKNOWN, reasons=reasons, suggestions=tuple(do))
+def warning(name: str, *reasons: str, suggestions: Sequence[str] = ()) -> Result:
+    """The check found something that a person should look at, but no fault."""
+    return Result(name=name, status=Status.WARNING, reasons=reasons, suggestions=tuple(suggestions))
 
 
-def together(name: str, results: Sequence[Result]) -> Result:
-    """A node that is as its worst part is."""
-    worst = max((each.status for each in results), key=_WORSE.index, default=Status.SUCCESS)
+def unknown(name: str, *reasons: str, suggestions: Sequence[str] = ()) -> Result:
+    """The check could not be made."""
+    return Result(name=name, status=Status.UNKNOWN, reasons=reasons, suggestions=tuple(suggestions))
+
+
+def group(name: str, results: Sequence[Result]) -> Result:
+    """Combine results; the group has the worst status of its parts."""
+    worst = max((result.status for result in results), key=_SEVERITY.index, default=Status.SUCCESS)
     return Result(name=name, status=worst, results=tuple(results))
 
 
-def tree(result: Result, *, first: str = "", rest: str = "") -> Iterator[tuple[str | Styled, ...]]:
-    """Its lines; a success is one line, anything else says why and what to do."""
-    yield (first, result.name, ": ", Styled(result.status, _STYLES[result.status]))
-    below = rest + ("│   " if result.results else "    ")
+def render_tree(result: Result, *, first_indent: str = "", indent: str = "") -> Iterator[tuple[str | Styled, ...]]:
+    """The lines of a tree of results. A success is one line; other results also have reasons and suggestions."""
+    yield (first_indent, result.name, ": ", Styled(result.status, _STYLES[result.status]))
+    text_indent = indent + ("│   " if result.results else "    ")
     for title, texts in (("Reason: ", result.reasons), ("Suggestion: ", result.suggestions)):
         for text in texts:
-            yield (below, Styled(title, "bold"), text)
+            yield (text_indent, Styled(title, "bold"), text)
     for index, part in enumerate(result.results, 1):
-        last = index == len(result.results)
-        yield from tree(part, first=rest + ("└── " if last else "├── "), rest=rest + ("    " if last else "│   "))
+        is_last = index == len(result.results)
+        yield from render_tree(
+            part,
+            first_indent=indent + ("└── " if is_last else "├── "),
+            indent=indent + ("    " if is_last else "│   "),
+        )

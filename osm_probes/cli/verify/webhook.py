@@ -1,4 +1,4 @@
-"""The MutatingWebhookConfiguration, and the certificate of the injector -> whether the API server can ask it."""
+"""Checks `Webhook …` and `Webhook certificate`: the API server can call the injector and trusts its certificate."""
 
 import base64
 from collections.abc import Sequence
@@ -9,14 +9,13 @@ import msgspec
 
 from osm_probes.cli.control_planes import ControlPlane
 from osm_probes.cli.objects import Metadata
-from osm_probes.cli.verify.result import Result, failure, unknown, warning
-from osm_probes.cli.verify.surroundings import INSTALL
+from osm_probes.cli.verify.result import REINSTALL, Result, failure, success, unknown, warning
 from osm_probes.cluster.webhook_ca_bundle import WEBHOOK
 from osm_probes.foundation.durations import age
 from osm_probes.kube.errors import ForbiddenError, KubernetesError
-from osm_probes.pki.authority import ends_at
+from osm_probes.pki.authority import latest_expiry
 
-_REPAIR: Final = "osm-injector puts the CA bundle right where it runs and may: see its permissions and its log"
+REPAIR_BUNDLE: Final = "osm-injector repairs the CA bundle itself if it can: check its permissions and its log"
 
 
 class _ServiceReference(msgspec.Struct, frozen=True):
@@ -41,62 +40,76 @@ class WebhookConfiguration(msgspec.Struct, frozen=True):
     webhooks: list[_Webhook] = []
 
 
-def judge_webhook(
-    plane: ControlPlane, found: Sequence[WebhookConfiguration] | KubernetesError, *, now: datetime
+def check_webhook(
+    control_plane: ControlPlane, configurations: Sequence[WebhookConfiguration] | KubernetesError, *, now: datetime
 ) -> Result:
-    """The configuration by which the API server asks the injector."""
-    name = f"Webhook {webhook_name(plane.mesh)}"
-    if isinstance(found, KubernetesError):
-        return unknown(name, found.needing("list mutatingwebhookconfigurations"))
-    configuration = next((each for each in found if each.metadata.name == webhook_name(plane.mesh)), None)
-    webhook = _webhook(found, plane.mesh)
+    """Check that the mesh's webhook exists, calls this control plane, and has a valid CA bundle."""
+    configuration_name = webhook_configuration_name(control_plane.mesh)
+    name = f"Webhook {configuration_name}"
+    if isinstance(configurations, KubernetesError):
+        return unknown(name, configurations.explain("list mutatingwebhookconfigurations"))
+    webhook = _find_webhook(configurations, control_plane.mesh)
     if webhook is None:
-        absent = f"it has no webhook {WEBHOOK}" if configuration else "there is no such MutatingWebhookConfiguration"
-        return failure(name, f"{absent}: new pods get no sidecar", do=[INSTALL])
+        exists = configuration_name in {configuration.metadata.name for configuration in configurations}
+        problem = f"it has no webhook {WEBHOOK}" if exists else "the MutatingWebhookConfiguration does not exist"
+        return failure(name, f"{problem}: new pods get no sidecar", suggestions=[REINSTALL])
     service = webhook.client_config.service
-    if service and service.namespace != plane.namespace:
-        return failure(name, f"it goes to namespace {service.namespace}, not {plane.namespace}", do=[INSTALL])
-    return _judge_bundle(name, webhook.client_config.ca_bundle, now=now)
+    if service and service.namespace != control_plane.namespace:
+        reason = f"its Service is in namespace {service.namespace}, not {control_plane.namespace}"
+        return failure(name, reason, suggestions=[REINSTALL])
+    return _check_bundle(name, webhook.client_config.ca_bundle, now=now)
 
 
-def webhook_name(mesh: str) -> str:
+def _check_bundle(name: str, bundle: str, *, now: datetime) -> Result:
+    if not bundle:
+        reason = "it has no CA bundle: the API server does not trust the injector"
+        return failure(name, reason, suggestions=[REPAIR_BUNDLE])
+    try:
+        remaining = (latest_expiry(base64.b64decode(bundle, validate=True)) - now).total_seconds()
+    except ValueError as error:
+        return failure(name, f"its CA bundle cannot be read: {error}", suggestions=[REPAIR_BUNDLE])
+    if remaining <= 0:
+        return failure(name, f"its CA bundle expired {age(-remaining)} ago", suggestions=[REPAIR_BUNDLE])
+    return success(name)
+
+
+def check_certificate(verification_error: str | KubernetesError) -> Result:
+    """Check that the CA bundle of the webhook verifies the injector's certificate.
+
+    `verification_error`: of a TLS handshake with the injector's pod; empty if its certificate is valid.
+    """
+    name = "Webhook certificate"
+    if isinstance(verification_error, ForbiddenError):
+        reason = f"not checked: {verification_error.explain('get and create pods/portforward')}"
+        return warning(name, reason)
+    if isinstance(verification_error, KubernetesError):
+        return unknown(name, str(verification_error))
+    if verification_error:
+        reason = f"the API server does not trust the injector's certificate: {verification_error}"
+        return failure(name, reason, suggestions=[REPAIR_BUNDLE])
+    return success(name)
+
+
+def webhook_configuration_name(mesh: str) -> str:
     """The name of the mesh's MutatingWebhookConfiguration."""
     return f"osm-webhook-{mesh}"
 
 
-def bundle_of(found: Sequence[WebhookConfiguration] | KubernetesError, mesh: str) -> str:
-    """The roots by which the API server trusts the injector, in PEM; "" where they cannot be read."""
-    webhook = None if isinstance(found, KubernetesError) else _webhook(found, mesh)
+def ca_bundle_pem(configurations: Sequence[WebhookConfiguration] | KubernetesError, mesh: str) -> str:
+    """The CA certificates with which the API server verifies the mesh's injector; empty if they cannot be read."""
+    webhook = None if isinstance(configurations, KubernetesError) else _find_webhook(configurations, mesh)
     try:
         return base64.b64decode(webhook.client_config.ca_bundle, validate=True).decode() if webhook else ""
     except ValueError:
         return ""
 
 
-def _webhook(found: Sequence[WebhookConfiguration], mesh: str) -> _Webhook | None:
-    webhooks = (each for one in found if one.metadata.name == webhook_name(mesh) for each in one.webhooks)
-    return next((each for each in webhooks if each.name == WEBHOOK), None)
-
-
-def judge_trust(distrust: str | KubernetesError) -> Result:
-    """Whether the injector's certificate is one that the bundle trusts, as somebody outside of the pod sees it."""
-    name = "Webhook certificate"
-    if isinstance(distrust, ForbiddenError):
-        return warning(name, f"not looked at: {distrust.needing('get and create pods/portforward')}")
-    if isinstance(distrust, KubernetesError):
-        return unknown(name, str(distrust))
-    return (
-        failure(name, f"the API server does not trust it: {distrust}", do=[_REPAIR]) if distrust else Result(name=name)
+def _find_webhook(configurations: Sequence[WebhookConfiguration], mesh: str) -> _Webhook | None:
+    name = webhook_configuration_name(mesh)
+    webhooks = (
+        webhook
+        for configuration in configurations
+        if configuration.metadata.name == name
+        for webhook in configuration.webhooks
     )
-
-
-def _judge_bundle(name: str, bundle: str, *, now: datetime) -> Result:
-    if not bundle:
-        return failure(name, "it has no CA bundle: the API server trusts no injector", do=[_REPAIR])
-    try:
-        left = (ends_at(base64.b64decode(bundle, validate=True)) - now).total_seconds()
-    except ValueError as error:
-        return failure(name, f"its CA bundle cannot be read: {error}", do=[_REPAIR])
-    if left <= 0:
-        return failure(name, f"its CA bundle ended {age(-left)} ago", do=[_REPAIR])
-    return Result(name=name)
+    return next((webhook for webhook in webhooks if webhook.name == WEBHOOK), None)

@@ -1,39 +1,53 @@
-"""One client of grpc.health.v1: what it asks -> calls side by side -> what they answer, all of it bounded."""
+"""One client of grpc.health.v1: bytes -> calls, answered at the same time -> bytes, with limits for all of it."""
 
 import asyncio
 import contextlib
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Final
 
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.tasks import TaskPool
 from osm_probes.judge.grpc_health.messages import Status
-from osm_probes.judge.grpc_health.session import Asked, Code, ConnectionOverError, Dropped, GrpcSession
+from osm_probes.judge.grpc_health.session import Call, CallCancelled, Code, ConnectionOverError, GrpcSession
 
-_FIRST_CALL_WITHIN: Final = 3.0
-_IDLE: Final = 60.0
-_OLDEST: Final = 1800.0  # a client that vanished without a word is forgotten; one that lives dials again
 _UNREAD_LIMIT: Final = 16384
 _CHUNK: Final = 16384
 _CLOSED_WITHIN: Final = 1.0
 
-Answer = Callable[[Asked, "Connection"], Coroutine[Any, Any, None]]
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a connection grants its client, in seconds.
+
+    first_call: for the first call. idle: between two calls. life: of the connection; its
+    client then connects again.
+    """
+
+    first_call: float = 3.0
+    idle: float = 60.0
+    life: float = 1800.0
+
+
+AnswerCall = Callable[[Call, "Connection"], Coroutine[Any, Any, None]]
 """Answers one call of a connection by its `report` or `refuse`."""
 
 
 class Connection:
-    """One client's connection, `since` a moment of the monotonic clock."""
+    """One client's connection. since: when it was made, on the monotonic clock."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: AnswerCall, *, limits: Limits) -> None:
         self.since = time.monotonic()
         self._answer = answer
+        self._limits = limits
         self._session = GrpcSession()
         self._calls: dict[int, asyncio.Task[None]] = {}
 
     @property
     def busy(self) -> bool:
-        """Whether a call is under way."""
+        """Whether a call is in flight."""
         return bool(self._calls)
 
     def report(self, call: int, status: Status, *, last: bool = False) -> None:
@@ -47,52 +61,54 @@ class Connection:
         self._flush()
 
     async def serve(self, accepted: socket.socket) -> None:
-        """Serve until the client goes, is idle for too long or too old, or breaks the rules."""
+        """Serve until the client leaves, breaks the protocol, or has been idle or connected for too long."""
         try:
-            reader, self._writer = await asyncio.open_connection(sock=accepted)
+            self._reader, self._writer = await asyncio.open_connection(sock=accepted)
         except OSError:
             accepted.close()
             return
         try:
-            async with asyncio.timeout(_OLDEST), asyncio.TaskGroup() as calls:
-                try:
-                    await self._read(reader, calls)
-                finally:
-                    for call in self._calls.values():
-                        call.cancel()
-        except* (ConnectionOverError, TimeoutError, OSError):
-            pass  # what peers do wrong is no news
-        except* Exception as errors:
-            logger("grpc-health").error("a connection broke", error=repr(errors.exceptions[0]))
+            async with asyncio.timeout(self._limits.life), TaskPool("grpc-health") as calls:
+                await self._read(calls)
+        except (ConnectionOverError, TimeoutError, OSError):
+            pass  # the client's fault, and not worth a log line
+        except Exception as error:
+            logger("grpc-health").error("a connection failed", error=repr(error))
         finally:
             await self._close()
 
-    async def _read(self, reader: asyncio.StreamReader, calls: asyncio.TaskGroup) -> None:
-        within = _FIRST_CALL_WITHIN
+    async def _read(self, calls: TaskPool) -> None:
+        within = self._limits.first_call
         while True:
             self._flush()
             try:
                 async with asyncio.timeout(within):
-                    data = await reader.read(_CHUNK)
+                    data = await self._reader.read(_CHUNK)
             except TimeoutError:
                 if not self.busy:
                     return
                 continue
             if not data:
                 return
-            for news in self._session.receive(data):
-                within = _IDLE
-                self._heed(news, calls)
+            for event in self._session.receive(data):
+                within = self._limits.idle
+                self._handle(event, calls)
             await asyncio.sleep(0)  # a flood on one connection must not hold the loop
 
-    def _heed(self, news: Asked | Dropped, calls: asyncio.TaskGroup) -> None:
-        if isinstance(news, Dropped):
-            if news.call in self._calls:
-                self._calls.pop(news.call).cancel()
+    def _handle(self, event: Call | CallCancelled, calls: TaskPool) -> None:
+        if isinstance(event, CallCancelled):
+            if event.id in self._calls:
+                self._calls.pop(event.id).cancel()
             return
-        task = calls.create_task(self._answer(news, self), name="grpc health call")
-        self._calls[news.call] = task
-        task.add_done_callback(lambda _: self._calls.pop(news.call, None))
+        task = calls.start(self._serve_call(event), name="grpc health call")
+        self._calls[event.id] = task
+        task.add_done_callback(lambda _: self._calls.pop(event.id, None))
+
+    async def _serve_call(self, call: Call) -> None:
+        try:
+            await self._answer(call, self)
+        except ConnectionOverError:
+            self._reader.feed_eof()  # ends the connection, as if the client had closed it
 
     def _flush(self) -> None:
         self._writer.write(self._session.outgoing())
@@ -101,7 +117,7 @@ class Connection:
 
     async def _close(self) -> None:
         try:
-            self._writer.write(self._session.goodbye())
+            self._writer.write(self._session.goaway())
             self._writer.close()
             with contextlib.suppress(TimeoutError, OSError):
                 async with asyncio.timeout(_CLOSED_WITHIN):

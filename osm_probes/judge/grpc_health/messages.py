@@ -1,4 +1,4 @@
-"""Bytes <-> the two messages of grpc.health.v1, which are too small to be worth protobuf in the judge.
+"""Bytes <-> the two messages of grpc.health.v1. They are so small that the judge does without protobuf.
 
 https://github.com/grpc/grpc/blob/master/src/proto/grpc/health/v1/health.proto
 """
@@ -13,7 +13,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protobuf
 
 
 class MalformedRequestError(OsmError):
-    """The bytes are no HealthCheckRequest."""
+    """The bytes are not a HealthCheckRequest."""
 
 
 class Status(enum.IntEnum):
@@ -25,12 +25,12 @@ class Status(enum.IntEnum):
 
 
 def response(status: Status) -> bytes:
-    """HealthCheckResponse: field 1, a varint."""
+    """A HealthCheckResponse: field 1, a varint."""
     return bytes((0x08, status))
 
 
 def service_of(request: bytes) -> str:
-    """HealthCheckRequest: field 1, a string; others are skipped, as protobuf asks. Raises MalformedRequestError."""
+    """The service of a HealthCheckRequest: field 1, a string. Others are skipped. Raises MalformedRequestError."""
     service, at = b"", 0
     while at < len(request):
         tag, at = _varint(request, at)
@@ -53,7 +53,7 @@ def service_of(request: bytes) -> str:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number that begins at `at`, and where it ends."""
+    """The number that begins at `at`, and the position after it."""
     value = 0
     for index, byte in enumerate(data[at : at + _VARINT_LIMIT]):
         value |= (byte & 0x7F) << 7 * index

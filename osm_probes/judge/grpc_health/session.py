@@ -1,7 +1,7 @@
-"""Bytes of one HTTP/2 connection <-> calls of grpc.health.v1 and their answers, without I/O.
+"""Bytes of one HTTP/2 connection <-> calls of grpc.health.v1 and their responses, without I/O.
 
-https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md. On h2 and not grpclib, which takes messages of any
-length from anybody: the judge's memory is bounded.
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md. It uses h2 and not grpclib, which
+accepts messages of any length: the judge's memory must be bounded.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from osm_probes.foundation.errors import OsmError
 from osm_probes.judge.grpc_health.messages import MalformedRequestError, Status, response, service_of
 
 CALLS: Final = 32
-"""Calls at once on one connection."""
+"""The most calls in flight on one connection."""
 
 _MESSAGE_LIMIT: Final = 1024
 _PREFIX: Final = 5  # a byte for compression, four for the length
@@ -36,7 +36,7 @@ class Method(enum.Enum):
 
 
 class Code(enum.IntEnum):
-    """Those of gRPC's codes that are said here."""
+    """The gRPC status codes that are used here."""
 
     OK = 0
     INVALID_ARGUMENT = 3
@@ -46,7 +46,7 @@ class Code(enum.IntEnum):
 
 
 class ConnectionOverError(OsmError):
-    """The client broke the rules, reads nothing, or has said goodbye: send what is left and close."""
+    """The client broke the protocol, reads nothing, or closed the connection: send what is left and close."""
 
 
 class _Http(H2Connection):
@@ -54,23 +54,23 @@ class _Http(H2Connection):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A call was made; `call` names it on its connection."""
+class Call:
+    """The client made a call. id: its HTTP/2 stream."""
 
-    call: int
+    id: int
     method: Method
     service: str
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
-    """The client does not want the answer any more."""
+class CallCancelled:
+    """The client cancelled a call."""
 
-    call: int
+    id: int
 
 
 class GrpcSession:
-    """One client's connection: `receive` what came, answer with `report` and `refuse`, send what `outgoing` gives."""
+    """One client's connection: `receive` takes its bytes, `report` and `refuse` respond, `outgoing` has the rest."""
 
     def __init__(self) -> None:
         self._requests: dict[int, tuple[Method, bytearray]] = {}
@@ -81,24 +81,24 @@ class GrpcSession:
         self._http.initiate_connection()
 
     def outgoing(self) -> bytes:
-        """What is to be sent now."""
+        """The bytes to send now."""
         return self._http.data_to_send()
 
-    def goodbye(self) -> bytes:
-        """The end of the connection, for a client that should dial again."""
+    def goaway(self) -> bytes:
+        """The bytes that end the connection; the client may connect again."""
         self._http.close_connection()
         return self._http.data_to_send()
 
-    def receive(self, data: bytes) -> list[Asked | Dropped]:
-        """Take what came: what the client wants. Raises ConnectionOverError."""
+    def receive(self, data: bytes) -> list[Call | CallCancelled]:
+        """Take bytes from the client; what they mean. Raises ConnectionOverError."""
         try:
-            news = [self._take(event) for event in self._http.receive_data(data)]
+            events = [self._take(event) for event in self._http.receive_data(data)]
         except H2Error as error:
             raise ConnectionOverError(f"HTTP/2: {error}") from error
-        return [each for each in news if each is not None]
+        return [event for event in events if event is not None]
 
     def report(self, call: int, status: Status, *, last: bool) -> None:
-        """Answer a call with a status; `last` ends it. Raises ConnectionOverError if the client reads nothing."""
+        """Send a status; `last` ends the call. Raises ConnectionOverError if the client reads nothing."""
         message = response(status)
         frame = b"\0" + len(message).to_bytes(4, "big") + message
         try:
@@ -121,22 +121,22 @@ class GrpcSession:
 
     def _end(self, call: int, fields: list[tuple[bytes, bytes]]) -> None:
         self._requests.pop(call, None)
-        with contextlib.suppress(H2Error):  # the client has taken the call back meanwhile
+        with contextlib.suppress(H2Error):  # the client has cancelled the call meanwhile
             self._http.send_headers(call, fields, end_stream=True)
 
-    def _take(self, event: Event) -> Asked | Dropped | None:
+    def _take(self, event: Event) -> Call | CallCancelled | None:
         if isinstance(event, RequestReceived):
             self._begin(event.stream_id or 0, dict(event.headers or ()))
         elif isinstance(event, DataReceived):
             self._add(event)
         elif isinstance(event, StreamEnded):
-            return self._asked(event.stream_id or 0)
+            return self._call(event.stream_id or 0)
         elif isinstance(event, StreamReset):
             self._requests.pop(event.stream_id or 0, None)
             self._answered.discard(event.stream_id or 0)
-            return Dropped(event.stream_id or 0)
+            return CallCancelled(event.stream_id or 0)
         elif isinstance(event, ConnectionTerminated):
-            raise ConnectionOverError("it said goodbye")
+            raise ConnectionOverError("it closed the connection")
         return None
 
     def _begin(self, call: int, headers: dict[bytes, bytes]) -> None:
@@ -150,7 +150,7 @@ class GrpcSession:
 
     def _add(self, event: DataReceived) -> None:
         call = event.stream_id or 0
-        # The stream's own window is never widened: no request is longer.
+        # The window of the stream itself is never enlarged: no valid request is longer.
         if event.flow_controlled_length:
             self._http.increment_flow_control_window(event.flow_controlled_length)
         if call in self._requests:
@@ -159,7 +159,7 @@ class GrpcSession:
             if len(request) > _PREFIX + _MESSAGE_LIMIT:
                 self.refuse(call, Code.RESOURCE_EXHAUSTED, reason="the request is too long")
 
-    def _asked(self, call: int) -> Asked | None:
+    def _call(self, call: int) -> Call | None:
         if call not in self._requests:
             return None
         method, request = self._requests.pop(call)
@@ -167,7 +167,7 @@ class GrpcSession:
             self.refuse(call, Code.UNIMPLEMENTED, reason="requests must not be compressed")
             return None
         try:
-            return Asked(call, method, service_of(_message(bytes(request))))
+            return Call(call, method, service_of(_message(bytes(request))))
         except MalformedRequestError as error:
             self.refuse(call, Code.INVALID_ARGUMENT, reason=str(error))
             return None

@@ -1,27 +1,28 @@
-"""What verify asks for is what the chart grants."""
-
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
 import pytest
 
-from osm_probes.cli.verify.permissions import needed
+from osm_probes.cli.verify.permissions import required_permissions
 from tests.kubernetes.manifests import permissions
 
 
 @pytest.mark.parametrize("app", ["osm-controller", "osm-injector"])
-def test_what_is_asked_for_is_what_the_chart_grants(app: str) -> None:
-    permissions_asked = needed(app, mesh="osm", secret="osm-ca-bundle", settings="osm-mesh-config")
-    asked = {(each.kind.group, each.kind.plural, each.verb, each.own, each.name) for each in permissions_asked}
-    assert asked == {grant for each in permissions(app) if "rules" in each for grant in _granted(each)}
-
-
-def _granted(role: dict[str, Any]) -> set[tuple[str, str, str, bool, str]]:
-    own = role["kind"] == "Role"
-    return {
-        (group, resource, verb, own, name)
-        for rule in role["rules"]
-        for group, resource, verb, name in product(
-            rule["apiGroups"], rule["resources"], rule["verbs"], rule.get("resourceNames", [""])
+def test_the_required_permissions_are_those_that_the_chart_grants(app: str) -> None:
+    required = {
+        (permission.kind.group, permission.kind.plural, permission.verb, permission.own_namespace_only, permission.name)
+        for permission in required_permissions(
+            app, mesh="osm", ca_secret="osm-ca-bundle", mesh_config="osm-mesh-config"
         )
     }
+    roles = [document for document in permissions(app) if "rules" in document]
+    assert required == {permission for role in roles for permission in _granted_by(role)}
+
+
+def _granted_by(role: dict[str, Any]) -> Iterator[tuple[str, str, str, bool, str]]:
+    own_namespace_only = role["kind"] == "Role"
+    for rule in role["rules"]:
+        names = rule.get("resourceNames", [""])
+        for group, resource, verb, name in product(rule["apiGroups"], rule["resources"], rule["verbs"], names):
+            yield group, resource, verb, own_namespace_only, name

@@ -1,4 +1,4 @@
-"""Certificates that end, a CA that changes, a clock that jumps."""
+"""Rows: expired certificates, a replaced CA, a changed clock."""
 
 import contextlib
 import shutil
@@ -9,74 +9,74 @@ from pathlib import Path
 
 from osm_probes.pki.authority import ROOT_VALIDITY, Authority
 from osm_probes.pki.ca_folder import load_or_create_authority
-from tests.faults import orders
+from tests.faults import injected_code
 from tests.faults.compare import Alive, Expectation, Truth
-from tests.faults.row import FaultError, Mode, Program, Row, nothing
-from tests.faults.stage import Stage
+from tests.faults.row import FaultError, Mode, Program, Row, no_action
+from tests.faults.testbed import FaultTestbed
 
-_LIFE = 12
-"""Seconds that a short-lived certificate is valid: it is renewed when it is 8 s old."""
+_VALIDITY = 12
+"""The validity of short-lived certificates, in seconds. They are renewed after two thirds of it, 8 s."""
 
 
 @contextlib.contextmanager
-def short_lives(stage: Stage) -> Iterator[None]:
-    """Certificates live some seconds."""
-    file = stage.mesh / "mesh.yaml"
-    file.write_text(file.read_text().replace("24h", f"{_LIFE}s"))
+def short_validity(testbed: FaultTestbed) -> Iterator[None]:
+    """Make certificates valid for only some seconds."""
+    file = testbed.mesh / "mesh.yaml"
+    file.write_text(file.read_text().replace("24h", f"{_VALIDITY}s"))
     yield
 
 
-def issuing(order: str) -> Callable[[Stage], AbstractContextManager[None]]:
-    """The CA does something else than it should, until it is mended."""
+def issuing(code: str) -> Callable[[FaultTestbed], AbstractContextManager[None]]:
+    """Inject code that changes how the CA issues certificates, and restore it afterwards."""
 
     @contextlib.contextmanager
-    def act(stage: Stage) -> Iterator[None]:
-        stage.order(order)
+    def action(testbed: FaultTestbed) -> Iterator[None]:
+        testbed.execute(code)
         yield
-        stage.order(orders.HONEST_CERTIFICATES)
+        testbed.execute(injected_code.RESTORE_ISSUING)
 
-    return act
+    return action
 
 
 @contextlib.contextmanager
-def old_root(stage: Stage) -> Iterator[None]:
-    """The root has 12 s left."""
+def expiring_root(testbed: FaultTestbed) -> Iterator[None]:
+    """Make a root certificate that expires after 12 s."""
 
-    def then() -> datetime:
+    def twelve_seconds_before_the_end() -> datetime:
         return datetime.now(UTC) - ROOT_VALIDITY + timedelta(seconds=12)
 
-    root = Authority.create("osm-ca", now=then)
-    (stage.ca / "ca.crt").write_bytes(root.root_pem)
-    (stage.ca / "private.key").write_bytes(root.key_pem)
+    root = Authority.create("osm-ca", now=twelve_seconds_before_the_end)
+    (testbed.ca / "ca.crt").write_bytes(root.root_pem)
+    (testbed.ca / "private.key").write_bytes(root.key_pem)
     yield
 
 
 @contextlib.contextmanager
-def proxies_stay(stage: Stage) -> Iterator[None]:
-    """20 proxies hold their streams while certificates are renewed again and again."""
-    with stage.load("hold", 20):
+def connected_proxies(testbed: FaultTestbed) -> Iterator[None]:
+    """Keep the streams of 20 proxies open while certificates are renewed repeatedly."""
+    with testbed.load("hold", 20):
         yield
 
 
 @contextlib.contextmanager
-def another_ca(stage: Stage) -> Iterator[None]:
-    """The folder's pair is replaced by one of another CA."""
-    fresh = stage.folder / "fresh"
+def another_ca(testbed: FaultTestbed) -> Iterator[None]:
+    """Replace the CA's certificate and key in the folder with those of another CA."""
+    fresh = testbed.folder / "fresh"
     load_or_create_authority(fresh, common_name="osm-ca")
-    shutil.copytree(fresh, stage.ca, dirs_exist_ok=True)
+    shutil.copytree(fresh, testbed.ca, dirs_exist_ok=True)
     yield
 
 
 @contextlib.contextmanager
-def false_clock(stage: Stage) -> Iterator[None]:
-    """Program, judge, truth and probes see a wall clock that can be set; the monotonic one is the machine's."""
+def adjustable_clock(testbed: FaultTestbed) -> Iterator[None]:
+    """Give program, judge, real clients and probes an adjustable wall clock; their monotonic clock is the machine's."""
     library = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
     if library is None:
         raise FaultError("libfaketime is missing: apt-get install faketime")
-    _set_clock(stage, 0)
-    stage.shared |= {
+    _set_clock(testbed, 0)
+    testbed.shared |= {
         "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(stage.folder / "clock"),
+        "FAKETIME_TIMESTAMP_FILE": str(testbed.folder / "clock"),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
@@ -84,51 +84,53 @@ def false_clock(stage: Stage) -> Iterator[None]:
     yield
 
 
-def _set_clock(stage: Stage, seconds: int) -> None:
-    new = stage.folder / "clock.new"
+def _set_clock(testbed: FaultTestbed, seconds: int) -> None:
+    new = testbed.folder / "clock.new"
     new.write_text(f"{seconds:+d}\n")
-    new.rename(stage.folder / "clock")
+    new.rename(testbed.folder / "clock")
 
 
-def step(seconds: int) -> Callable[[Stage], AbstractContextManager[None]]:
-    """The clock jumps, and jumps back."""
+def step(seconds: int) -> Callable[[FaultTestbed], AbstractContextManager[None]]:
+    """Change the clock by `seconds`, and change it back."""
 
     @contextlib.contextmanager
-    def act(stage: Stage) -> Iterator[None]:
-        _set_clock(stage, seconds)
+    def action(testbed: FaultTestbed) -> Iterator[None]:
+        _set_clock(testbed, seconds)
         yield
-        _set_clock(stage, 0)
+        _set_clock(testbed, 0)
 
-    return act
+    return action
 
 
 def rows(_mode: Mode) -> tuple[Row, ...]:
-    """The rows."""
+    """The rows of this module."""
     fails = Expectation(Truth.FAILS, Alive.STAYS)
     unharmed = Expectation(Truth.HOLDS, Alive.STAYS)
-    blocked = issuing(orders.REFUSE_CERTIFICATES)
+    blocked = issuing(injected_code.REFUSE_TO_ISSUE)
     return (
         Row(
-            "certificate-expired", f"certificate of the ADS expired ({_LIFE} s of life, renewal blocked)", blocked,
-            fails, setup=short_lives, lasts=_LIFE + 8.0,
+            "certificate-expired", f"ADS certificate expired ({_VALIDITY} s validity, renewal blocked)", blocked,
+            fails, setup=short_validity, duration=_VALIDITY + 8.0,
         ),
         Row(
-            "root-expired", "root certificate expired while it runs", nothing,
-            Expectation(Truth.FAILS, Alive.STAYS, recovers_within=None), setup=old_root, lasts=18.0,
+            "root-expired", "root certificate expired at runtime", no_action,
+            Expectation(Truth.FAILS, Alive.STAYS, recovers_within=None), setup=expiring_root, duration=18.0,
         ),
         Row(
-            "certificate-renewed", f"certificate of the ADS renewed every {_LIFE * 2 // 3} s", proxies_stay, unharmed,
-            setup=short_lives, lasts=25.0,
+            "certificate-renewed", f"ADS certificate renewed every {_VALIDITY * 2 // 3} s", connected_proxies, unharmed,
+            setup=short_validity, duration=25.0,
         ),
-        Row("ca-changed", "another CA in the folder, under running proxies", another_ca, unharmed),
-        Row("clock-forward", "clock stepped an hour forward", step(3600), unharmed, setup=false_clock),
-        Row("clock-back", "clock stepped an hour back", step(-3600), unharmed, setup=false_clock),
+        Row("ca-changed", "CA in the folder replaced while proxies are connected", another_ca, unharmed),
+        Row("clock-forward", "clock set one hour forward", step(3600), unharmed, setup=adjustable_clock),
+        Row("clock-back", "clock set one hour back", step(-3600), unharmed, setup=adjustable_clock),
         Row(
-            "injector-certificate-expired", f"certificate expired ({_LIFE} s of life, renewal blocked)", blocked, fails,
-            program=Program.INJECTOR, setup=short_lives, lasts=_LIFE + 8.0,
+            "injector-certificate-expired", f"certificate expired ({_VALIDITY} s validity, renewal blocked)",
+            blocked, fails,
+            program=Program.INJECTOR, setup=short_validity, duration=_VALIDITY + 8.0,
         ),
         Row(
-            "injector-bundle-mismatched", "certificate renewed by another CA than the bundle's",
-            issuing(orders.FOREIGN_CERTIFICATES), fails, program=Program.INJECTOR, setup=short_lives, lasts=_LIFE + 3.0,
+            "injector-bundle-mismatched", "certificate issued by a CA that is not in the CA bundle",
+            issuing(injected_code.ISSUE_FROM_ANOTHER_CA), fails, program=Program.INJECTOR, setup=short_validity,
+            duration=_VALIDITY + 3.0,
         ),
     )  # fmt: skip

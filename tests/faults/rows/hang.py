@@ -1,79 +1,85 @@
-"""The program does not run, or its loop does not."""
+"""Rows: the program is stopped, or its event loop is blocked."""
 
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from tests.faults import orders
+from tests.faults import injected_code
 from tests.faults.compare import Alive, Expectation, Truth
-from tests.faults.row import Act, FaultError, Mode, Program, Row
-from tests.faults.stage import Stage
+from tests.faults.row import Action, FaultError, Mode, Program, Row
+from tests.faults.testbed import FaultTestbed
 
 
 @contextlib.contextmanager
-def stopped(stage: Stage) -> Iterator[None]:
-    """SIGSTOP, then SIGCONT."""
-    stage.kill(stage.pid, signal.SIGSTOP)
+def stopped(testbed: FaultTestbed) -> Iterator[None]:
+    """Send SIGSTOP, and later SIGCONT."""
+    testbed.kill(testbed.pid, signal.SIGSTOP)
     yield
-    stage.kill(stage.pid, signal.SIGCONT)
+    testbed.kill(testbed.pid, signal.SIGCONT)
 
 
-def ordered(code: str) -> Callable[[Stage], AbstractContextManager[None]]:
-    """The program runs some code; it is over by itself."""
+def executing(code: str) -> Callable[[FaultTestbed], AbstractContextManager[None]]:
+    """Inject code that ends by itself."""
 
     @contextlib.contextmanager
-    def act(stage: Stage) -> Iterator[None]:
-        stage.order(code)
+    def action(testbed: FaultTestbed) -> Iterator[None]:
+        testbed.execute(code)
         yield
 
-    return act
+    return action
 
 
-def recorded(act: Act, field: str, *words: str) -> Act:
-    """The same, and the judge must have logged it once, with these words in this field."""
+def expecting_record(action: Action, field: str, *words: str) -> Action:
+    """The action; afterwards the judge must have logged the hang exactly once, with these words in this field."""
 
     @contextlib.contextmanager
-    def asking(stage: Stage) -> Iterator[None]:
-        with act(stage):
+    def checked(testbed: FaultTestbed) -> Iterator[None]:
+        with action(testbed):
             yield
-        records = stage.logged("the program hangs")
+        records = testbed.logged("the program hangs")
         if len(records) != 1:
-            raise FaultError(f"the hang was logged {len(records)} times and not once")
+            raise FaultError(f"the hang was logged {len(records)} times, expected once")
         if missing := [word for word in words if word not in str(records[0].get(field))]:
-            raise FaultError(f"the record of the hang lacks {', '.join(missing)} in {field}")
+            raise FaultError(f"the log record of the hang lacks {', '.join(missing)} in {field}")
 
-    return asking
+    return checked
 
 
 def hang(mode: Mode, seconds: float) -> Expectation:
-    """Of a hang so long: alive falls if it outlives the heartbeat limit, and not otherwise."""
+    """The expectation for a hang of this duration: liveness fails only if it is longer than the heartbeat limit."""
     if seconds > mode.heartbeat_limit + 1:
         return Expectation(Truth.FAILS, Alive.FALLS, falls_within=mode.fall)
     return Expectation(Truth.EITHER, Alive.STAYS)
 
 
 def rows(mode: Mode) -> tuple[Row, ...]:
-    """The rows."""
+    """The rows of this module."""
     long = mode.heartbeat_limit + 6.0
-    asleep = recorded(ordered(orders.block(long)), "stacks", "<string>", "asyncio")
-    asleep_30 = recorded(ordered(orders.block(30)), "stacks", "<string>", "asyncio")
-    held = recorded(ordered(orders.hold_gil(long)), "stacks", "<string>", "asyncio")
-    paused = recorded(stopped, "no_stacks", "stopped")
+    asleep = expecting_record(executing(injected_code.block(long)), "stacks", "<string>", "asyncio")
+    asleep_30 = expecting_record(executing(injected_code.block(30)), "stacks", "<string>", "asyncio")
+    held = expecting_record(executing(injected_code.hold_gil(long)), "stacks", "<string>", "asyncio")
+    paused = expecting_record(stopped, "no_stacks", "stopped")
     injector = Program.INJECTOR
     return (
-        Row("sigstop", f"SIGSTOP, SIGCONT {long:g} s later", paused, hang(mode, long), lasts=long),
-        Row("sigstop-short", "SIGSTOP, SIGCONT 2 s later", stopped, hang(mode, 2.0), lasts=2.0),
-        Row("blocked-0.5s", "event loop blocked 0.5 s", ordered(orders.block(0.5)), hang(mode, 0.5), lasts=1.0),
-        Row("blocked-5s", "event loop blocked 5 s", ordered(orders.block(5)), hang(mode, 5.0), lasts=5.0),
-        Row("blocked-30s", "event loop blocked 30 s", asleep_30, hang(mode, 30.0), lasts=30.0),
-        Row("gil-held", f"GIL held {long:g} s", held, hang(mode, long), lasts=long),
+        Row("sigstop", f"SIGSTOP, SIGCONT {long:g} s later", paused, hang(mode, long), duration=long),
+        Row("sigstop-short", "SIGSTOP, SIGCONT 2 s later", stopped, hang(mode, 2.0), duration=2.0),
         Row(
-            "injector-sigstop", f"SIGSTOP, SIGCONT {long:g} s later", paused, hang(mode, long), program=injector,
-            lasts=long,
+            "blocked-0.5s", "event loop blocked for 0.5 s", executing(injected_code.block(0.5)), hang(mode, 0.5),
+            duration=1.0,
         ),
         Row(
-            "injector-blocked", f"event loop blocked {long:g} s", asleep, hang(mode, long), program=injector,
-            lasts=long,
+            "blocked-5s", "event loop blocked for 5 s", executing(injected_code.block(5)), hang(mode, 5.0),
+            duration=5.0,
+        ),
+        Row("blocked-30s", "event loop blocked for 30 s", asleep_30, hang(mode, 30.0), duration=30.0),
+        Row("gil-held", f"GIL held for {long:g} s", held, hang(mode, long), duration=long),
+        Row(
+            "injector-sigstop", f"SIGSTOP, SIGCONT {long:g} s later", paused, hang(mode, long), program=injector,
+            duration=long,
+        ),
+        Row(
+            "injector-blocked", f"event loop blocked for {long:g} s", asleep, hang(mode, long), program=injector,
+            duration=long,
         ),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The judge itself is hurt; nobody may notice."""
+"""Rows: the judge itself is killed or stopped; its replacement must keep the answers correct."""
 
 import contextlib
 import signal
@@ -8,42 +8,42 @@ from contextlib import AbstractContextManager
 from tests.faults.cgroup import memory_limit
 from tests.faults.compare import Alive, Expectation, Truth
 from tests.faults.row import FaultError, Mode, Program, Row
-from tests.faults.stage import HTTP_PORT, Stage
+from tests.faults.testbed import HTTP_PORT, FaultTestbed
 
 _NO_MEMORY = 128 << 10
 
 
-def signalled(number: signal.Signals) -> Callable[[Stage], AbstractContextManager[None]]:
-    """The judge gets a signal; another judge must come."""
+def signalled(number: signal.Signals) -> Callable[[FaultTestbed], AbstractContextManager[None]]:
+    """Send a signal to the judge; it must be replaced."""
 
     @contextlib.contextmanager
-    def act(stage: Stage) -> Iterator[None]:
-        old = stage.judge
-        stage.kill(old, number)
+    def action(testbed: FaultTestbed) -> Iterator[None]:
+        old = testbed.judge
+        testbed.kill(old, number)
         yield
-        if stage.judge == old:
+        if testbed.judge == old:
             raise FaultError("the judge was not replaced")
 
-    return act
+    return action
 
 
 @contextlib.contextmanager
-def memory_cut(stage: Stage) -> Iterator[None]:
-    """The judge may allocate next to nothing more, and clients come: the kernel kills it, another one must come."""
-    old = stage.judge
-    with memory_limit((old,), limit=_NO_MEMORY), stage.load("idle", 100, port=HTTP_PORT):
+def memory_cut(testbed: FaultTestbed) -> Iterator[None]:
+    """Limit the judge's memory and connect clients, so that the kernel kills it; it must be replaced."""
+    old = testbed.judge
+    with memory_limit((old,), limit=_NO_MEMORY), testbed.load("idle", 100, port=HTTP_PORT):
         yield
-    if stage.judge == old:
-        raise FaultError("the judge lived on: the limit did not bite")
+    if testbed.judge == old:
+        raise FaultError("the judge was not killed: the memory limit had no effect")
 
 
 def rows(_mode: Mode) -> tuple[Row, ...]:
-    """The rows."""
+    """The rows of this module."""
     replaced = Expectation(Truth.HOLDS, Alive.STAYS, judge_dies=True)
     killed = signalled(signal.SIGKILL)
     return (
-        Row("judge-killed", "the judge killed", killed, replaced),
-        Row("judge-stopped", "the judge stopped (SIGSTOP)", signalled(signal.SIGSTOP), replaced),
-        Row("judge-memory-cut", "the judge's memory cut to 128 KB more", memory_cut, replaced),
-        Row("injector-judge-killed", "the judge killed", killed, replaced, program=Program.INJECTOR),
+        Row("judge-killed", "judge killed", killed, replaced),
+        Row("judge-stopped", "judge stopped (SIGSTOP)", signalled(signal.SIGSTOP), replaced),
+        Row("judge-memory-cut", "judge's memory limited to 128 KB above current use", memory_cut, replaced),
+        Row("injector-judge-killed", "judge killed", killed, replaced, program=Program.INJECTOR),
     )

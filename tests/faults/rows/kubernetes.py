@@ -1,4 +1,4 @@
-"""What an API server does to our programs: it goes, hangs, is slow, refuses, forgets, and loses what is ours."""
+"""Rows: faults of the API server, and lost objects of the control plane."""
 
 import base64
 import contextlib
@@ -8,17 +8,17 @@ from typing import Final
 from tests.faults.cluster import (
     SECRETS,
     api,
-    change_much,
+    check_resynced,
     cluster,
-    expect_caught_up,
+    copy_ca,
+    delete_pods,
     injecting_cluster,
-    speak_to,
-    take_ca,
+    use_api_server,
     webhook_configuration,
 )
 from tests.faults.compare import Alive, Expectation, Truth
-from tests.faults.row import Act, FaultError, Mode, Program, Row
-from tests.faults.stage import REPLICA_HTTP_PORT, Stage
+from tests.faults.row import Action, FaultError, Mode, Program, Row
+from tests.faults.testbed import REPLICA_HTTP_PORT, FaultTestbed
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
 from tests.kubernetes.manifests import CRDS, documents, install_crds
 
@@ -27,203 +27,203 @@ _CONFIGURATION: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookco
 
 
 @contextlib.contextmanager
-def killed(stage: Stage) -> Iterator[None]:
-    """No API server; 100 pods go meanwhile."""
-    api(stage).kill()
+def killed(testbed: FaultTestbed) -> Iterator[None]:
+    """Kill the API server; 100 pods are deleted meanwhile."""
+    api(testbed).kill()
     yield
-    change_much(stage)
-    api(stage).start()
-    expect_caught_up(stage)
+    delete_pods(testbed)
+    api(testbed).start()
+    check_resynced(testbed)
 
 
 @contextlib.contextmanager
-def hung(stage: Stage) -> Iterator[None]:
-    """It answers nothing, on no connection; 100 pods go meanwhile."""
-    api(stage).hang()
+def hung(testbed: FaultTestbed) -> Iterator[None]:
+    """Stop the API server, so that it hangs on all connections; 100 pods are deleted meanwhile."""
+    api(testbed).hang()
     yield
-    change_much(stage)
-    api(stage).resume()
-    expect_caught_up(stage)
+    delete_pods(testbed)
+    api(testbed).resume()
+    check_resynced(testbed)
 
 
 @contextlib.contextmanager
-def away_at_start(stage: Stage) -> Iterator[None]:
-    """There is none when the program starts; as soon as it is there, which is before it is ready, the ADS may serve."""
-    api(stage).kill()
+def away_at_start(testbed: FaultTestbed) -> Iterator[None]:
+    """No API server when the program starts. The API server starts before the program is expected to be ready."""
+    api(testbed).kill()
     yield
-    if said := stage.run("sh", "-c", "curl -s -i --max-time 5 http://127.0.0.1:9091/health/alive || true"):
-        raise FaultError(f"alive is not silent before anything was served: {said[:60]}")
-    api(stage).start()
+    if answer := testbed.run("sh", "-c", "curl -s -i --max-time 5 http://127.0.0.1:9091/health/alive || true"):
+        raise FaultError(f"alive responded before the program served: {answer[:60]}")
+    api(testbed).start()
 
 
 @contextlib.contextmanager
-def compacted(stage: Stage) -> Iterator[None]:
-    """It comes back with all versions but the newest forgotten (410 for whoever asks for an older one)."""
-    api(stage).kill()
+def compacted(testbed: FaultTestbed) -> Iterator[None]:
+    """Restart the API server with compacted history: watches from an older version get 410; 100 pods are deleted."""
+    api(testbed).kill()
     yield
-    change_much(stage)
-    api(stage).compact()
-    api(stage).start()
-    expect_caught_up(stage)
+    delete_pods(testbed)
+    api(testbed).compact()
+    api(testbed).start()
+    check_resynced(testbed)
 
 
 @contextlib.contextmanager
-def slow_way(stage: Stage) -> Iterator[None]:
-    """The program's way to the API server goes through a forwarder, which is quick for now."""
-    (stage.folder / "late").write_text("0")
-    with cluster(stage):
-        stage.background_tasks("delay", _SLOW_PORT, api(stage).port, stage.folder / "late")
-        speak_to(stage, f"https://127.0.0.1:{_SLOW_PORT}")
+def slow_connection(testbed: FaultTestbed) -> Iterator[None]:
+    """Connect the program to the API server through a forwarder, without a delay for now."""
+    (testbed.folder / "delay").write_text("0")
+    with cluster(testbed):
+        testbed.start_process("slow_proxy", _SLOW_PORT, api(testbed).port, testbed.folder / "delay")
+        use_api_server(testbed, f"https://127.0.0.1:{_SLOW_PORT}")
         yield
 
 
 @contextlib.contextmanager
-def slowed(stage: Stage) -> Iterator[None]:
-    """Each way takes 0.7 s, and connections are made anew."""
-    (stage.folder / "late").write_text("0.7")
-    api(stage).kill()
-    api(stage).start()
+def slowed(testbed: FaultTestbed) -> Iterator[None]:
+    """Delay each direction by 0.7 s, and make the program connect again."""
+    (testbed.folder / "delay").write_text("0.7")
+    api(testbed).kill()
+    api(testbed).start()
     yield
-    change_much(stage)
-    expect_caught_up(stage)
-    (stage.folder / "late").write_text("0")
+    delete_pods(testbed)
+    check_resynced(testbed)
+    (testbed.folder / "delay").write_text("0")
 
 
 @contextlib.contextmanager
-def forbidden(stage: Stage) -> Iterator[None]:
-    """Its user may do nothing any more (403), and has to connect anew."""
+def forbidden(testbed: FaultTestbed) -> Iterator[None]:
+    """Revoke the program's permissions (403), and make it connect again."""
     path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
     name = f"{path}/osm-controller-osm-system"
-    binding = api(stage).request("GET", name)
-    api(stage).request("DELETE", name)
-    api(stage).kill()
-    api(stage).start()
+    binding = api(testbed).request("GET", name)
+    api(testbed).request("DELETE", name)
+    api(testbed).kill()
+    api(testbed).start()
     yield
-    change_much(stage)
-    _expect_warning(stage, "must be allowed to list and watch")
+    delete_pods(testbed)
+    _expect_warning(testbed, "must be allowed to list and watch")
     del binding["metadata"]["resourceVersion"]
-    api(stage).request("POST", path, binding)
-    expect_caught_up(stage)
+    api(testbed).request("POST", path, binding)
+    check_resynced(testbed)
 
 
 @contextlib.contextmanager
-def throttled(stage: Stage) -> Iterator[None]:
-    """All that is asked is answered with 429, by a stand-in that has the API server's port and certificate."""
-    server = api(stage)
+def throttled(testbed: FaultTestbed) -> Iterator[None]:
+    """Answer all requests with 429, from a substitute with the API server's port and certificate."""
+    server = api(testbed)
     server.kill()
     pki = server.pki.folder
-    stand_in = stage.background_tasks("busy", server.port, pki / "apiserver.crt", pki / "apiserver.key")
+    substitute = testbed.start_process("throttling_server", server.port, pki / "apiserver.crt", pki / "apiserver.key")
     yield
-    change_much(stage)
-    _expect_warning(stage, "too many requests")
-    stand_in.kill()
-    stand_in.wait(5)
+    delete_pods(testbed)
+    _expect_warning(testbed, "too many requests")
+    substitute.kill()
+    substitute.wait(5)
     server.start()
-    expect_caught_up(stage)
+    check_resynced(testbed)
 
 
 @contextlib.contextmanager
-def without_crds(stage: Stage) -> Iterator[None]:
-    """The kinds that the chart brings are deleted, then there again."""
-    for each in documents(CRDS):
-        api(stage).delete(each)
-    change_much(stage)
+def without_crds(testbed: FaultTestbed) -> Iterator[None]:
+    """Delete the chart's CRDs, and create them again."""
+    for crd in documents(CRDS):
+        api(testbed).delete(crd)
+    delete_pods(testbed)
     yield
-    install_crds(api(stage))
-    expect_caught_up(stage)
+    install_crds(api(testbed))
+    check_resynced(testbed)
 
 
 @contextlib.contextmanager
-def without_ca(stage: Stage) -> Iterator[None]:
-    """The CA's Secret is deleted: the very same one must come back."""
-    before = api(stage).request("GET", f"{SECRETS}/osm-ca-bundle")["data"]
-    api(stage).request("DELETE", f"{SECRETS}/osm-ca-bundle")
+def without_ca(testbed: FaultTestbed) -> Iterator[None]:
+    """Delete the CA's Secret; the program must restore it unchanged."""
+    before = api(testbed).request("GET", f"{SECRETS}/osm-ca-bundle")["data"]
+    api(testbed).request("DELETE", f"{SECRETS}/osm-ca-bundle")
     yield
-    if _secret(api(stage)) != before:
-        raise FaultError("the Secret of the CA was not written back as it was")
+    if _secret(api(testbed)) != before:
+        raise FaultError("the CA's Secret was not restored unchanged")
 
 
 @contextlib.contextmanager
-def without_authority(stage: Stage) -> Iterator[None]:
-    """Nobody has made the CA."""
-    with cluster(stage):
-        api(stage).request("DELETE", f"{SECRETS}/osm-ca-bundle")
-        for file in stage.ca.iterdir():
+def without_authority(testbed: FaultTestbed) -> Iterator[None]:
+    """A cluster without a CA."""
+    with cluster(testbed):
+        api(testbed).request("DELETE", f"{SECRETS}/osm-ca-bundle")
+        for file in testbed.ca.iterdir():
             file.unlink()
         yield
 
 
 @contextlib.contextmanager
-def racing(stage: Stage) -> Iterator[None]:
-    """Two controllers start at once: one authority must come of it."""
-    stage.replica()
-    stage.start()
-    stage.eventually(lambda: take_ca(stage), what="a CA")
+def racing(testbed: FaultTestbed) -> Iterator[None]:
+    """Start two controllers at the same time; only one of them may create the CA."""
+    testbed.replica()
+    testbed.start()
+    testbed.eventually(lambda: copy_ca(testbed), what="a CA")
     yield
     logs = ("program.log", "replica.log")
-    made = [line for log in logs for line in stage.logged("a certificate authority is made", log=log)]
-    ready = stage.run("curl", "-s", "--max-time", "5", f"http://127.0.0.1:{REPLICA_HTTP_PORT}/health/ready")
-    if len(made) != 1 or ready != "Service is ready":
-        raise FaultError(f"{len(made)} authorities were made; the replica says {ready!r}")
+    created = [line for log in logs for line in testbed.logged("a certificate authority is created", log=log)]
+    ready = testbed.run("curl", "-s", "--max-time", "5", f"http://127.0.0.1:{REPLICA_HTTP_PORT}/health/ready")
+    if len(created) != 1 or ready != "Service is ready":
+        raise FaultError(f"{len(created)} authorities were created; the replica's readiness: {ready!r}")
 
 
 @contextlib.contextmanager
-def led_by_another(stage: Stage) -> Iterator[None]:
+def other_leader(testbed: FaultTestbed) -> Iterator[None]:
     """Another controller holds the Lease."""
-    with cluster(stage):
-        stage.leader = stage.replica()
-        stage.eventually(lambda: stage.logged("leads", log="replica.log"), what="a leader")
+    with cluster(testbed):
+        testbed.leader = testbed.replica()
+        testbed.eventually(lambda: testbed.logged("became the leader", log="replica.log"), what="a leader")
         yield
 
 
 @contextlib.contextmanager
-def leader_killed(stage: Stage) -> Iterator[None]:
-    """It is killed, and gives nothing back: this one must lead."""
-    if stage.leader is None or stage.logged("leads"):
-        raise FaultError("the other one does not lead")
-    stage.leader.kill()
+def leader_killed(testbed: FaultTestbed) -> Iterator[None]:
+    """Kill the leader, which does not release the Lease; this controller must take over."""
+    if testbed.leader is None or testbed.logged("became the leader"):
+        raise FaultError("the other controller is not the leader")
+    testbed.leader.kill()
     yield
-    if not stage.logged("leads"):
-        raise FaultError("nobody leads")
+    if not testbed.logged("became the leader"):
+        raise FaultError("the controller did not become the leader")
 
 
 @contextlib.contextmanager
-def without_configuration(stage: Stage) -> Iterator[None]:
-    """The webhook configuration is deleted: pods are created bare."""
-    api(stage).request("DELETE", _CONFIGURATION)
+def without_configuration(testbed: FaultTestbed) -> Iterator[None]:
+    """Delete the webhook configuration: pods are created without sidecars."""
+    api(testbed).request("DELETE", _CONFIGURATION)
     yield
-    api(stage).create(webhook_configuration())
+    api(testbed).create(webhook_configuration())
 
 
 @contextlib.contextmanager
-def overwritten_bundle(stage: Stage) -> Iterator[None]:
-    """Somebody puts another CA into the webhook configuration."""
-    before = api(stage).request("GET", _CONFIGURATION)["webhooks"][0]["clientConfig"]["caBundle"]
-    other = base64.b64encode(api(stage).pki.root_pem).decode()
+def overwritten_bundle(testbed: FaultTestbed) -> Iterator[None]:
+    """Put another CA into the webhook configuration."""
+    before = api(testbed).request("GET", _CONFIGURATION)["webhooks"][0]["clientConfig"]["caBundle"]
+    other = base64.b64encode(api(testbed).pki.root_pem).decode()
     change = [{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": other}]
-    api(stage).request("PATCH", _CONFIGURATION, change, form="application/json-patch+json")
-    stage.eventually(
-        lambda: api(stage).request("GET", _CONFIGURATION)["webhooks"][0]["clientConfig"]["caBundle"] == before,
-        what="the bundle is right again",
+    api(testbed).request("PATCH", _CONFIGURATION, change, content_type="application/json-patch+json")
+    testbed.eventually(
+        lambda: api(testbed).request("GET", _CONFIGURATION)["webhooks"][0]["clientConfig"]["caBundle"] == before,
+        what="the CA bundle is restored",
         within=2.0,
     )
     yield
 
 
 @contextlib.contextmanager
-def injecting_cluster_asked_directly(stage: Stage) -> Iterator[None]:
-    """A cluster whose API server will not be there to be asked for the truth."""
-    with injecting_cluster(stage):
-        stage.truth = ()
+def injecting_cluster_without_dry_run(testbed: FaultTestbed) -> Iterator[None]:
+    """A cluster whose API server will be down, so that real clients send their reviews directly to the webhook."""
+    with injecting_cluster(testbed):
+        testbed.truth = ()
         yield
 
 
 @contextlib.contextmanager
-def no_api_server(stage: Stage) -> Iterator[None]:
-    """None is there; the webhook is asked as one would ask it."""
-    api(stage).kill()
+def no_api_server(testbed: FaultTestbed) -> Iterator[None]:
+    """Kill the API server."""
+    api(testbed).kill()
     yield
-    api(stage).start()
+    api(testbed).start()
 
 
 def _secret(server: ApiServer) -> object:
@@ -233,52 +233,53 @@ def _secret(server: ApiServer) -> object:
         return None
 
 
-def _expect_warning(stage: Stage, words: str) -> None:
-    said = stage.run("curl", "-s", "--max-time", "5", "http://127.0.0.1:9091/health/ready?verbose")
-    if words not in said:
-        raise FaultError(f"?verbose does not warn: {said[-300:]}")
+def _expect_warning(testbed: FaultTestbed, text: str) -> None:
+    page = testbed.run("curl", "-s", "--max-time", "5", "http://127.0.0.1:9091/health/ready?verbose")
+    if text not in page:
+        raise FaultError(f"?verbose has no warning: {page[-300:]}")
 
 
 def rows(_mode: Mode) -> tuple[Row, ...]:
-    """The rows."""
+    """The rows of this module."""
     unharmed = Expectation(Truth.HOLDS, Alive.STAYS)
 
-    def row(name: str, text: str, fault: Act) -> Row:
-        return Row(f"api-{name}", text, fault, unharmed, setup=cluster, crowd=0)
+    def row(name: str, text: str, fault: Action) -> Row:
+        return Row(f"api-{name}", text, fault, unharmed, setup=cluster, extra_pods=0)
 
     return (
         Row(
-            "api-away-at-start", "no API server at the start", away_at_start,
-            Expectation(Truth.FAILS, Alive.STAYS, recovers_within=30.0), setup=cluster, at_start=True, crowd=0,
+            "api-away-at-start", "API server down at the start", away_at_start,
+            Expectation(Truth.FAILS, Alive.STAYS, recovers_within=30.0), setup=cluster, at_start=True, extra_pods=0,
         ),
-        row("killed", "API server killed, 100 pods go, started again", killed),
-        row("hung", "API server hangs, 100 pods go", hung),
+        row("killed", "API server killed, 100 pods deleted, API server restarted", killed),
+        row("hung", "API server hangs, 100 pods deleted", hung),
         Row(
-            "api-slow", "API server 0.7 s away each way", slowed, unharmed, setup=slow_way, crowd=0,
+            "api-slow", "0.7 s latency to the API server in each direction", slowed, unharmed, setup=slow_connection,
+            extra_pods=0,
         ),
-        row("forbidden", "API server answers 403", forbidden),
-        row("throttled", "API server answers 429", throttled),
-        row("compacted", "API server comes back with versions forgotten (410)", compacted),
-        row("crds-deleted", "CRDs deleted, then there again", without_crds),
-        row("ca-deleted", "Secret of the CA deleted", without_ca),
+        row("forbidden", "API server returns 403", forbidden),
+        row("throttled", "API server returns 429", throttled),
+        row("compacted", "API server restarted with compacted history (410)", compacted),
+        row("crds-deleted", "CRDs deleted and recreated", without_crds),
+        row("ca-deleted", "CA Secret deleted", without_ca),
         Row(
-            "api-replicas-race", "no CA yet, two controllers start at once", racing,
-            Expectation(Truth.EITHER, Alive.STAYS), setup=without_authority, at_start=True, crowd=0,
+            "api-replicas-race", "no CA yet, two controllers start at the same time", racing,
+            Expectation(Truth.EITHER, Alive.STAYS), setup=without_authority, at_start=True, extra_pods=0,
         ),
         Row(
-            "api-leader-killed", "the controller that holds the Lease killed", leader_killed, unharmed,
-            setup=led_by_another, lasts=20.0, crowd=0,
+            "api-leader-killed", "leader (holder of the Lease) killed", leader_killed, unharmed,
+            setup=other_leader, duration=20.0, extra_pods=0,
         ),
         Row(
             "injector-configuration-deleted", "webhook configuration deleted", without_configuration,
-            Expectation(Truth.FAILS, Alive.STAYS), program=Program.INJECTOR, setup=injecting_cluster, crowd=0,
+            Expectation(Truth.FAILS, Alive.STAYS), program=Program.INJECTOR, setup=injecting_cluster, extra_pods=0,
         ),
         Row(
             "injector-bundle-overwritten", "CA bundle of the webhook configuration overwritten", overwritten_bundle,
-            unharmed, program=Program.INJECTOR, setup=injecting_cluster, crowd=0,
+            unharmed, program=Program.INJECTOR, setup=injecting_cluster, extra_pods=0,
         ),
         Row(
-            "injector-api-killed", "API server killed, started again", no_api_server, unharmed,
-            program=Program.INJECTOR, setup=injecting_cluster_asked_directly, crowd=0,
+            "injector-api-killed", "API server killed and restarted", no_api_server, unharmed,
+            program=Program.INJECTOR, setup=injecting_cluster_without_dry_run, extra_pods=0,
         ),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Many clients at once, alone on the machine."""
+"""Rows: many clients at once. These rows run alone on the machine."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -7,65 +7,65 @@ from pathlib import Path
 
 from tests.faults.compare import Alive, Expectation, Truth
 from tests.faults.row import FaultError, Mode, Row
-from tests.faults.stage import Stage
+from tests.faults.testbed import FaultTestbed
 
 _GROWTH = 40_000
-"""KB by which either process may grow in 20,000 canaries: 1 KB each, and what fragmentation takes."""
+"""How many KB each process may grow by during 20,000 canary requests: 1 KB for each, plus fragmentation."""
 
 
-def under(kind: str, *counts: int) -> Callable[[Stage], AbstractContextManager[None]]:
-    """A load on the ADS port."""
+def under(kind: str, *counts: int) -> Callable[[FaultTestbed], AbstractContextManager[None]]:
+    """Load on the ADS port."""
 
     @contextlib.contextmanager
-    def act(stage: Stage) -> Iterator[None]:
-        with stage.load(kind, *counts):
+    def action(testbed: FaultTestbed) -> Iterator[None]:
+        with testbed.load(kind, *counts):
             yield
 
-    return act
+    return action
 
 
-def many_canaries(count: int) -> Callable[[Stage], AbstractContextManager[None]]:
-    """So many canaries, to their end; the memory of both processes is compared."""
+def many_canaries(count: int) -> Callable[[FaultTestbed], AbstractContextManager[None]]:
+    """Send `count` canary requests; neither process may grow by more than the limit."""
 
     @contextlib.contextmanager
-    def act(stage: Stage) -> Iterator[None]:
-        before = [resident(pid) for pid in (stage.pid, stage.judge)]
-        with stage.load("canaries", count) as process:
-            stage.eventually(lambda: process.poll() is not None, what=f"{count} canaries", within=600)
+    def action(testbed: FaultTestbed) -> Iterator[None]:
+        before = [resident(pid) for pid in (testbed.pid, testbed.judge)]
+        with testbed.load("canaries", count) as process:
+            testbed.eventually(lambda: process.poll() is not None, what=f"{count} canary requests", within=600)
             if process.returncode:
-                raise FaultError(stage.last_line("load.log"))
+                raise FaultError(testbed.last_line("load.log"))
         yield
-        after = [resident(pid) for pid in (stage.pid, stage.judge)]
+        after = [resident(pid) for pid in (testbed.pid, testbed.judge)]
         for name, old, new in zip(("program", "judge"), before, after, strict=True):
             if new - old > _GROWTH:
-                raise FaultError(f"the {name} grew from {old} to {new} KB in {count} canaries")
+                raise FaultError(f"the {name} grew from {old} to {new} KB during {count} canary requests")
 
-    return act
+    return action
 
 
 def resident(pid: int) -> int:
-    """A process's resident memory in KB."""
+    """A process's resident memory, in KB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
 
 
 def rows(mode: Mode) -> tuple[Row, ...]:
-    """The rows."""
+    """The rows of this module."""
     unharmed = Expectation(Truth.HOLDS, Alive.STAYS)
     unsure = Expectation(Truth.EITHER, Alive.STAYS, recovers_within=20.0)
-    idle, half, closed, deaf, storm, canaries = map(mode.count, (5000, 5000, 1000, 1000, 1000, 20_000))
+    idle, half, closed, unreading, storm, canaries = map(mode.count, (5000, 5000, 1000, 1000, 1000, 20_000))
     return tuple(
-        Row(name, text, act, expect, load=True, lasts=lasts, crowd=max(deaf, storm))
-        for name, text, act, expect, lasts in (
+        Row(name, text, action, expect, load=True, duration=duration, extra_pods=max(unreading, storm))
+        for name, text, action, expect, duration in (
             ("idle-connections", f"{idle} idle TCP connections", under("idle", idle), unsure, 10.0),
             ("half-open-tls", f"{half} half-open TLS handshakes", under("half-open", half), unsure, 10.0),
             (
-                "closed-at-once", f"{closed} TCP connections closed at once, ten times",
+                "closed-at-once", f"{closed} TCP connections opened and closed, ten times",
                 under("closed-at-once", closed, 10), unharmed, 3.0,
             ),
-            ("deaf-proxies", f"{deaf} proxies that never read", under("deaf", deaf), unsure, 15.0),
-            ("storm", f"{storm} proxies reconnect on end", under("storm", storm), unsure, 15.0),
-            ("failing-tls", "30 clients a second fail TLS", under("failing-tls", 30), unharmed, 10.0),
-            ("canaries", f"{canaries} canaries on end", many_canaries(canaries), unharmed, 1.0),
+            ("unreading-proxies", f"{unreading} proxies that never read", under("unreading", unreading), unsure, 15.0),
+            ("storm", f"{storm} proxies reconnecting continuously", under("storm", storm), unsure, 15.0),
+            ("failing-tls", "30 failing TLS handshakes per second", under("failing-tls", 30), unharmed, 10.0),
+            ("canaries", f"{canaries} canary requests in a row", many_canaries(canaries), unharmed, 1.0),
         )
     )  # fmt: skip

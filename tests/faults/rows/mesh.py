@@ -1,20 +1,20 @@
-"""What proxies and the mesh's contents can do to others."""
+"""Rows: misbehaving proxies, and invalid objects in the mesh."""
 
 import contextlib
 from collections.abc import Iterator
 
-from tests.faults import orders
+from tests.faults import injected_code
 from tests.faults.compare import Alive, Expectation, Truth
 from tests.faults.row import FaultError, Mode, Row
-from tests.faults.stage import HTTP_PORT, Stage
+from tests.faults.testbed import HTTP_PORT, FaultTestbed
 
 _CAPACITY = 40
 
 
 @contextlib.contextmanager
-def broken_manifest(stage: Stage) -> Iterator[None]:
-    """Half of a manifest is there."""
-    file = stage.mesh / "bookstore.yaml"
+def broken_manifest(testbed: FaultTestbed) -> Iterator[None]:
+    """Truncate a manifest."""
+    file = testbed.mesh / "bookstore.yaml"
     whole = file.read_text()
     file.write_text(whole[: len(whole) // 2] + "\n  broken: [")
     yield
@@ -22,48 +22,51 @@ def broken_manifest(stage: Stage) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def refusing_proxy(stage: Stage) -> Iterator[None]:
-    """One proxy NACKs everything."""
-    with stage.load("refusing", 1):
+def rejecting_proxy(testbed: FaultTestbed) -> Iterator[None]:
+    """One proxy rejects (NACK) every response."""
+    with testbed.load("rejecting", 1):
         yield
 
 
 @contextlib.contextmanager
-def stalled_proxy(stage: Stage) -> Iterator[None]:
-    """One proxy takes nothing for longer than a write may last; its stream must be ended, so that it comes again."""
-    with stage.load("stalled", 1) as process:
+def stalled_proxy(testbed: FaultTestbed) -> Iterator[None]:
+    """One proxy stops reading for longer than the write timeout; its stream must end, so that it can connect again."""
+    with testbed.load("stalled", 1) as process:
         yield
-        if stage.eventually(lambda: process.poll() is not None, what="the stalled proxy", within=5) and process.poll():
-            raise FaultError(stage.last_line("load.log"))
+        if (
+            testbed.eventually(lambda: process.poll() is not None, what="the stalled proxy", within=5)
+            and process.poll()
+        ):
+            raise FaultError(testbed.last_line("load.log"))
 
 
 @contextlib.contextmanager
-def no_build_for_one(stage: Stage) -> Iterator[None]:
-    """The bookstore, which has a proxy, cannot be built any more when the mesh changes: a warning is all."""
-    with stage.load("bookstore", 1):
-        stage.order(orders.break_builds(of="bookstore"))
-        _touch(stage)
+def no_build_for_one(testbed: FaultTestbed) -> Iterator[None]:
+    """The bookstore's snapshot build fails when the mesh changes; the only effect must be a warning."""
+    with testbed.load("bookstore", 1):
+        testbed.execute(injected_code.break_builds(of="bookstore"))
+        _touch(testbed)
         yield
-        said = stage.run("curl", "-s", "--max-time", "5", f"http://127.0.0.1:{HTTP_PORT}/health/ready?verbose")
-        if not stage.logged("a snapshot cannot be built"):
-            raise FaultError("the fault did no harm: the bookstore was built")
-        stage.order(orders.MEND_BUILDS)
-        _touch(stage)
-        if "bookstore" not in said:
-            raise FaultError("?verbose does not warn that the bookstore cannot be built")
+        page = testbed.run("curl", "-s", "--max-time", "5", f"http://127.0.0.1:{HTTP_PORT}/health/ready?verbose")
+        if not testbed.logged("a snapshot cannot be built"):
+            raise FaultError("the fault did no harm: the bookstore's snapshot was built")
+        testbed.execute(injected_code.RESTORE_BUILDS)
+        _touch(testbed)
+        if "bookstore" not in page:
+            raise FaultError("?verbose has no warning that the bookstore's snapshot cannot be built")
 
 
 @contextlib.contextmanager
-def no_builds_from_start(stage: Stage) -> Iterator[None]:
-    """No snapshot can be built from the start on."""
-    stage.order(orders.break_builds(of=""))
+def no_builds_from_start(testbed: FaultTestbed) -> Iterator[None]:
+    """Every snapshot build fails, from the start."""
+    testbed.execute(injected_code.break_builds(of=""))
     yield
-    stage.order(orders.MEND_BUILDS)
-    _touch(stage)
+    testbed.execute(injected_code.RESTORE_BUILDS)
+    _touch(testbed)
 
 
-def _touch(stage: Stage) -> None:
-    file = stage.mesh / "mesh.yaml"
+def _touch(testbed: FaultTestbed) -> None:
+    file = testbed.mesh / "mesh.yaml"
     text = file.read_text()
     new = (
         text.replace("logLevel: error", "logLevel: warn")
@@ -74,26 +77,26 @@ def _touch(stage: Stage) -> None:
 
 
 @contextlib.contextmanager
-def full_house(stage: Stage) -> Iterator[None]:
-    """As many proxies as there are places, and they stay."""
-    with stage.load("hold", _CAPACITY):
+def capacity_reached(testbed: FaultTestbed) -> Iterator[None]:
+    """Connect as many proxies as the limit permits, and keep them connected."""
+    with testbed.load("hold", _CAPACITY):
         yield
 
 
 def rows(_mode: Mode) -> tuple[Row, ...]:
-    """The rows."""
+    """The rows of this module."""
     unharmed = Expectation(Truth.HOLDS, Alive.STAYS)
     return (
-        Row("refusing-proxy", "one proxy NACKs everything", refusing_proxy, unharmed),
-        Row("stalled-proxy", "one proxy takes nothing for 13 s, then reads again", stalled_proxy, unharmed, lasts=16.0),
-        Row("build-fails-for-one", "the build raises for one identity", no_build_for_one, unharmed),
+        Row("rejecting-proxy", "one proxy rejects (NACK) everything", rejecting_proxy, unharmed),
+        Row("stalled-proxy", "one proxy stops reading for 13 s", stalled_proxy, unharmed, duration=16.0),
+        Row("build-fails-for-one", "snapshot build fails for one identity", no_build_for_one, unharmed),
         Row(
-            "build-fails-for-all", "the build raises for every identity, from the start", no_builds_from_start,
-            Expectation(Truth.FAILS, Alive.STAYS), at_start=True, lasts=10.0,
+            "build-fails-for-all", "snapshot build fails for every identity, from the start", no_builds_from_start,
+            Expectation(Truth.FAILS, Alive.STAYS), at_start=True, duration=10.0,
         ),
-        Row("manifest-broken", "a manifest becomes unreadable while it runs", broken_manifest, unharmed),
+        Row("manifest-broken", "a manifest becomes invalid at runtime", broken_manifest, unharmed),
         Row(
-            "capacity-reached", f"all {_CAPACITY} places for proxies taken", full_house,
+            "capacity-reached", f"maximum of {_CAPACITY} proxies connected", capacity_reached,
             Expectation(Truth.FAILS, Alive.STAYS), flags=(f"--max-data-plane-connections={_CAPACITY}",),
         ),
     )  # fmt: skip

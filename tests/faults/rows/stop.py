@@ -1,4 +1,4 @@
-"""Stops that were asked for."""
+"""Rows: requested shutdowns."""
 
 import contextlib
 import signal
@@ -6,53 +6,53 @@ from collections.abc import Iterator
 
 from tests.faults.compare import Alive, Expectation, Truth
 from tests.faults.row import Mode, Row
-from tests.faults.stage import Stage
+from tests.faults.testbed import FaultTestbed
 
 _GRACE = 20.0
 
 
 @contextlib.contextmanager
-def streams(stage: Stage) -> Iterator[None]:
-    """100 proxies with open streams; the program gets SIGTERM."""
-    with stage.load("hold", 100):
-        stage.kill(stage.pid, signal.SIGTERM)
-        stage.until_ended(within=_GRACE)
+def streams(testbed: FaultTestbed) -> Iterator[None]:
+    """Send SIGTERM while 100 proxies have open streams."""
+    with testbed.load("hold", 100):
+        testbed.kill(testbed.pid, signal.SIGTERM)
+        testbed.until_ended(within=_GRACE)
         yield
 
 
 @contextlib.contextmanager
-def at_once(stage: Stage) -> Iterator[None]:
-    """SIGTERM as soon as its probes' port listens."""
-    stage.start()
-    stage.eventually(lambda: "9091" in stage.run("ss", "-Hltn"), what="the probes' port", within=10)
-    stage.kill(stage.pid, signal.SIGTERM)
-    stage.until_ended(within=2)
+def at_once(testbed: FaultTestbed) -> Iterator[None]:
+    """Send SIGTERM as soon as the probe port listens."""
+    testbed.start()
+    testbed.eventually(lambda: "9091" in testbed.run("ss", "-Hltn"), what="the probes' port", within=10)
+    testbed.kill(testbed.pid, signal.SIGTERM)
+    testbed.until_ended(within=2)
     yield
 
 
 @contextlib.contextmanager
-def twice(stage: Stage) -> Iterator[None]:
-    """SIGTERM, and a second later again."""
-    stage.kill(stage.pid, signal.SIGTERM)
-    stage.hold(1.0)
-    stage.kill(stage.pid, signal.SIGTERM)
-    stage.until_ended(within=2)
+def twice(testbed: FaultTestbed) -> Iterator[None]:
+    """Send SIGTERM twice, a second apart."""
+    testbed.kill(testbed.pid, signal.SIGTERM)
+    testbed.hold(1.0)
+    testbed.kill(testbed.pid, signal.SIGTERM)
+    testbed.until_ended(within=2)
     yield
 
 
 def rows(_mode: Mode) -> tuple[Row, ...]:
-    """The rows."""
+    """The rows of this module."""
     return (
         Row(
             "sigterm-100-streams", "SIGTERM with 100 open streams", streams,
-            Expectation(Truth.EITHER, Alive.STAYS, ends=0, drains=True), lasts=1.0,
+            Expectation(Truth.EITHER, Alive.STAYS, ends=0, drains=True), duration=1.0,
         ),
         Row(
-            "sigterm-at-start", "SIGTERM during start", at_once,
-            Expectation(Truth.FAILS, Alive.SILENT, ends=0), at_start=True, lasts=1.0,
+            "sigterm-at-start", "SIGTERM during the start", at_once,
+            Expectation(Truth.FAILS, Alive.SILENT, ends=0), at_start=True, duration=1.0,
         ),
         Row(
             "sigterm-twice", "two SIGTERMs, 1 s apart", twice,
-            Expectation(Truth.EITHER, Alive.STAYS, ends=128 + signal.SIGTERM, drains=True), lasts=1.0,
+            Expectation(Truth.EITHER, Alive.STAYS, ends=128 + signal.SIGTERM, drains=True), duration=1.0,
         ),
     )  # fmt: skip

@@ -26,7 +26,7 @@ def test_the_service_of_a_request(request_bytes: bytes, service: str) -> None:
     "request_bytes",
     [b"\x0a", b"\x0a\x05abc", b"\x0a\x02\xff\xff", b"\x0b", b"\xff" * 11, b"\x11\x00", b"\x10"],
 )
-def test_what_is_no_request_is_said_to_be_none(request_bytes: bytes) -> None:
+def test_malformed_bytes_are_an_error(request_bytes: bytes) -> None:
     with pytest.raises(MalformedRequestError):
         service_of(request_bytes)
 

@@ -9,17 +9,17 @@ import pytest
 from osm_probes.foundation.listen import listen
 from osm_probes.health.lifecycle import Phase
 from osm_probes.judge.evaluator import ProbeEvaluator
-from osm_probes.judge.grpc_health import connection as grpc_connection
+from osm_probes.judge.grpc_health.connection import Limits
 from osm_probes.judge.grpc_health.server import GrpcHealth
 from osm_probes.judge.transitions import VerdictWatch
-from tests.judge.test_evaluator import evaluator
+from tests.judge.evaluators import evaluator_of, view
 
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 
 
 class Served:
-    """A served bench: its port, and the calls that were counted."""
+    """A served evaluator: its port, and the calls that were counted."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -67,12 +67,20 @@ def message(service: str) -> bytes:
 
 @contextlib.asynccontextmanager
 async def served(
-    judged: ProbeEvaluator, verdicts: VerdictWatch | None = None, *, connections: int = 32
+    evaluator: ProbeEvaluator,
+    verdicts: VerdictWatch | None = None,
+    *,
+    connections: int = 32,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Served]:
     with listen(0, address="127.0.0.1") as listener:
         one = Served(listener.getsockname()[1])
         health = GrpcHealth(
-            judged, verdicts or VerdictWatch(), answered=lambda *call: one.counted.append(call), connections=connections
+            evaluator,
+            verdicts or VerdictWatch(),
+            count=lambda *call: one.counted.append(call),
+            connections=connections,
+            limits=limits,
         )
         async with health.serving(listener):
             yield one
@@ -88,8 +96,8 @@ async def served(
         (Phase.FAILED, NOT_SERVING, NOT_SERVING),
     ],
 )
-async def test_check_says_what_the_contract_s_table_says(phase: Phase, liveness: bytes, readiness: bytes) -> None:
-    async with served(evaluator(phase=phase)) as one:
+async def test_check_answers_by_the_contracts_table(phase: Phase, liveness: bytes, readiness: bytes) -> None:
+    async with served(evaluator_of(view(phase=phase))) as one:
         assert [await one.check(service) for service in ("liveness", "readiness", "")] == [
             liveness, readiness, readiness,
         ]  # fmt: skip
@@ -98,7 +106,7 @@ async def test_check_says_what_the_contract_s_table_says(phase: Phase, liveness:
 
 
 async def test_an_unknown_service_is_not_found_by_check_and_unknown_to_watch_which_stays_open() -> None:
-    async with served(evaluator()) as one, one.channel() as channel:
+    async with served(evaluator_of(view())) as one, one.channel() as channel:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await unary(channel, CHECK, message("ads"))
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND
@@ -108,16 +116,21 @@ async def test_an_unknown_service_is_not_found_by_check_and_unknown_to_watch_whi
         assert one.counted == [(CHECK, "NOT_FOUND"), (WATCH, "SERVICE_UNKNOWN")]
 
 
-async def test_a_watch_begins_with_the_verdict_of_now_and_tells_each_change_once() -> None:
+async def test_a_watch_starts_with_the_present_verdict_and_sends_each_change_once() -> None:
     verdicts = VerdictWatch()
-    judged = evaluator(phase=Phase.SERVING)
-    ill = await evaluator(phase=Phase.DRAINING).ready()
-    well = await judged.ready()
-    async with served(judged, verdicts) as one, one.channel() as channel:
+    evaluator = evaluator_of(view())
+    unhealthy = await evaluator_of(view(phase=Phase.DRAINING)).ready()
+    healthy = await evaluator.ready()
+    async with served(evaluator, verdicts) as one, one.channel() as channel:
         watches = {name: Watch(channel, name) for name in ("", "readiness", "liveness")}
         assert [await watch.next() for watch in watches.values()] == [SERVING] * 3
-        for result, status in ((well, None), (ill, NOT_SERVING), (ill, None), (well, SERVING)):
-            verdicts.note(result)
+        for result, status in (
+            (healthy, None),
+            (unhealthy, NOT_SERVING),
+            (unhealthy, None),
+            (healthy, SERVING),
+        ):
+            verdicts.observe(result)
             if status is not None:
                 assert [await watches[name].next() for name in ("", "readiness")] == [status] * 2
         for watch in watches.values():
@@ -125,7 +138,7 @@ async def test_a_watch_begins_with_the_verdict_of_now_and_tells_each_change_once
 
 
 async def test_gzip_and_unknown_methods_are_not_implemented() -> None:
-    async with served(evaluator()) as one, one.channel() as channel:
+    async with served(evaluator_of(view())) as one, one.channel() as channel:
         for call in (
             unary(channel, "/grpc.health.v1.Health/List", b""),
             unary(channel, CHECK, message("x" * 100), compression=grpc.Compression.Gzip),
@@ -136,7 +149,7 @@ async def test_gzip_and_unknown_methods_are_not_implemented() -> None:
 
 
 async def test_the_oldest_silent_connection_makes_room_and_a_watch_stays() -> None:
-    async with served(evaluator(), connections=4) as one, one.channel() as channel:
+    async with served(evaluator_of(view()), connections=4) as one, one.channel() as channel:
         watch = Watch(channel, "")
         assert await watch.next() == SERVING
         silent = [socket.create_connection(("127.0.0.1", one.port)) for _ in range(20)]
@@ -157,29 +170,25 @@ def until_end(connection: socket.socket) -> bool:
     return False
 
 
-async def test_where_all_watch_the_oldest_makes_room() -> None:
-    async with served(evaluator(), connections=2) as one, contextlib.AsyncExitStack() as channels:
+async def test_the_oldest_watch_makes_room_when_all_connections_watch() -> None:
+    async with served(evaluator_of(view()), connections=2) as one, contextlib.AsyncExitStack() as channels:
         for _ in range(4):
             channel = await channels.enter_async_context(one.channel())
             assert await Watch(channel, "").next() == SERVING
         assert await one.check("") == SERVING
 
 
-async def test_a_connection_without_a_call_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_connection, "_FIRST_CALL_WITHIN", 0.1)
-    async with served(evaluator()) as one:
+async def test_a_connection_without_a_call_is_closed() -> None:
+    async with served(evaluator_of(view()), limits=Limits(first_call=0.1)) as one:
         reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
         async with asyncio.timeout(2):
-            assert await reader.read() != b""  # settings, goodbye, and the end
+            assert await reader.read() != b""  # settings, goaway, and the end
         writer.close()
 
 
 @pytest.mark.parametrize("service", ["", "unknown"])
-async def test_a_watch_is_not_idle_and_the_end_of_one_is_no_end_of_its_connection(
-    monkeypatch: pytest.MonkeyPatch, service: str
-) -> None:
-    monkeypatch.setattr(grpc_connection, "_IDLE", 0.05)
-    async with served(evaluator()) as one, one.channel() as channel:
+async def test_a_watch_is_not_idle_and_its_connection_outlives_other_calls(service: str) -> None:
+    async with served(evaluator_of(view()), limits=Limits(idle=0.05)) as one, one.channel() as channel:
         watch = Watch(channel, service)
         assert await watch.next() in (SERVING, SERVICE_UNKNOWN)
         other = Watch(channel, "liveness")
@@ -188,22 +197,21 @@ async def test_a_watch_is_not_idle_and_the_end_of_one_is_no_end_of_its_connectio
         assert await watch.next(within=0.3) is None
 
 
-async def test_a_watch_that_was_given_up_is_told_nothing_more() -> None:
+async def test_a_cancelled_watch_gets_nothing_more() -> None:
     verdicts = VerdictWatch()
-    async with served(evaluator(), verdicts) as one, one.channel() as channel:
+    async with served(evaluator_of(view()), verdicts) as one, one.channel() as channel:
         watch, other = Watch(channel, "liveness"), Watch(channel, "readiness")
         assert [await watch.next(), await other.next()] == [SERVING, SERVING]
         other.call.cancel()
         await unary(channel, CHECK, message(""))  # by now the server knows
-        verdicts.note(await evaluator(phase=Phase.DRAINING).ready())
+        verdicts.observe(await evaluator_of(view(phase=Phase.DRAINING)).ready())
         await unary(channel, CHECK, message(""))
-        verdicts.note(evaluator(phase=Phase.FAILED).alive())
+        verdicts.observe(evaluator_of(view(phase=Phase.FAILED)).alive())
         assert await watch.next() == NOT_SERVING
 
 
-async def test_a_connection_that_is_too_old_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_connection, "_OLDEST", 0.2)
-    async with served(evaluator()) as one, one.channel() as channel:
+async def test_a_connection_that_is_too_old_is_closed() -> None:
+    async with served(evaluator_of(view()), limits=Limits(life=0.2)) as one, one.channel() as channel:
         watch = Watch(channel, "")
         assert await watch.next() == SERVING
         with pytest.raises(grpc.aio.AioRpcError) as ended:

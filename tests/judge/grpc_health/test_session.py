@@ -3,7 +3,7 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, Event, ResponseReceived, TrailersReceived
 
 from osm_probes.judge.grpc_health.messages import Status
-from osm_probes.judge.grpc_health.session import CALLS, Asked, ConnectionOverError, Dropped, GrpcSession, Method
+from osm_probes.judge.grpc_health.session import CALLS, Call, CallCancelled, ConnectionOverError, GrpcSession, Method
 
 GRPC = "application/grpc"
 LIVENESS = b"\0\0\0\0\x0a\x0a\x08liveness"
@@ -32,7 +32,7 @@ class Client:
         self.http.send_data(stream, message, end_stream=True)
         return stream
 
-    def talk(self) -> tuple[list[Asked | Dropped], list[Event]]:
+    def talk(self) -> tuple[list[Call | CallCancelled], list[Event]]:
         """Carry all bytes over, both ways."""
         news = self.session.receive(self.http.data_to_send())
         return news, self.http.receive_data(self.session.outgoing())
@@ -50,9 +50,9 @@ def fields(events: list[Event]) -> dict[bytes, bytes]:
     return {name: value for each in heads for name, value in each.headers or ()}
 
 
-def test_a_check_is_asked_and_answered(client: Client) -> None:
+def test_a_check_call_is_answered(client: Client) -> None:
     call = client.call()
-    assert client.talk()[0] == [Asked(call, Method.CHECK, "liveness")]
+    assert client.talk()[0] == [Call(call, Method.CHECK, "liveness")]
     client.session.report(call, Status.SERVING, last=True)
     _, events = client.talk()
     assert fields(events)[b"grpc-status"] == b"0"
@@ -71,27 +71,29 @@ def test_a_check_is_asked_and_answered(client: Client) -> None:
         (b"\0\0\0\x07\xd0" + bytes(2000), Method.CHECK.value, b"8"),
     ],
 )
-def test_what_is_no_call_is_refused_by_its_code(client: Client, message: bytes, path: bytes, code: bytes) -> None:
+def test_a_malformed_call_is_refused_with_the_right_code(
+    client: Client, message: bytes, path: bytes, code: bytes
+) -> None:
     client.call(message, path=path)
     news, events = client.talk()
     assert news == []
     assert fields(events)[b"grpc-status"] == code
     again = client.call()
-    assert client.talk()[0] == [Asked(again, Method.CHECK, "liveness")]  # the connection lives
+    assert client.talk()[0] == [Call(again, Method.CHECK, "liveness")]  # the connection lives
 
 
-def test_what_is_no_grpc_gets_http_s_415(client: Client) -> None:
+def test_a_request_that_is_not_grpc_gets_http_status_415(client: Client) -> None:
     client.call(kind="application/json")
     assert fields(client.talk()[1]) == {b":status": b"415"}
 
 
-def test_a_call_that_is_taken_back_in_the_same_breath_harms_nobody(client: Client) -> None:
+def test_a_call_cancelled_in_the_same_packet_is_ignored(client: Client) -> None:
     call = client.call(path=b"/nothing")
     client.http.reset_stream(call)
     watch = client.call(path=Method.WATCH.value)
     client.http.reset_stream(watch)
     news, _ = client.talk()
-    assert news == [Dropped(call), Asked(watch, Method.WATCH, "liveness"), Dropped(watch)]
+    assert news == [CallCancelled(call), Call(watch, Method.WATCH, "liveness"), CallCancelled(watch)]
 
 
 def test_a_client_that_reads_nothing_is_dropped_and_costs_no_memory(client: Client) -> None:
@@ -108,7 +110,7 @@ def test_a_client_that_reads_nothing_is_dropped_and_costs_no_memory(client: Clie
     assert len(client.session.outgoing()) < 200_000
 
 
-def test_a_request_without_an_end_is_refused_before_its_stream_s_window_is_full(client: Client) -> None:
+def test_an_endless_request_is_refused_before_its_flow_control_window_is_full(client: Client) -> None:
     stream = client.http.get_next_available_stream_id()
     head = [(":method", "POST"), (":scheme", "http"), (":path", Method.CHECK.value.decode()), (":authority", "x")]
     client.http.send_headers(stream, [*head, ("content-type", "application/grpc")])
@@ -121,10 +123,10 @@ def test_a_request_without_an_end_is_refused_before_its_stream_s_window_is_full(
     assert client.http.local_flow_control_window(stream) < 1000
     assert client.http.outbound_flow_control_window > 60_000
     again = client.call()
-    assert client.talk()[0] == [Asked(again, Method.CHECK, "liveness")]
+    assert client.talk()[0] == [Call(again, Method.CHECK, "liveness")]
 
 
-def test_more_calls_at_once_than_allowed_end_the_connection() -> None:
+def test_too_many_concurrent_calls_end_the_connection() -> None:
     client = Client(GrpcSession())  # one that does not wait for the settings
     for _ in range(CALLS + 1):
         client.call(path=Method.WATCH.value)
@@ -133,13 +135,13 @@ def test_more_calls_at_once_than_allowed_end_the_connection() -> None:
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00" * 10])
-def test_what_is_no_http_2_ends_the_connection(data: bytes) -> None:
+def test_bytes_that_are_not_http_2_end_the_connection(data: bytes) -> None:
     with pytest.raises(ConnectionOverError):
         GrpcSession().receive(data)
 
 
-def test_a_client_s_goodbye_ends_the_connection_and_it_can_still_be_answered(client: Client) -> None:
+def test_a_goaway_of_the_client_ends_the_connection_after_the_pending_answer(client: Client) -> None:
     client.http.close_connection()
-    with pytest.raises(ConnectionOverError, match="goodbye"):
+    with pytest.raises(ConnectionOverError, match="closed the connection"):
         client.talk()
-    client.session.goodbye()
+    client.session.goaway()

@@ -1,4 +1,4 @@
-// CoreDNS with what answers for a cluster's Services, and nothing else.
+// CoreDNS with only the plugins that a cluster's Services need.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// What holds a pod's namespaces: it waits, and reaps what was orphaned in them.
+// The pause container: it keeps a pod's namespaces open, and reaps orphaned processes.
 package main
 
 import (
@@ -10,8 +10,8 @@ import (
 func main() {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGCHLD)
-	for each := range signals {
-		if each != syscall.SIGCHLD {
+	for received := range signals {
+		if received != syscall.SIGCHLD {
 			return
 		}
 		for {

@@ -1,0 +1,171 @@
+"""The objects of a cluster -> mesh, kept up to date by watches."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from osm_probes.foundation.latest import Changes, Latest
+from osm_probes.foundation.logs import logger
+from osm_probes.foundation.problem_log import ProblemLog
+from osm_probes.foundation.settle import settle
+from osm_probes.foundation.tasks import background_tasks
+from osm_probes.kube.client import KubernetesClient
+from osm_probes.kube.informer import Informer, Observer, ignore_event
+from osm_probes.kube.kind import (
+    ENDPOINT_SLICES,
+    HTTP_ROUTE_GROUPS,
+    MESH_CONFIGS,
+    NAMESPACES,
+    PODS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    TCP_ROUTES,
+    TRAFFIC_SPLITS,
+    TRAFFIC_TARGETS,
+    Kind,
+)
+from osm_probes.kube.list_options import ListOptions
+from osm_probes.mesh.labels import MONITORED_BY, PROXY_UUID, SERVICE_NAME
+from osm_probes.mesh.mesh import Mesh
+from osm_probes.sources.exclusion_log import ExclusionLog
+from osm_probes.sources.manifests import object_decoder
+from osm_probes.sources.objects import (
+    EndpointSlice,
+    MeshConfig,
+    MeshObject,
+    Namespace,
+    Pod,
+    ServiceAccount,
+    ServiceObject,
+)
+from osm_probes.sources.smi import HTTPRouteGroup, TCPRoute, TrafficSplit, TrafficTarget
+from osm_probes.sources.translate import mesh_from_objects
+
+INJECTOR_KINDS: Final[Mapping[Kind, type[MeshObject]]] = {NAMESPACES: Namespace, MESH_CONFIGS: MeshConfig}
+"""The kinds that an injector watches: the namespaces of the mesh, and its settings."""
+
+CONTROLLER_KINDS: Final[Mapping[Kind, type[MeshObject]]] = {
+    **INJECTOR_KINDS,
+    SERVICES: ServiceObject,
+    SERVICE_ACCOUNTS: ServiceAccount,
+    ENDPOINT_SLICES: EndpointSlice,
+    PODS: Pod,
+    TRAFFIC_TARGETS: TrafficTarget,
+    HTTP_ROUTE_GROUPS: HTTPRouteGroup,
+    TCP_ROUTES: TCPRoute,
+    TRAFFIC_SPLITS: TrafficSplit,
+}
+"""The kinds that a controller watches."""
+
+_SETTLE_QUIET: Final = 0.01
+_SETTLE_AT_MOST: Final = 0.1
+
+
+class KubernetesSource:
+    """The mesh in the objects of a cluster. kinds: the watched kinds, by default those of a controller.
+
+    `mesh` is None until the first list of every kind is complete; afterwards it stays while the API server is
+    unreachable. `problem` says which kind cannot be watched, or which object is invalid; "" if neither. `versions` has
+    the served apiVersion of each kind that has several, by the kind's name.
+    """
+
+    def __init__(
+        self,
+        client: KubernetesClient,
+        *,
+        mesh_name: str,
+        osm_namespace: str,
+        config_name: str,
+        kinds: Mapping[Kind, type[MeshObject]] | None = None,
+        observe: Observer = ignore_event,
+    ) -> None:
+        self.mesh: Latest[Mesh | None] = Latest(None)
+        self.problem: Latest[str] = Latest("")
+        self.versions: Latest[Mapping[str, str]] = Latest({})
+        self._mesh_name = mesh_name
+        self._changes = Changes()
+        self._exclusions = ExclusionLog()
+        self._problem_log = ProblemLog(
+            "sources",
+            began="the mesh is not up to date with the cluster",
+            ended="the mesh is up to date with the cluster again",
+        )
+        self._built_from: list[int] = []
+        self._build_error = ""
+        selections = {
+            NAMESPACES: ListOptions(NAMESPACES, labels=f"{MONITORED_BY}={mesh_name}"),
+            ENDPOINT_SLICES: ListOptions(ENDPOINT_SLICES, labels=SERVICE_NAME),
+            PODS: ListOptions(PODS, labels=PROXY_UUID),
+            MESH_CONFIGS: ListOptions(MESH_CONFIGS, namespace=osm_namespace, fields=f"metadata.name={config_name}"),
+        }
+        self._informers: list[Informer[Any]] = [
+            Informer(
+                client,
+                selections.get(kind, ListOptions(kind)),
+                decode=object_decoder(object_type),
+                notify=self._notify,
+                observe=observe,
+            )
+            for kind, object_type in (kinds or CONTROLLER_KINDS).items()
+        ]
+
+    def pods(self) -> Mapping[tuple[str, str], Pod] | None:
+        """All pods with a proxy, finished ones included, by namespace and the proxy's uuid.
+
+        None if they are not known now. Call it on the event loop.
+        """
+        informer = next(informer for informer in self._informers if informer.options.kind is PODS)
+        if not informer.synced or informer.problem:
+            return None
+        pods = (pod for pod in informer.objects.values() if isinstance(pod, Pod))
+        return {(pod.metadata.namespace, pod.metadata.labels[PROXY_UUID]): pod for pod in pods}
+
+    def ages(self) -> Mapping[str, float]:
+        """Seconds since the API server last sent something, by the plural of the kind. Thread-safe."""
+        return {informer.options.kind.plural: informer.age for informer in self._informers}
+
+    async def run(self) -> None:
+        """Watch the cluster until cancelled."""
+        watches = {informer.options.kind.plural: informer.run() for informer in self._informers}
+        async with background_tasks(**watches):
+            seen = self._changes.version
+            while True:
+                seen = await settle(self._changes, seen, quiet=_SETTLE_QUIET, at_most=_SETTLE_AT_MOST)
+                await self._update()
+
+    def _notify(self) -> None:
+        kinds = (informer.kind for informer in self._informers if informer.kind.or_version)
+        self.versions.set({kind.name: kind.api_version for kind in kinds})
+        self._changes.notify()
+
+    async def _update(self) -> None:
+        read_problem = self._read_problem()
+        self._problem_log.update(read_problem)
+        not_synced = [informer.options.kind.plural for informer in self._informers if not informer.synced]
+        revisions = [informer.revision for informer in self._informers]
+        # Not when the API server only became unreachable or reachable: the objects are the same.
+        if not not_synced and revisions != self._built_from:
+            self._built_from = revisions
+            await self._build_mesh()
+        not_listed = f"not listed yet: {', '.join(not_synced)}" if not_synced else ""
+        self.problem.set(read_problem or self._build_error or not_listed)
+
+    async def _build_mesh(self) -> None:
+        objects = [found for informer in self._informers for found in informer.objects.values()]
+        try:
+            # In a thread: it takes long for thousands of pods, and would block the streams of proxies.
+            mesh = await asyncio.to_thread(mesh_from_objects, objects, mesh_name=self._mesh_name)
+        except Exception as error:  # the boundary to objects of others: an unforeseen one must not end the program
+            self._build_error = f"the mesh cannot be built: {type(error).__name__}: {error}"
+            logger("sources").error("the mesh cannot be built: the last good one stays in use", error=self._build_error)
+        else:
+            self._build_error = ""
+            self._exclusions.update(mesh)
+            self.mesh.set(mesh)
+
+    def _read_problem(self) -> str:
+        """The first problem of the watches and objects, and the number of the others."""
+        problems = [informer.problem for informer in self._informers if informer.problem]
+        problems += [error for informer in self._informers for error in informer.errors.values()]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return f"{problems[0]}{more}" if problems else ""

@@ -1,0 +1,92 @@
+"""Python code that is injected into the program: a sitecustomize module executes a file when it gets a signal.
+
+The programs have no test hooks. The judge imports the same sitecustomize module, but ignores it.
+"""
+
+import signal
+
+SIGNAL = signal.SIGRTMIN + 1
+
+# The code runs in the main thread, between two steps of the event loop.
+SITECUSTOMIZE = f"""\
+import os, sys
+if "osm_probes.judge.main" not in sys.orig_argv:
+    def _execute(*_):
+        with open(os.environ["FAULT_CODE"]) as file:
+            exec(file.read(), {{}})
+    import signal
+    signal.signal({int(SIGNAL)}, _execute)
+    if os.path.exists(os.environ["FAULT_CODE"]):
+        _execute()
+"""
+
+
+def block(seconds: float) -> str:
+    """Block the event loop's thread; other threads run."""
+    return f"import time\ntime.sleep({seconds})"
+
+
+def hold_gil(seconds: float) -> str:
+    """Stop all Python threads: wait, with the GIL held, for a C mutex that no signal interrupts."""
+    return f"""\
+import ctypes, time
+libc = ctypes.PyDLL(None)
+mutex = ctypes.create_string_buffer(64)
+until = (ctypes.c_long * 2)(int(time.time() + {seconds}), 0)
+libc.pthread_mutex_lock(mutex)
+libc.pthread_mutex_timedlock(mutex, until)
+"""
+
+
+REFUSE_TO_ISSUE = """\
+from osm_probes.pki.authority import Authority, InvalidAuthorityError
+def refuse(*_, **__):
+        raise InvalidAuthorityError("injected fault: no certificate is issued")
+Authority.original = Authority.issue
+Authority.issue = refuse
+"""
+
+ISSUE_FROM_ANOTHER_CA = """\
+from osm_probes.pki.authority import Authority
+foreign = Authority.create("another-ca")
+Authority.original = Authority.issue
+Authority.issue = lambda _, *args, **kwargs: Authority.original(foreign, *args, **kwargs)
+"""
+
+RESTORE_ISSUING = """\
+from osm_probes.pki.authority import Authority
+Authority.issue = Authority.original
+"""
+
+BREAK_REVIEWS = """\
+from osm_probes.admission.webhook import Webhook
+async def fail(*_, **__):
+    raise RuntimeError("injected fault: the review fails")
+Webhook.original = Webhook.answer
+Webhook.answer = fail
+"""
+
+RESTORE_REVIEWS = """\
+from osm_probes.admission.webhook import Webhook
+Webhook.answer = Webhook.original
+"""
+
+
+def break_builds(*, of: str) -> str:
+    """Make the snapshot builds of this service account fail, or of all service accounts ("")."""
+    return f"""\
+from osm_probes.xds.build import SnapshotBuilder
+original = SnapshotBuilder.build
+def build(self, mesh, identity, **more):
+    if {of!r} in ("", identity.service_account):
+        raise RuntimeError("injected fault: the snapshot build fails")
+    return original(self, mesh, identity, **more)
+SnapshotBuilder.original = original
+SnapshotBuilder.build = build
+"""
+
+
+RESTORE_BUILDS = """\
+from osm_probes.xds.build import SnapshotBuilder
+SnapshotBuilder.build = SnapshotBuilder.original
+"""
