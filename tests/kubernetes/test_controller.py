@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,38 +20,15 @@ from osm_probes.pki.authority import Authority
 from osm_probes.snapshot.snapshot import CLUSTER
 from tests.ads.client import STREAM, Call, final_status, open_channel, read_message
 from tests.ads.messages import SotwResponse, sotw_request
-from tests.functional.programs import Program, running
+from tests.functional.programs import Program
 from tests.kubernetes.apiserver import ApiServer
-from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds, permissions
+from tests.kubernetes.controllers import MERGE, cluster, controller
+from tests.kubernetes.manifests import BOOKSTORE, documents
 from tests.standin import until
 
+__all__ = ["cluster"]
 pytestmark = pytest.mark.kubernetes
-NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "osm-system"}}
 PROXY = ProxyName("7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))
-MERGE = "application/merge-patch+json"
-
-
-@pytest.fixture
-def cluster(own_api_server: ApiServer) -> ApiServer:
-    """A cluster with the chart's CRDs and RBAC, and the bookstore."""
-    own_api_server.create(NAMESPACE)
-    install_crds(own_api_server)
-    install(own_api_server, [*permissions("osm-controller"), *documents(BOOKSTORE)])
-    return own_api_server
-
-
-@contextlib.contextmanager
-def controller(cluster: ApiServer, folder: Path, *flags: str) -> Iterator[Program]:
-    """A controller that runs as its service account."""
-    user = cluster.kubeconfig_for("system:serviceaccount:osm-system:osm-controller", "system:serviceaccounts")
-    source = (
-        *("--kubeconfig", str(user), "--mesh-name=osm", "--osm-namespace=osm-system"),
-        "--ca-bundle-secret-name=osm-ca-bundle",
-    )
-    folder.mkdir(exist_ok=True)
-    environment = {"CONTROLLER_POD_NAME": "osm-controller-0"}
-    with running("osm-controller", folder, *flags, source=source, environment=environment) as program:
-        yield program
 
 
 def create_own_pod(cluster: ApiServer) -> None:
