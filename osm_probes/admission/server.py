@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from osm_probes.admission.handler import WebhookHandler
 from osm_probes.admission.tls import server_context
+from osm_probes.foundation.listen import SocketLostError
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.recovery import recover
@@ -84,8 +85,8 @@ class WebhookServer:
         while True:
             try:
                 await self._http.accept(self._listening_socket)
-            except OSError as error:
-                reason = f"port {self.port}: {error.strerror or error}"
+            except SocketLostError as error:
+                reason = f"port {self.port}: {error}"
             self._close()
             if self._lifecycle.phase is not Phase.SERVING:
                 return

@@ -13,6 +13,10 @@ class AddressInUseError(OsmError):
     """Another process listens on the port."""
 
 
+class SocketLostError(OsmError):
+    """A listening socket was destroyed from outside."""
+
+
 class UnusableAddressError(OsmError):
     """The address is not one of this machine, or this user may not use the port."""
 
@@ -50,3 +54,16 @@ def _bound(family: socket.AddressFamily, address: str, port: int) -> socket.sock
         listener.close()
         raise
     return listener
+
+
+def listens(listener: socket.socket) -> bool:
+    """Whether the socket still listens: it does not after it was destroyed from outside, as by `ss -K`."""
+    return bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def listen_again(lost: socket.socket) -> socket.socket:
+    """A new socket on the address and port of one that was destroyed, which is closed. Raises as `listen` does."""
+    address, port = lost.getsockname()[:2]
+    new = listen(port, address="" if address in {"::", "0.0.0.0"} else address)
+    lost.close()
+    return new

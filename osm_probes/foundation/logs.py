@@ -141,6 +141,7 @@ def configure_logs(
     LOGGER.propagate = False
     set_log_level(level)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.captureWarnings(capture=True)  # else Python writes warnings to stderr itself, not as JSON
     return writer
 
 

@@ -85,7 +85,7 @@ class HttpServer:
         await self._acceptor.__aexit__(kind, error, traceback)
 
     async def accept(self, listener: socket.socket) -> None:
-        """Accept until cancelled. Raises OSError if the listening socket is lost."""
+        """Accept until cancelled. Raises SocketLostError."""
         await self._acceptor.accept(listener)
 
     async def finish(self, *, within: float) -> None:

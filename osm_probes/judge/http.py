@@ -28,7 +28,10 @@ _CHECK_BODY: Final = "ok"
 async def serving(
     listener: socket.socket, handler: Handler, *, malformed: Callable[[], None], connections: int = CONNECTIONS
 ) -> AsyncIterator[None]:
-    """Serve while the block lasts; `malformed` is called for each request that never reaches the handler."""
+    """Serve while the block lasts; `malformed` is called for each request that never reaches the handler.
+
+    Raises SocketLostError.
+    """
     # Slow requests are dropped as well, so that many requests for ready cannot keep out one for alive.
     limits = Limits(connections, idle=_IDLE, busy=0.0)
     async with (

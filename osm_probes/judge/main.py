@@ -2,16 +2,14 @@
 
 import asyncio
 import contextlib
-import ctypes
-import os
 import resource
-import signal
 import socket
 import sys
 import time
 from typing import Final
 
-from osm_probes.foundation.logs import configure_logs, set_log_level
+from osm_probes.foundation.listen import SocketLostError
+from osm_probes.foundation.logs import configure_logs, logger, set_log_level
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.heartbeat import Heartbeat
 from osm_probes.health.inherited_sockets import InheritedSockets
@@ -33,29 +31,28 @@ _ASK_EVERY: Final = 5.0
 _OWN_DESCRIPTORS: Final = (
     48  # the loop, connections of checks, and clients' connections that are being accepted or dropped
 )
-_SET_DEATH_SIGNAL: Final = 1  # prctl(2): PR_SET_PDEATHSIG
 
 
 def main() -> None:
     """Answer probes until the program ends.
 
     Arguments: the log level, the program's process id, and the descriptors of the socket pair and of InheritedSockets.
-    SIGTERM, SIGINT and SIGHUP are blocked from the start on: the judge ends last, when the program closes the pair.
+    The signals that stop the program are blocked from the start on: the judge ends last, when the program closes the
+    pair.
     """
     program, pair, http, heartbeat, stacks, *grpc = map(int, sys.argv[2:])
-    _die_with(program)
     writer = configure_logs(sys.argv[1])
     listeners = [socket.socket(fileno=descriptor) for descriptor in (http, *grpc)]
     sockets = InheritedSockets(listeners[0], Heartbeat(heartbeat), StackFile(stacks), *listeners[1:])
-    asyncio.run(_judge(sockets, program=program, pair=socket.socket(fileno=pair)))
+    status = 0
+    try:
+        asyncio.run(_judge(sockets, program=program, pair=socket.socket(fileno=pair)))
+    except SocketLostError as error:
+        # Only the program can listen again: it must have the socket for all judges to come.
+        logger("judge").error("the judge ends, and its program listens again", error=str(error))
+        status = 1
     writer.flush(within=0.2)
-
-
-def _die_with(program: int) -> None:
-    """Be killed when the program dies, even if this process is stuck."""
-    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != program:  # it died before the call
-        sys.exit(1)
+    sys.exit(status)
 
 
 async def _judge(sockets: InheritedSockets, *, program: int, pair: socket.socket) -> None:
@@ -120,7 +117,3 @@ async def _ask_regularly(evaluator: ProbeEvaluator) -> None:
         if time.monotonic_ns() - evaluator.ready_checked_at > _ASK_EVERY * 1e9:
             await evaluator.ready()
         await asyncio.sleep(_BEAT_EVERY)
-
-
-if __name__ == "__main__":
-    main()

@@ -16,7 +16,7 @@ from osm_probes import __version__
 from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.listen import listen
-from osm_probes.foundation.logs import configure_logs, logger, set_log_level
+from osm_probes.foundation.logs import LongText, configure_logs, logger, set_log_level
 from osm_probes.foundation.signals import StopSignals
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.heartbeat import Heartbeat
@@ -24,7 +24,7 @@ from osm_probes.health.inherited_sockets import InheritedSockets
 from osm_probes.health.judge_state import JudgeState
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.messages import METRICS
-from osm_probes.health.stacks import StackFile
+from osm_probes.health.stacks import StackFile, stacks_of_this_process
 from osm_probes.mesh.ports import VERSION_PATH
 from osm_probes.runtime.judge_process import JudgeSupervisor
 
@@ -95,11 +95,12 @@ class Process:
 
     async def until_stop(self, *, grace: float) -> None:
         """Wait until a stop is asked for. From then on the process ends within `grace` seconds, whatever hangs."""
+        # Started now: when memory is short, a thread can no longer be started. The interpreter would wait for a thread
+        # that reads a slow disk, and nothing can interrupt that.
+        stopping = threading.Event()
+        threading.Thread(target=_exit_after, args=(stopping, grace), name="grace", daemon=True).start()
         await self.signals.stop()
-        # The interpreter would wait for a thread that reads a slow disk, and nothing can interrupt that.
-        limit = threading.Timer(grace, _exit_now)
-        limit.daemon = True
-        limit.start()
+        stopping.set()
 
     async def drain(self, lifecycle: Lifecycle, *, delay: float) -> None:
         """Be not ready at once, and go on serving for `delay` seconds, in which endpoints propagate."""
@@ -163,6 +164,8 @@ def _run(
             grpc = stack.enter_context(listen(shared.grpc_health_port, address=address))
         sockets = InheritedSockets(http, heartbeat, StackFile.create(), grpc)
         judge = stack.enter_context(JudgeSupervisor(sockets, judge_state=judge_state, log_level=shared.verbosity))
+        signals.before_exit = judge.kill
+        signals.on_quit = _log_stacks
         sys.setswitchinterval(_SWITCH_INTERVAL)
         gc.set_threshold(*_GC_THRESHOLDS)
         logger("probes").info("listening", port=http.getsockname()[1])
@@ -176,10 +179,16 @@ async def _serve(process: Process, serve: ServeProgram) -> None:
         await serve(process)
 
 
-def _exit_now() -> None:
+def _exit_after(stopping: threading.Event, grace: float) -> None:
+    stopping.wait()
+    time.sleep(grace)
     logger("program").warning("the grace period is over: the process ends without having drained")
     time.sleep(_LAST_LINE_WITHIN)
     os._exit(0)
+
+
+def _log_stacks() -> None:
+    logger("program").warning("SIGQUIT: the stacks of all threads", stacks=LongText(stacks_of_this_process()))
 
 
 def _open_standard_descriptors() -> None:

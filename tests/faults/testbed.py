@@ -105,7 +105,7 @@ class FaultTestbed:
     def _find_judge(self) -> int | None:
         children = Path(f"/proc/{self.pid}/task").glob("*/children")
         pids = [int(pid) for file in children for pid in file.read_text().split()]
-        return next((pid for pid in pids if "osm_probes.judge.main" in _command_line(pid)), None)
+        return next((pid for pid in pids if "osm_probes.judge" in _command_line(pid)), None)
 
     def make_ca(self) -> None:
         """Create the CA, so that real clients have an identity before the program starts."""
