@@ -29,6 +29,7 @@ test: .venv ## run all tests except e2e
 
 e2e: .venv ## test the images and the chart in a real one-node cluster: install, faults, traffic, upgrade (root)
 	@$(BIN)/python -m tools.node_binaries >/dev/null || true
+	@$(BIN)/python -m tools.images >/dev/null || true
 	@$(BIN)/pytest -q tests/e2e
 
 faults: .venv ## run the fault matrix and write docs/truth-table.md (root)
