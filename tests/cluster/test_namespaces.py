@@ -5,6 +5,7 @@ import pytest
 from osm_probes.admission.namespaces import NamespaceLookupError
 from osm_probes.cluster.namespaces import ApiServerNamespaces
 from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.problem import Problem
 from osm_probes.mesh.mesh import Mesh, NamespaceMetadata
 from tests.kube.fake_api_server import fake_api_server
 
@@ -14,7 +15,7 @@ class UnreadSource:
 
     def __init__(self) -> None:
         self.mesh: Latest[Mesh | None] = Latest(None)
-        self.problem: Latest[str] = Latest("not listed yet: namespaces")
+        self.problem: Latest[Problem] = Latest(Problem("not listed yet: namespaces", "not listed yet: Namespace shop"))
 
 
 @pytest.mark.parametrize(
