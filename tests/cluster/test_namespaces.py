@@ -44,3 +44,10 @@ async def test_get_cached_fails_before_the_first_list(tmp_path: Path) -> None:
         with pytest.raises(NamespaceLookupError, match="not listed yet: namespaces"):
             await ApiServerNamespaces(UnreadSource(), client, within=1).get_cached("shop")
         assert server.requests == 0
+
+
+async def test_a_lookup_error_does_not_name_objects(tmp_path: Path) -> None:
+    async with fake_api_server(tmp_path, "") as (client, _):
+        with pytest.raises(NamespaceLookupError) as caught:
+            await ApiServerNamespaces(UnreadSource(), client, within=1).get_cached("till")
+    assert "shop" not in str(caught.value), "its text is for whoever creates a pod"
