@@ -23,6 +23,7 @@ import msgspec
 
 from osm_probes.foundation.listen import listen
 from osm_probes.foundation.logs import configure_logs
+from osm_probes.foundation.problem import Problem
 from osm_probes.health.heartbeat import Heartbeat
 from osm_probes.health.inherited_sockets import InheritedSockets
 from osm_probes.health.lifecycle import Phase
@@ -165,7 +166,7 @@ def _obey(lines: IO[str], *, judge: JudgeSupervisor, heartbeat: Heartbeat, judge
             phase = Phase[rest[0]]
             heartbeat.show(phase, has_served=phase is not Phase.STARTING)
         elif word == "problem":
-            problems = {**judge_state.problems, rest[0]: " ".join(rest[1:])}
+            problems = {**judge_state.problems, rest[0]: Problem(" ".join(rest[1:]))}
             judge_state = msgspec.structs.replace(judge_state, problems=problems)
             judge.update(judge_state)
         elif word == "exhaust":

@@ -95,7 +95,8 @@ def _check_response(response: bytes) -> None:
     try:
         review = msgspec.json.decode(body, type=_Review).response
         if not review.allowed:
-            raise UnhealthyError(f"the webhook refuses the synthetic pod: {review.status.message}")
+            reason = "the webhook refuses the synthetic pod"
+            raise UnhealthyError(reason, detail=f"{reason}: {review.status.message}")
         patch = msgspec.json.decode(base64.b64decode(review.patch, validate=True), type=list[dict[str, msgspec.Raw]])
     except ValueError as error:
         raise UnhealthyError(f"the webhook's response is not a review with a patch: {error}") from error

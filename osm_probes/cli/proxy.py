@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
-from osm_probes.cli.api_client import get_pod_json, run_with_client
+from osm_probes.cli.api_client import run_with_client
 from osm_probes.cli.control_planes import list_control_planes
+from osm_probes.cli.debug_port import get_debug_json
 from osm_probes.cli.objects import Pod
 from osm_probes.cli.output import Console
 from osm_probes.foundation.durations import age
@@ -86,9 +87,9 @@ async def _list(client: KubernetesClient, *, namespace: str, output_format: str,
 async def _connected_proxies(client: KubernetesClient, pod: Pod) -> list[ProxyRow] | ProxyError:
     name = pod.metadata.name
     try:
-        connected = await get_pod_json(client, pod, DEBUG_PROXIES_PATH, type=ConnectedProxies)
+        connected = await get_debug_json(client, pod, DEBUG_PROXIES_PATH, type=ConnectedProxies)
     except KubernetesError as error:
-        return ProxyError(f"cannot list the proxies of {name}: {error.explain('get pods/proxy')}")
+        return ProxyError(f"cannot list the proxies of {name}: {error}")
     return [ProxyRow(name, proxy) for proxy in connected.proxies]
 
 

@@ -63,7 +63,7 @@ def parse_injector(argv: Sequence[str], environment: Mapping[str, str]) -> Injec
     add_shared_flags(parser)
     _add_webhook_flags(parser)
     add_compatibility_flags(parser)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     return InjectorConfiguration(
         read_shared_flags(parser, arguments, pod=environment.get("INJECTOR_POD_NAME", "")),
         arguments.webhook_port,

@@ -19,6 +19,7 @@ from osm_probes.controller.capacity import capacity_of_process, max_streams
 from osm_probes.controller.debug import PROXIES_PAGE, proxies_page
 from osm_probes.controller.metrics import ControllerMetrics
 from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.judge_state import AdsCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
@@ -225,21 +226,21 @@ class ControllerApp:
             ),
         )
 
-    def _warnings(self) -> Iterator[str]:
+    def _warnings(self) -> Iterator[Problem]:
         if self._source.mesh.value is not None and self._source.problem.value:
-            yield f"the last good mesh is served: {self._source.problem.value}"
+            yield self._source.problem.value.after("the last good mesh is served")
         if self._environment.ca_problem.value:
             yield self._environment.ca_problem.value
-        for identity, reason in self._publisher.failing.value.items():
-            yield f"the last good configuration of {identity} is served: {reason}"
+        if self._publisher.warning:
+            yield self._publisher.warning
 
-    def _mesh_problem(self) -> str:
+    def _mesh_problem(self) -> Problem:
         if self._source.mesh.value is not None:
             return self._publisher.problem.value
-        return self._source.problem.value or "the mesh has not been read yet"
+        return self._source.problem.value or Problem("the mesh has not been read yet")
 
-    def _capacity_problem(self) -> str:
-        return f"all {self._ads.max_streams} places for proxies are taken" if self._ads.full else ""
+    def _capacity_problem(self) -> Problem:
+        return Problem(f"all {self._ads.max_streams} places for proxies are taken" if self._ads.full else "")
 
     def _admit(self, name: ProxyName) -> None:
         """Admit only pods of the mesh, with their own service account. Raises NotAdmittedError."""

@@ -8,6 +8,8 @@ from osm_probes.foundation.errors import OsmError
 
 BACKLOG: Final = 1024
 
+_NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+
 
 class AddressInUseError(OsmError):
     """Another process listens on the port."""
@@ -31,7 +33,7 @@ def listen(port: int, *, address: str = "") -> socket.socket:
         try:
             return _bound(family, address or "::", port)
         except OSError as error:
-            if address or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT):
+            if address or error.errno not in _NO_FAMILY:
                 raise
             return _bound(socket.AF_INET, "0.0.0.0", port)  # IPv6 is off
     except OSError as error:
@@ -39,6 +41,16 @@ def listen(port: int, *, address: str = "") -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise AddressInUseError(f"cannot listen on {where}: another process listens there") from error
         raise UnusableAddressError(f"cannot listen on {where}: {error.strerror or error}") from error
+
+
+def listen_on_loopback(port: int) -> socket.socket:
+    """Listen on 127.0.0.1, or on ::1 where only that exists. Port 0 means any free port. Raises like `listen`."""
+    try:
+        return listen(port, address="127.0.0.1")
+    except UnusableAddressError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_FAMILY:
+            return listen(port, address="::1")
+        raise
 
 
 def _bound(family: socket.AddressFamily, address: str, port: int) -> socket.socket:

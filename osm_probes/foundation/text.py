@@ -9,3 +9,8 @@ def legible(text: object) -> str:
 def one_line(text: str) -> str:
     """The text without line ends and other control characters, which could control a terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def printable(text: str) -> str:
+    """The text with its line ends, but without other control characters."""
+    return "\n".join(map(one_line, text.split("\n")))

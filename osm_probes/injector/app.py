@@ -18,6 +18,7 @@ from osm_probes.canary.webhook import check_bundle, check_certificate, check_rev
 from osm_probes.configuration.injector import InjectorConfiguration
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.listen import listen
+from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.checks import UnhealthyError, coalesced
 from osm_probes.health.judge_state import WebhookCanary
@@ -195,9 +196,9 @@ class InjectorApp:
         expiries = {"root": self._trust.value.signer.not_after, "webhook": served.not_after}
         self._process.update_judge(webhook=self._canary, expiries=expiries, warnings=tuple(self._warnings()))
 
-    def _warnings(self) -> Iterator[str]:
+    def _warnings(self) -> Iterator[Problem]:
         if self._source.mesh.value is not None and self._source.problem.value:
-            yield f"what was last read is used: {self._source.problem.value}"
+            yield self._source.problem.value.after("what was last read is used")
         if self._ca_problem.value:
             yield self._ca_problem.value
 

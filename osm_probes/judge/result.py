@@ -1,7 +1,7 @@
 """The result of a probe, and its forms: bare for a kubelet, a line a check for people, JSON for programs."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Final
@@ -38,6 +38,11 @@ class ProbeResult:
     def first_failure(self) -> CheckResult:
         """The first check that said no; one without a name if none did."""
         return next((check for check in self.checks if not check.healthy), CheckResult(""))
+
+    @property
+    def detailed(self) -> "ProbeResult":
+        """The same result for the debug port: each reason is the whole one, with names."""
+        return replace(self, checks=tuple(replace(each, reason=each.detail or each.reason) for each in self.checks))
 
     def bare(self, *, ok: str) -> str:
         """The contract's sentence: `ok`, or the first check that fails."""

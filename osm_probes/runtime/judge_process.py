@@ -204,7 +204,7 @@ class JudgeProcess:
                 # -P: a file in the working directory must not replace a module of the judge.
                 [sys.executable, "-P", "-m", "osm_probes.judge", log_level, *map(str, (os.getpid(), *passed))],
                 stdin=subprocess.DEVNULL,
-                pass_fds=passed,
+                pass_fds=[descriptor for descriptor in passed if descriptor >= 0],
                 start_new_session=True,  # Ctrl-C in a terminal is for the program, which ends its judge last
             )
         except BaseException:

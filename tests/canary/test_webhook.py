@@ -87,6 +87,14 @@ async def test_a_webhook_that_does_not_patch_is_unhealthy_with_the_reason(respon
             await check_review(canary, within=5)
 
 
+async def test_the_reason_of_a_refused_review_is_a_detail_because_it_may_have_names() -> None:
+    async with webhook(http_response(review(allowed=False))) as canary:
+        with pytest.raises(UnhealthyError) as caught:
+            await check_review(canary, within=5)
+    assert str(caught.value) == "the webhook refuses the synthetic pod"
+    assert caught.value.detail.startswith("the webhook refuses the synthetic pod: ")
+
+
 async def test_an_expired_certificate_is_reported_with_its_date_and_does_not_fail_the_review_check() -> None:
     expired = AUTHORITY.issue(NAME, validity=timedelta(hours=-1))
     async with webhook(http_response(review()), certificate=expired) as canary:

@@ -124,7 +124,7 @@ class FaultTestbed:
 
     def replica(self) -> Process:
         """Start another program of the same kind on other ports; it gets no probes."""
-        ports = ("--ads-port=15129", f"--http-port={REPLICA_HTTP_PORT}")
+        ports = ("--ads-port=15129", f"--http-port={REPLICA_HTTP_PORT}", "--debug-port=0")
         with (self.folder / "replica.log").open("ab") as log:
             return self._popen([str(_BIN / self.row.program.value), *self.source, *ports], stderr=log.fileno())
 

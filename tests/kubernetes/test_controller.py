@@ -133,11 +133,12 @@ def test_a_start_waits_for_an_api_server_that_is_away(cluster: ApiServer, tmp_pa
     with controller(cluster, tmp_path) as program:
         program.logged("waiting for the certificate authority")
         assert program.get("/health/alive", "-i") == ""
-        warning = "warn: Secret osm-system/osm-ca-bundle cannot be read: "
+        warning = "warn: the Secret of the certificate authority cannot be read: the API server cannot be reached\n"
         until(lambda: warning in program.get("/health/ready?verbose"), within=2)
         verbose = program.get("/health/ready?verbose")
         assert "[-]ads failed: it has not served yet" in verbose
-        assert warning in verbose
+        assert "osm-system" not in verbose
+        assert "warn: Secret osm-system/osm-ca-bundle cannot be read: " in program.debug("/health/ready?verbose")
         cluster.start()
         program.until_ready()
         assert program.stop() == 0
@@ -174,6 +175,30 @@ def test_the_loss_of_the_api_server_changes_neither_probe(cluster: ApiServer, tm
             cluster.resume()
         ages = program.get("/metrics").splitlines()
         assert [line for line in ages if line.startswith('osm_kubernetes_watch_age_seconds{kind="pods"}')]
+
+
+def test_an_invalid_object_is_counted_on_the_probe_port_and_named_on_the_debug_port(
+    cluster: ApiServer, tmp_path: Path
+) -> None:
+    path = "/apis/specs.smi-spec.io/v1alpha4/namespaces/bookstore/httproutegroups"
+    group = {
+        "apiVersion": "specs.smi-spec.io/v1alpha4",
+        "kind": "HTTPRouteGroup",
+        "metadata": {"name": "hidden-name"},
+        "spec": {"matches": [{"name": "all", "pathRegex": "["}]},
+    }
+    with controller(cluster, tmp_path) as program:
+        program.until_ready()
+        cluster.request("POST", path, group)
+        until(lambda: "hidden-name" in program.debug("/health/ready?verbose"), within=15)
+        pages = [
+            program.get("/health/ready?verbose"),
+            program.get("/health/ready", "-H", "Accept: application/json"),
+            program.get("/metrics"),
+        ]
+        assert "the last good mesh is served: invalid objects: 1" in pages[0]
+        assert not [page for page in pages if "hidden-name" in page or "bookstore" in page]
+        assert program.get("/health/ready") == "Service is ready"
 
 
 def test_smi_version_reports_the_served_version_of_a_kind(cluster: ApiServer, tmp_path: Path) -> None:

@@ -86,5 +86,10 @@ def test_the_probe_ports_are_opened_on_the_given_address() -> None:
     ]
 
 
+def test_the_admin_port_is_on_loopback_alone() -> None:
+    admin = json.loads(build())["admin"]["address"]["socket_address"]
+    assert (admin["address"], admin["port_value"]) == ("127.0.0.1", 15000)
+
+
 def test_equal_input_gives_equal_bytes() -> None:
     assert build() == build()

@@ -214,8 +214,8 @@ async def _certificate_error(client: KubernetesClient, pod: Pod, *, bundle_pem: 
     """See PodState.certificate_error."""
     if pod.metadata.labels.get(APP) != INJECTOR or not bundle_pem:
         return None
-    namespace, port = pod.metadata.namespace, pod.flag_value("webhook-port")
-    webhook = PodPort(namespace, pod.metadata.name, int(port) if port.isdecimal() else WEBHOOK_PORT)
+    namespace = pod.metadata.namespace
+    webhook = PodPort(namespace, pod.metadata.name, pod.flag_port("webhook-port") or WEBHOOK_PORT)
     server_name = f"{INJECTOR}.{namespace}.svc"
     try:
         return await _or_error(
