@@ -4,10 +4,10 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from osm_probes.ads.authenticator import Admit
-from osm_probes.ads.errors import CapacityError, DrainingError, NotAdmittedError
+from osm_probes.ads.errors import CapacityError, DrainingError, MeshUnknownError, NotAdmittedError
 from osm_probes.ads.events import ConnectedProxy, Event, Observer, Rejection
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.problem_log import ProblemLog
@@ -15,6 +15,7 @@ from osm_probes.mesh.identity import CANARY, ProxyName
 from osm_probes.snapshot.cache import SnapshotCache
 
 _BATCH: Final = 20
+T = TypeVar("T")
 
 
 class RegisteredStream(Protocol):
@@ -41,6 +42,8 @@ class RegisteredStream(Protocol):
 class StreamRegistry:
     """The streams of all proxies, one for each proxy, and those of the canary, which do not count.
 
+    A proxy is its uuid and its identity: a peer with another identity and the same uuid is another proxy.
+
     `max_streams` limits the number of proxies; 0 means no limit. It may be changed at any time.
     `remembered`: how many proxies it remembers after their streams have ended.
     """
@@ -52,10 +55,12 @@ class StreamRegistry:
         self.observe = observe
         self._cache = cache
         self._remembered = remembered
-        self._streams: dict[str, RegisteredStream] = {}  # by the proxy's uuid
+        self._streams: dict[ProxyName, RegisteredStream] = {}
+        # Peers that wait until the mesh is known.
+        self._waiting: dict[asyncio.Event, None] = {}
         self._canaries: dict[RegisteredStream, None] = {}
-        # Proxy uuid -> type -> the last rejected version that was logged. Its keys are the proxies seen before.
-        self._seen: OrderedDict[str, dict[str, str]] = OrderedDict()
+        # Proxy -> type -> the last rejected version that was logged. Its keys are the proxies seen before.
+        self._seen: OrderedDict[ProxyName, dict[str, str]] = OrderedDict()
         self._capacity_log = ProblemLog("ads", began="no more proxies are accepted", ended="proxies are accepted again")
         self._draining = False
 
@@ -75,15 +80,32 @@ class StreamRegistry:
         """Whether one more proxy would be refused."""
         return 0 < self.max_streams <= self.count
 
+    async def until_admitted(self, name: ProxyName, admit: Admit) -> None:
+        """Wait until the mesh is known; then return if `admit` does. Raises NotAdmittedError, DrainingError.
+
+        Nothing else is done for a peer before this returns: it takes no place and no memory, and replaces no stream.
+        """
+        event = asyncio.Event()
+        self._waiting[event] = None
+        try:
+            while True:
+                event.clear()
+                self._refuse_while_draining()
+                try:
+                    return admit(name)
+                except MeshUnknownError:
+                    await event.wait()
+        finally:
+            del self._waiting[event]
+
     @contextmanager
     def registered(self, stream: RegisteredStream) -> Iterator[None]:
-        """Keep a stream in the registry while the block lasts. Raises CapacityError, DrainingError.
+        """Keep an admitted stream in the registry while the block lasts. Raises CapacityError, DrainingError.
 
         A proxy's new stream ends its old one, because the proxy may reconnect before its old connection is known to
         be dead.
         """
-        if self._draining:
-            raise DrainingError("this control plane is stopping")
+        self._refuse_while_draining()
         canary = stream.name.kind == CANARY
         if canary:
             self._canaries[stream] = None
@@ -97,20 +119,25 @@ class StreamRegistry:
             else:
                 self._remove(stream)
 
+    def _refuse_while_draining(self) -> None:
+        if self._draining:
+            raise DrainingError("this control plane is stopping")
+
     def _add(self, stream: RegisteredStream) -> None:
-        uuid = stream.name.uuid
-        if old := self._streams.get(uuid):
+        name = stream.name
+        if old := self._streams.get(name):
             self._remove(old)
             old.end()
-        self._check_capacity()
-        self.observe(Event.RECONNECTED if uuid in self._seen else Event.CONNECTED)
-        self._remember(uuid)
-        self._streams[uuid] = stream
+        else:
+            self._check_capacity()
+        self.observe(Event.RECONNECTED if name in self._seen else Event.CONNECTED)
+        self._remember(name)
+        self._streams[name] = stream
 
     def _remove(self, stream: RegisteredStream) -> None:
         """Remove a stream when it ends. It may have been replaced by a newer one already."""
-        if self._streams.get(stream.name.uuid) is stream:
-            del self._streams[stream.name.uuid]
+        if self._streams.get(stream.name) is stream:
+            del self._streams[stream.name]
             self.observe(Event.DISCONNECTED)
 
     def _check_capacity(self) -> None:
@@ -122,16 +149,16 @@ class StreamRegistry:
             self.observe(Event.CAPPED)
             raise CapacityError(problem)
 
-    def _remember(self, uuid: str) -> dict[str, str]:
-        rejected = self._seen.setdefault(uuid, {})
-        self._seen.move_to_end(uuid)
+    def _remember(self, name: ProxyName) -> dict[str, str]:
+        rejected = self._seen.setdefault(name, {})
+        self._seen.move_to_end(name)
         if len(self._seen) > self._remembered:
             self._seen.popitem(last=False)
         return rejected
 
     def record_rejection(self, name: ProxyName, rejection: Rejection) -> None:
         """Count and log a NACK, once for each proxy, type and version."""
-        rejected = self._remember(name.uuid)
+        rejected = self._remember(name)
         if rejected.get(rejection.type_url) == rejection.version:
             return
         rejected[rejection.type_url] = rejection.version
@@ -158,7 +185,11 @@ class StreamRegistry:
                 stream.wake()
 
     async def recheck(self, admit: Admit) -> None:
-        """Wake the streams of proxies that left the mesh, so that they end: their certificates may still be valid."""
+        """Wake the streams of proxies that left the mesh, so that they end: their certificates may still be valid.
+
+        Peers that wait for the mesh are woken, too.
+        """
+        await self._wake_waiting()
         async for stream in _in_batches(list(self._streams.values())):
             try:
                 admit(stream.name)
@@ -168,12 +199,17 @@ class StreamRegistry:
     async def end_all(self) -> None:
         """Refuse new streams from now on, and end all streams with status OK, in batches."""
         self._draining = True
+        await self._wake_waiting()
         async for stream in _in_batches([*self._streams.values(), *self._canaries]):
             stream.end()
 
+    async def _wake_waiting(self) -> None:
+        async for event in _in_batches(list(self._waiting)):
+            event.set()
 
-async def _in_batches(streams: Iterable[RegisteredStream]) -> AsyncIterator[RegisteredStream]:
-    for index, stream in enumerate(streams, start=1):
-        yield stream
+
+async def _in_batches(members: Iterable[T]) -> AsyncIterator[T]:
+    for index, member in enumerate(members, start=1):
+        yield member
         if index % _BATCH == 0:
             await asyncio.sleep(0)

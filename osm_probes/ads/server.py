@@ -265,6 +265,7 @@ class AdsServer:
     async def _run(self, session: XdsSession, rpc: Rpc) -> StreamStatus:
         try:
             name = self._shared.authenticator.identify(rpc.auth_context())
+            await self._registry.until_admitted(name, self._shared.authenticator.admit)
             with self._subscribe(name) as snapshots:
                 stream = Stream(name, session, rpc=rpc, snapshots=snapshots, shared=self._shared)
                 with self._registry.registered(stream):

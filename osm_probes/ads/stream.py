@@ -153,18 +153,21 @@ class Stream:
         while self._status is None:
             self._awake.clear()
             self._processed_version = self._snapshots.version
-            if self._snapshots.value is not None:
+            self._check_admission()
+            if self._snapshots.value is not None and self._status is None:
                 await self._send_snapshot(self._snapshots.value)
             if not self.behind and self._status is None:
                 await self._awake.wait()
 
-    async def _send_snapshot(self, snapshot: Snapshot) -> None:
-        """Send responses until the proxy needs none for `snapshot`, or a newer snapshot exists."""
+    def _check_admission(self) -> None:
+        """End the stream if its proxy has left the mesh."""
         try:
-            # Checked only now: before the first snapshot the mesh is not known.
             self._shared.authenticator.admit(self.name)
         except NotAdmittedError as error:
             self.end(StreamStatus(grpc.StatusCode.PERMISSION_DENIED, str(error)))
+
+    async def _send_snapshot(self, snapshot: Snapshot) -> None:
+        """Send responses until the proxy needs none for `snapshot`, or a newer snapshot exists."""
         while self._status is None and not self.behind and (response := self._session.next_response(snapshot)):
             await self._send(response)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from osm_probes.ads import canary_resource
 from osm_probes.ads.authenticator import Authenticator
-from osm_probes.ads.errors import NotAdmittedError
+from osm_probes.ads.errors import MeshUnknownError, NotAdmittedError
 from osm_probes.ads.events import Event
 from osm_probes.ads.limits import Limits
 from osm_probes.ads.listen import ListenConfig
@@ -242,9 +242,11 @@ class ControllerApp:
         return f"all {self._ads.max_streams} places for proxies are taken" if self._ads.full else ""
 
     def _admit(self, name: ProxyName) -> None:
-        """Admit only pods of the mesh, with their own service account. Raises NotAdmittedError."""
+        """Admit only pods of the mesh, with their own service account. Raises NotAdmittedError, MeshUnknownError."""
         mesh = self._source.mesh.value
-        if mesh is None or not mesh.has_proxy(name.uuid, identity=name.identity):
+        if mesh is None:
+            raise MeshUnknownError("the mesh is not read yet")
+        if not mesh.has_proxy(name.uuid, identity=name.identity):
             raise NotAdmittedError(f"no pod of the mesh has the proxy {name.uuid} with service account {name.identity}")
 
     def _observe(self, event: Event, /, *, type_url: str = "", seconds: float = 0.0) -> None:

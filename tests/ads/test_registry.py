@@ -7,7 +7,7 @@ from osm_probes.ads.errors import CapacityError, DrainingError
 from osm_probes.ads.events import ConnectedProxy, Event, Rejection
 from osm_probes.ads.registry import StreamRegistry
 from osm_probes.foundation.tasks import background_tasks
-from osm_probes.mesh.identity import CANARY, SIDECAR, ProxyName
+from osm_probes.mesh.identity import CANARY, SIDECAR, Identity, ProxyName
 from osm_probes.snapshot.cache import SnapshotCache
 from osm_probes.snapshot.snapshot import CLUSTER, Snapshot
 from tests.ads.client import BOOKSTORE, proxy_name
@@ -86,6 +86,27 @@ def test_a_new_stream_of_a_proxy_replaces_its_old_one() -> None:
         assert (registry.count, [proxy.name for proxy in registry.proxies]) == (1, [new.name])
     assert registry.count == 0
     assert observer.events == [Event.CONNECTED, Event.DISCONNECTED, Event.RECONNECTED, Event.DISCONNECTED]
+
+
+def test_a_peer_with_the_same_uuid_and_another_identity_is_another_proxy() -> None:
+    registry, observer, _ = new_registry()
+    one = FakeStream()
+    other = FakeStream(name=ProxyName(one.name.uuid, SIDECAR, Identity("evil", "evil")))
+    with registry.registered(one):
+        with registry.registered(other):
+            assert (one.ended, registry.count) == (0, 2)
+        assert [proxy.name for proxy in registry.proxies] == [one.name]
+    assert observer.events.count(Event.RECONNECTED) == 0
+
+
+def test_a_proxy_that_reconnects_keeps_its_place_when_the_limit_is_lower_now() -> None:
+    registry, _, _ = new_registry(max_streams=2)
+    old = FakeStream()
+    new = FakeStream(name=old.name)
+    with registry.registered(old), registry.registered(FakeStream()):
+        registry.max_streams = 1
+        with registry.registered(new):
+            assert (old.ended, new.ended, registry.count) == (1, 0, 2)
 
 
 async def test_a_drain_ends_all_streams_and_refuses_new_ones_including_the_canarys() -> None:
