@@ -1,15 +1,16 @@
 """The registry of all ADS streams: limits their number, wakes them for new snapshots, ends them on drain."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol, TypeVar
 
 from osm_probes.ads.authenticator import Admit
 from osm_probes.ads.errors import CapacityError, DrainingError, MeshUnknownError, NotAdmittedError
-from osm_probes.ads.events import ConnectedProxy, Event, Observer, Rejection
-from osm_probes.foundation.logs import logger
+from osm_probes.ads.events import ConnectedProxy, Event, Observer
+from osm_probes.ads.known_proxies import KnownProxies
+from osm_probes.ads.rejections import Rejections
+from osm_probes.ads.stream_monitor import MonitoredStream, StreamMonitor
 from osm_probes.foundation.problem_log import ProblemLog
 from osm_probes.mesh.identity import CANARY, ProxyName
 from osm_probes.snapshot.cache import SnapshotCache
@@ -18,12 +19,8 @@ _BATCH: Final = 20
 T = TypeVar("T")
 
 
-class RegisteredStream(Protocol):
+class RegisteredStream(MonitoredStream, Protocol):
     """What the registry needs of a stream."""
-
-    @property
-    def name(self) -> ProxyName:
-        """The proxy of the stream."""
 
     @property
     def behind(self) -> bool:
@@ -31,9 +28,6 @@ class RegisteredStream(Protocol):
 
     def wake(self) -> None:
         """Check whether there is something to send."""
-
-    def end(self) -> None:
-        """End the stream soon, with status OK."""
 
     def describe(self) -> ConnectedProxy:
         """The state of the stream's proxy."""
@@ -49,18 +43,26 @@ class StreamRegistry:
     """
 
     def __init__(
-        self, cache: SnapshotCache, *, observe: Observer, max_streams: int = 0, remembered: int = 20_000
+        self,
+        cache: SnapshotCache,
+        *,
+        observe: Observer,
+        check_every: float = 5.0,
+        max_streams: int = 0,
+        remembered: int = 20_000,
     ) -> None:
         self.max_streams = max_streams
         self.observe = observe
         self._cache = cache
-        self._remembered = remembered
         self._streams: dict[ProxyName, RegisteredStream] = {}
         # Peers that wait until the mesh is known.
         self._waiting: dict[asyncio.Event, None] = {}
         self._canaries: dict[RegisteredStream, None] = {}
-        # Proxy -> type -> the last rejected version that was logged. Its keys are the proxies seen before.
-        self._seen: OrderedDict[ProxyName, dict[str, str]] = OrderedDict()
+        self._known = KnownProxies(limit=remembered)
+        self.rejections = Rejections(self._known, observe=observe)
+        self.monitor = StreamMonitor(
+            lambda: list(self._streams.values()), self._known, self.rejections, observe=observe, every=check_every
+        )
         self._capacity_log = ProblemLog("ads", began="no more proxies are accepted", ended="proxies are accepted again")
         self._draining = False
 
@@ -130,8 +132,8 @@ class StreamRegistry:
             old.end()
         else:
             self._check_capacity()
-        self.observe(Event.RECONNECTED if name in self._seen else Event.CONNECTED)
-        self._remember(name)
+        self.observe(Event.RECONNECTED if name in self._known else Event.CONNECTED)
+        self._known.remember(name)
         self._streams[name] = stream
 
     def _remove(self, stream: RegisteredStream) -> None:
@@ -148,29 +150,6 @@ class StreamRegistry:
         if problem:
             self.observe(Event.CAPPED)
             raise CapacityError(problem)
-
-    def _remember(self, name: ProxyName) -> dict[str, str]:
-        rejected = self._seen.setdefault(name, {})
-        self._seen.move_to_end(name)
-        if len(self._seen) > self._remembered:
-            self._seen.popitem(last=False)
-        return rejected
-
-    def record_rejection(self, name: ProxyName, rejection: Rejection) -> None:
-        """Count and log a NACK, once for each proxy, type and version."""
-        rejected = self._remember(name)
-        if rejected.get(rejection.type_url) == rejection.version:
-            return
-        rejected[rejection.type_url] = rejection.version
-        self.observe(Event.REJECTED, type_url=rejection.type_url)
-        logger("ads").error(
-            "a proxy rejected its configuration",
-            proxy=name.uuid,
-            identity=str(name.identity),
-            type=rejection.type_url,
-            version=rejection.version,
-            error=rejection.detail,
-        )
 
     async def broadcast(self) -> None:
         """Wake streams whenever they have a new snapshot, in batches, so that the event loop is not blocked.

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -13,7 +13,7 @@ from osm_probes.ads import canary_resource
 from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.delta import Incremental
 from osm_probes.ads.errors import AddressInUseError, CapacityError, DrainingError, NotAdmittedError
-from osm_probes.ads.events import ConnectedProxy, Event, Observer
+from osm_probes.ads.events import ConnectedProxy, Event, Observer, RejectionReporter
 from osm_probes.ads.limits import Limits, channel_options
 from osm_probes.ads.listen import ListenConfig
 from osm_probes.ads.registry import StreamRegistry
@@ -75,7 +75,7 @@ class AdsServer:
         self._cache = cache
         self._listen_config = listen_config
         self._limits = limits or Limits()
-        self._registry = StreamRegistry(cache, observe=observe)
+        self._registry = StreamRegistry(cache, observe=observe, check_every=self._limits.stream_check)
         write_limiter = WriteLimiter(limit=_CONCURRENT_WRITES, timeout=_SLOW_WRITE)
         self._shared = StreamContext(authenticator, self._limits, self._registry, write_limiter)
         self._canary_snapshot: Latest[Snapshot | None] = Latest(canary_resource.snapshot())
@@ -96,6 +96,16 @@ class AdsServer:
         return self._registry.proxies
 
     @property
+    def stuck(self) -> Mapping[str, int]:
+        """The number of stuck streams by type URL, a few seconds ago. Safe to read from another thread."""
+        return self._registry.monitor.stuck
+
+    @property
+    def rejecting(self) -> Mapping[str, int]:
+        """The number of proxies on an old configuration by type URL, a few seconds ago. Safe to read as `stuck`."""
+        return self._registry.monitor.rejecting
+
+    @property
     def max_streams(self) -> int:
         """The maximum number of proxies; 0 means no limit. It may be changed at any time."""
         return self._registry.max_streams
@@ -108,6 +118,10 @@ class AdsServer:
     def full(self) -> bool:
         """Whether one more proxy would be refused."""
         return self._registry.full
+
+    def report_rejections(self, reporter: RejectionReporter) -> None:
+        """Call `reporter` from now on whenever a proxy begins or ceases to reject its configuration."""
+        self._registry.rejections.report = reporter
 
     async def recheck(self) -> None:
         """End the streams of proxies that no longer belong to the mesh. Call it after each change of the mesh."""
@@ -125,6 +139,7 @@ class AdsServer:
         await self._server.start()
         async with background_tasks(
             broadcast=supervised(self._lifecycle, self._registry.broadcast()),
+            monitor=self._registry.monitor.run(),
             socket=supervised(self._lifecycle, self._watch_socket()),
             replaced=self._stop_replaced_servers(),
         ):

@@ -7,6 +7,7 @@ source of a rule. This module has what both variants of the protocol share.
 import enum
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,6 +82,21 @@ class XdsSession(ABC):
         self._subscriptions: dict[str, Subscription] = {}
         self._nonces = itertools.count(1)
 
+    @property
+    def pending(self) -> Mapping[str, PendingResponse]:
+        """The responses without ACK or NACK, by type."""
+        return {url: subscription.pending for url, subscription in self._subscriptions.items() if subscription.pending}
+
+    @property
+    def settled(self) -> tuple[str, ...]:
+        """The types of which the proxy has what it should have, after `next_response` has returned None.
+
+        None of them while a response is pending, because others may wait for its answer.
+        """
+        if self.pending:
+            return ()
+        return tuple(url for url, subscription in self._subscriptions.items() if not subscription.rejected_version)
+
     @abstractmethod
     def handle_request(self, request: bytes) -> HandledRequest:
         """Handle a serialised request. Raises MalformedRequestError: the stream must end."""
@@ -116,6 +132,8 @@ class XdsSession(ABC):
         if subscription.rejected_version == desired.version and not subscription.unanswered:
             return None
         if not self._must_send(subscription, change):
+            # What the proxy rejected has left the snapshot or the subscription.
+            subscription.rejected_version = ""
             return None
         body = self._typed_body(subscription, target, change)
         nonce = str(next(self._nonces))

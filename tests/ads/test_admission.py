@@ -62,7 +62,7 @@ async def test_a_peer_that_is_not_admitted_is_refused_and_leaves_no_trace() -> N
             )
         # A subscription would have a snapshot built, and a workload certificate issued.
         assert running.cache.subscribed.version == subscribed
-        assert (running.observer.events, running.server._registry._seen) == ([], {})
+        assert (running.observer.events, len(running.server._registry._known)) == ([], 0)
 
 
 async def test_a_refused_peer_with_the_uuid_of_a_proxy_does_not_end_its_stream() -> None:

@@ -4,7 +4,7 @@ import contextlib
 import pytest
 
 from osm_probes.ads.errors import CapacityError, DrainingError
-from osm_probes.ads.events import ConnectedProxy, Event, Rejection
+from osm_probes.ads.events import ConnectedProxy, Event, UnansweredResponse
 from osm_probes.ads.registry import StreamRegistry
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.mesh.identity import CANARY, SIDECAR, Identity, ProxyName
@@ -23,6 +23,7 @@ class FakeStream:
         self.behind = bool(behind)
         self.woken = 0
         self.ended = 0
+        self.stuck: tuple[UnansweredResponse, ...] = ()
 
     def wake(self) -> None:
         self.woken += 1
@@ -30,8 +31,11 @@ class FakeStream:
     def end(self) -> None:
         self.ended += 1
 
+    def count_unanswered(self, seconds: float) -> None:
+        """Nothing is unanswered."""
+
     def describe(self) -> ConnectedProxy:
-        return ConnectedProxy(self.name, "", 0.0, {}, None)
+        return ConnectedProxy(self.name, "", 0.0, {})
 
 
 def new_registry(
@@ -148,14 +152,6 @@ def test_a_proxy_that_was_connected_before_counts_as_reconnected() -> None:
     assert observer.events == [Event.CONNECTED, Event.DISCONNECTED, Event.RECONNECTED, Event.DISCONNECTED]
 
 
-def test_each_rejected_version_counts_once() -> None:
-    registry, observer, _ = new_registry()
-    name = proxy_name()
-    for version in ("1", "1", "2"):
-        registry.record_rejection(name, Rejection(CLUSTER, version, "no"))
-    assert observer.events == [Event.REJECTED, Event.REJECTED]
-
-
 def test_the_number_of_remembered_proxies_is_limited() -> None:
     registry, observer, _ = new_registry(remembered=3)
     first = FakeStream()
@@ -164,7 +160,7 @@ def test_the_number_of_remembered_proxies_is_limited() -> None:
     for _ in range(5):
         with registry.registered(FakeStream()):
             pass
-        registry.record_rejection(proxy_name(), Rejection(CLUSTER, "1", "no"))
-    assert len(registry._seen) <= 3
+        registry.rejections.record_nack(proxy_name(), CLUSTER, version="1", detail="no")
+    assert len(registry._known) <= 3
     with registry.registered(first):
         assert observer.events[-1] is Event.CONNECTED
