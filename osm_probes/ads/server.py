@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Final
 
@@ -13,13 +13,15 @@ from osm_probes.ads import canary_resource
 from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.delta import Incremental
 from osm_probes.ads.errors import AddressInUseError, CapacityError, DrainingError, NotAdmittedError
-from osm_probes.ads.events import ConnectedProxy, Event, Observer, RejectionReporter
+from osm_probes.ads.events import ConnectedProxy, Event, Observer
 from osm_probes.ads.limits import Limits, channel_options
 from osm_probes.ads.listen import ListenConfig
 from osm_probes.ads.registry import StreamRegistry
+from osm_probes.ads.rejections import Rejections
 from osm_probes.ads.session import XdsSession
 from osm_probes.ads.sotw import StateOfTheWorld
 from osm_probes.ads.stream import Stream, StreamContext, StreamStatus
+from osm_probes.ads.stream_monitor import StreamMonitor
 from osm_probes.ads.write_limiter import WriteLimiter
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.latest import Changes, Latest
@@ -96,14 +98,9 @@ class AdsServer:
         return self._registry.proxies
 
     @property
-    def stuck(self) -> Mapping[str, int]:
-        """The number of stuck streams by type URL, a few seconds ago. Safe to read from another thread."""
-        return self._registry.monitor.stuck
-
-    @property
-    def rejecting(self) -> Mapping[str, int]:
-        """The number of proxies on an old configuration by type URL, a few seconds ago. Safe to read as `stuck`."""
-        return self._registry.monitor.rejecting
+    def monitor(self) -> StreamMonitor:
+        """Counts the streams that are stuck, and the proxies that use an old configuration."""
+        return self._registry.monitor
 
     @property
     def max_streams(self) -> int:
@@ -119,9 +116,10 @@ class AdsServer:
         """Whether one more proxy would be refused."""
         return self._registry.full
 
-    def report_rejections(self, reporter: RejectionReporter) -> None:
-        """Call `reporter` from now on whenever a proxy begins or ceases to reject its configuration."""
-        self._registry.rejections.report = reporter
+    @property
+    def rejections(self) -> Rejections:
+        """What proxies reject. Set its `report` to be told of changes."""
+        return self._registry.rejections
 
     async def recheck(self) -> None:
         """End the streams of proxies that no longer belong to the mesh. Call it after each change of the mesh."""

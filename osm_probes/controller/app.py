@@ -107,6 +107,8 @@ class ControllerApp:
             from osm_probes.runtime.pod_events import transition_recorder
 
             self._process.judge.on_transition = transition_recorder(self._environment.cluster.events)
+        self._metrics.stuck = lambda: self._ads.monitor.stuck
+        self._metrics.rejecting = lambda: self._ads.monitor.rejecting
         # Before it listens: the judge must know how to connect as soon as the first proxy is served.
         self._update_judge()
         async with (
@@ -117,6 +119,7 @@ class ControllerApp:
                 own=self._own.renew(),
             ),
             self._leader_tasks(),
+            self._proxy_events(),
             self._ads.serving(),
             background_tasks(
                 mesh=self._follow_mesh(),
@@ -149,6 +152,21 @@ class ControllerApp:
             self._trust,
             certificate_validity=lambda: self._settings().certificate_validity,
         )
+
+    def _proxy_events(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Events on the pods of proxies that reject their configuration."""
+        cluster = self._environment.cluster
+        if cluster is None:
+            return contextlib.nullcontext()
+        from osm_probes.controller.proxy_events import PROXY_EVENTS, ProxyEvents
+        from osm_probes.kube.events import EventRecorder
+
+        shared = self._configuration.shared
+        events = EventRecorder(
+            cluster.client, namespace=shared.osm_namespace, pod=shared.pod, component=CONTROLLER, limits=PROXY_EVENTS
+        )
+        self._ads.rejections.report = ProxyEvents(events, self._source.mesh).report
+        return background_tasks(proxy_events=events.run())
 
     def _settings(self) -> Settings:
         mesh = self._source.mesh.value
