@@ -49,7 +49,7 @@ class Incremental(XdsSession):
 
     def _encode(self, subscription: Subscription, target: ResourceSet, change: Change) -> bytes:
         if _VARIANT not in change.encoded:
-            change.encoded[_VARIANT] = _encode(target.type_url, change)
+            change.encoded[_VARIANT] = _encode(change)
         # "Knowing When a Requested Resource Does Not Exist": this variant sends such names as removed.
         absent = sorted(subscription.unanswered.difference(target.by_name, change.removed))
         version = field(1, target.version.encode())
@@ -91,11 +91,10 @@ def _update_subscription(subscription: Subscription, message: DeltaDiscoveryRequ
     subscription.unanswered |= resend
 
 
-def _encode(type_url: str, change: Change) -> bytes:
-    """A DeltaDiscoveryResponse without version, nonce and the names that do not exist."""
-    any_type = field(1, type_url.encode())
+def _encode(change: Change) -> bytes:
+    """A DeltaDiscoveryResponse without version, type, nonce and the names that do not exist."""
+    any_type = field(1, change.type_url.encode())
     parts = [_encode_resource(resource, any_type) for resource in change.changed]
-    parts.append(field(4, type_url.encode()))
     parts += [field(_REMOVED_FIELD, name.encode()) for name in change.removed]
     return b"".join(parts)
 

@@ -11,6 +11,14 @@ class NotAdmittedError(OsmError):
     """The peer may not have this stream or this resource. The stream ends with PERMISSION_DENIED."""
 
 
+class MeshUnknownError(NotAdmittedError):
+    """The mesh is not read yet, so it is not known whether the peer may have a stream. The peer waits."""
+
+
+class WrongTypeError(OsmError):
+    """A response would not be of its subscription's type: a fault of this program, which ends only this stream."""
+
+
 class AddressInUseError(OsmError):
     """Another process listens on the port of the ADS."""
 

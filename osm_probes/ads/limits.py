@@ -16,7 +16,8 @@ class Limits:
 
     socket_check: the interval at which the listening socket is checked. recovery: how long a lost port is retried.
     hand_over_tries: how often the new server tries to bind the port of the old one, about once in a millisecond. This
-    is a count and not a time, because a time would be over after the process was paused.
+    is a count and not a time, because a time would be over after the process was paused. unanswered: the time after
+    which a response without an answer counts as stuck. stream_check: the interval at which all streams are checked.
     """
 
     connections: int = 12_000
@@ -27,6 +28,8 @@ class Limits:
     recovery: float = RECOVER_WITHIN
     hand_over_tries: int = 500
     requests_per_second: int = 200
+    unanswered: float = 60.0
+    stream_check: float = 5.0
     request_bytes: int = 4 * 1024 * 1024
 
     def jittered_stream_age(self, draw: Callable[[], float] = random.random) -> float:

@@ -1,28 +1,26 @@
 """The registry of all ADS streams: limits their number, wakes them for new snapshots, ends them on drain."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from osm_probes.ads.authenticator import Admit
-from osm_probes.ads.errors import CapacityError, DrainingError, NotAdmittedError
-from osm_probes.ads.events import ConnectedProxy, Event, Observer, Rejection
-from osm_probes.foundation.logs import logger
+from osm_probes.ads.errors import CapacityError, DrainingError, MeshUnknownError, NotAdmittedError
+from osm_probes.ads.events import ConnectedProxy, Event, Observer
+from osm_probes.ads.known_proxies import KnownProxies
+from osm_probes.ads.rejections import Rejections
+from osm_probes.ads.stream_monitor import MonitoredStream, StreamMonitor
 from osm_probes.foundation.problem_log import ProblemLog
 from osm_probes.mesh.identity import CANARY, ProxyName
 from osm_probes.snapshot.cache import SnapshotCache
 
 _BATCH: Final = 20
+T = TypeVar("T")
 
 
-class RegisteredStream(Protocol):
+class RegisteredStream(MonitoredStream, Protocol):
     """What the registry needs of a stream."""
-
-    @property
-    def name(self) -> ProxyName:
-        """The proxy of the stream."""
 
     @property
     def behind(self) -> bool:
@@ -31,9 +29,6 @@ class RegisteredStream(Protocol):
     def wake(self) -> None:
         """Check whether there is something to send."""
 
-    def end(self) -> None:
-        """End the stream soon, with status OK."""
-
     def describe(self) -> ConnectedProxy:
         """The state of the stream's proxy."""
 
@@ -41,21 +36,33 @@ class RegisteredStream(Protocol):
 class StreamRegistry:
     """The streams of all proxies, one for each proxy, and those of the canary, which do not count.
 
+    A proxy is its uuid and its identity: a peer with another identity and the same uuid is another proxy.
+
     `max_streams` limits the number of proxies; 0 means no limit. It may be changed at any time.
     `remembered`: how many proxies it remembers after their streams have ended.
     """
 
     def __init__(
-        self, cache: SnapshotCache, *, observe: Observer, max_streams: int = 0, remembered: int = 20_000
+        self,
+        cache: SnapshotCache,
+        *,
+        observe: Observer,
+        check_every: float = 5.0,
+        max_streams: int = 0,
+        remembered: int = 20_000,
     ) -> None:
         self.max_streams = max_streams
         self.observe = observe
         self._cache = cache
-        self._remembered = remembered
-        self._streams: dict[str, RegisteredStream] = {}  # by the proxy's uuid
+        self._streams: dict[ProxyName, RegisteredStream] = {}
+        # Peers that wait until the mesh is known.
+        self._waiting: dict[asyncio.Event, None] = {}
         self._canaries: dict[RegisteredStream, None] = {}
-        # Proxy uuid -> type -> the last rejected version that was logged. Its keys are the proxies seen before.
-        self._seen: OrderedDict[str, dict[str, str]] = OrderedDict()
+        self._known = KnownProxies(limit=remembered)
+        self.rejections = Rejections(self._known, observe=observe)
+        self.monitor = StreamMonitor(
+            lambda: list(self._streams.values()), self._known, self.rejections, observe=observe, every=check_every
+        )
         self._capacity_log = ProblemLog("ads", began="no more proxies are accepted", ended="proxies are accepted again")
         self._draining = False
 
@@ -75,15 +82,32 @@ class StreamRegistry:
         """Whether one more proxy would be refused."""
         return 0 < self.max_streams <= self.count
 
+    async def until_admitted(self, name: ProxyName, admit: Admit) -> None:
+        """Wait until the mesh is known; then return if `admit` does. Raises NotAdmittedError, DrainingError.
+
+        Nothing else is done for a peer before this returns: it takes no place and no memory, and replaces no stream.
+        """
+        event = asyncio.Event()
+        self._waiting[event] = None
+        try:
+            while True:
+                event.clear()
+                self._refuse_while_draining()
+                try:
+                    return admit(name)
+                except MeshUnknownError:
+                    await event.wait()
+        finally:
+            del self._waiting[event]
+
     @contextmanager
     def registered(self, stream: RegisteredStream) -> Iterator[None]:
-        """Keep a stream in the registry while the block lasts. Raises CapacityError, DrainingError.
+        """Keep an admitted stream in the registry while the block lasts. Raises CapacityError, DrainingError.
 
         A proxy's new stream ends its old one, because the proxy may reconnect before its old connection is known to
         be dead.
         """
-        if self._draining:
-            raise DrainingError("this control plane is stopping")
+        self._refuse_while_draining()
         canary = stream.name.kind == CANARY
         if canary:
             self._canaries[stream] = None
@@ -97,20 +121,25 @@ class StreamRegistry:
             else:
                 self._remove(stream)
 
+    def _refuse_while_draining(self) -> None:
+        if self._draining:
+            raise DrainingError("this control plane is stopping")
+
     def _add(self, stream: RegisteredStream) -> None:
-        uuid = stream.name.uuid
-        if old := self._streams.get(uuid):
+        name = stream.name
+        if old := self._streams.get(name):
             self._remove(old)
             old.end()
-        self._check_capacity()
-        self.observe(Event.RECONNECTED if uuid in self._seen else Event.CONNECTED)
-        self._remember(uuid)
-        self._streams[uuid] = stream
+        else:
+            self._check_capacity()
+        self.observe(Event.RECONNECTED if name in self._known else Event.CONNECTED)
+        self._known.remember(name)
+        self._streams[name] = stream
 
     def _remove(self, stream: RegisteredStream) -> None:
         """Remove a stream when it ends. It may have been replaced by a newer one already."""
-        if self._streams.get(stream.name.uuid) is stream:
-            del self._streams[stream.name.uuid]
+        if self._streams.get(stream.name) is stream:
+            del self._streams[stream.name]
             self.observe(Event.DISCONNECTED)
 
     def _check_capacity(self) -> None:
@@ -121,29 +150,6 @@ class StreamRegistry:
         if problem:
             self.observe(Event.CAPPED)
             raise CapacityError(problem)
-
-    def _remember(self, uuid: str) -> dict[str, str]:
-        rejected = self._seen.setdefault(uuid, {})
-        self._seen.move_to_end(uuid)
-        if len(self._seen) > self._remembered:
-            self._seen.popitem(last=False)
-        return rejected
-
-    def record_rejection(self, name: ProxyName, rejection: Rejection) -> None:
-        """Count and log a NACK, once for each proxy, type and version."""
-        rejected = self._remember(name.uuid)
-        if rejected.get(rejection.type_url) == rejection.version:
-            return
-        rejected[rejection.type_url] = rejection.version
-        self.observe(Event.REJECTED, type_url=rejection.type_url)
-        logger("ads").error(
-            "a proxy rejected its configuration",
-            proxy=name.uuid,
-            identity=str(name.identity),
-            type=rejection.type_url,
-            version=rejection.version,
-            error=rejection.detail,
-        )
 
     async def broadcast(self) -> None:
         """Wake streams whenever they have a new snapshot, in batches, so that the event loop is not blocked.
@@ -158,7 +164,11 @@ class StreamRegistry:
                 stream.wake()
 
     async def recheck(self, admit: Admit) -> None:
-        """Wake the streams of proxies that left the mesh, so that they end: their certificates may still be valid."""
+        """Wake the streams of proxies that left the mesh, so that they end: their certificates may still be valid.
+
+        Peers that wait for the mesh are woken, too.
+        """
+        await self._wake_waiting()
         async for stream in _in_batches(list(self._streams.values())):
             try:
                 admit(stream.name)
@@ -168,12 +178,17 @@ class StreamRegistry:
     async def end_all(self) -> None:
         """Refuse new streams from now on, and end all streams with status OK, in batches."""
         self._draining = True
+        await self._wake_waiting()
         async for stream in _in_batches([*self._streams.values(), *self._canaries]):
             stream.end()
 
+    async def _wake_waiting(self) -> None:
+        async for event in _in_batches(list(self._waiting)):
+            event.set()
 
-async def _in_batches(streams: Iterable[RegisteredStream]) -> AsyncIterator[RegisteredStream]:
-    for index, stream in enumerate(streams, start=1):
-        yield stream
+
+async def _in_batches(members: Iterable[T]) -> AsyncIterator[T]:
+    for index, member in enumerate(members, start=1):
+        yield member
         if index % _BATCH == 0:
             await asyncio.sleep(0)

@@ -17,9 +17,11 @@ from osm_probes.ads.events import ConnectedProxy, Event, Observer
 from osm_probes.ads.limits import Limits, channel_options
 from osm_probes.ads.listen import ListenConfig
 from osm_probes.ads.registry import StreamRegistry
+from osm_probes.ads.rejections import Rejections
 from osm_probes.ads.session import XdsSession
 from osm_probes.ads.sotw import StateOfTheWorld
 from osm_probes.ads.stream import Stream, StreamContext, StreamStatus
+from osm_probes.ads.stream_monitor import StreamMonitor
 from osm_probes.ads.write_limiter import WriteLimiter
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.latest import Changes, Latest
@@ -75,7 +77,7 @@ class AdsServer:
         self._cache = cache
         self._listen_config = listen_config
         self._limits = limits or Limits()
-        self._registry = StreamRegistry(cache, observe=observe)
+        self._registry = StreamRegistry(cache, observe=observe, check_every=self._limits.stream_check)
         write_limiter = WriteLimiter(limit=_CONCURRENT_WRITES, timeout=_SLOW_WRITE)
         self._shared = StreamContext(authenticator, self._limits, self._registry, write_limiter)
         self._canary_snapshot: Latest[Snapshot | None] = Latest(canary_resource.snapshot())
@@ -96,6 +98,11 @@ class AdsServer:
         return self._registry.proxies
 
     @property
+    def monitor(self) -> StreamMonitor:
+        """Counts the streams that are stuck, and the proxies that use an old configuration."""
+        return self._registry.monitor
+
+    @property
     def max_streams(self) -> int:
         """The maximum number of proxies; 0 means no limit. It may be changed at any time."""
         return self._registry.max_streams
@@ -108,6 +115,11 @@ class AdsServer:
     def full(self) -> bool:
         """Whether one more proxy would be refused."""
         return self._registry.full
+
+    @property
+    def rejections(self) -> Rejections:
+        """What proxies reject. Set its `report` to be told of changes."""
+        return self._registry.rejections
 
     async def recheck(self) -> None:
         """End the streams of proxies that no longer belong to the mesh. Call it after each change of the mesh."""
@@ -125,6 +137,7 @@ class AdsServer:
         await self._server.start()
         async with background_tasks(
             broadcast=supervised(self._lifecycle, self._registry.broadcast()),
+            monitor=self._registry.monitor.run(),
             socket=supervised(self._lifecycle, self._watch_socket()),
             replaced=self._stop_replaced_servers(),
         ):
@@ -265,6 +278,7 @@ class AdsServer:
     async def _run(self, session: XdsSession, rpc: Rpc) -> StreamStatus:
         try:
             name = self._shared.authenticator.identify(rpc.auth_context())
+            await self._registry.until_admitted(name, self._shared.authenticator.admit)
             with self._subscribe(name) as snapshots:
                 stream = Stream(name, session, rpc=rpc, snapshots=snapshots, shared=self._shared)
                 with self._registry.registered(stream):

@@ -7,10 +7,11 @@ source of a rule. This module has what both variants of the protocol share.
 import enum
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from osm_probes.ads.errors import MalformedRequestError
+from osm_probes.ads.errors import MalformedRequestError, WrongTypeError
 from osm_probes.ads.subscription import PendingResponse, Subscription
 from osm_probes.ads.wire import field
 from osm_probes.snapshot.snapshot import (
@@ -25,6 +26,7 @@ from osm_probes.snapshot.snapshot import (
     Snapshot,
 )
 
+_TYPE_FIELD: Final = 4
 _NONCE_FIELD: Final = 5
 # "Eventual consistency considerations": listeners and routes refer to clusters. They wait until the proxy has the new
 # clusters, and old clusters stay until nothing refers to them.
@@ -62,6 +64,7 @@ class Response:
 
     type_url: str
     version: str
+    nonce: str
     body: bytes
 
 
@@ -78,6 +81,21 @@ class XdsSession(ABC):
     def __init__(self) -> None:
         self._subscriptions: dict[str, Subscription] = {}
         self._nonces = itertools.count(1)
+
+    @property
+    def pending(self) -> Mapping[str, PendingResponse]:
+        """The responses without ACK or NACK, by type."""
+        return {url: subscription.pending for url, subscription in self._subscriptions.items() if subscription.pending}
+
+    @property
+    def settled(self) -> tuple[str, ...]:
+        """The types of which the proxy has what it should have, after `next_response` has returned None.
+
+        None of them while a response is pending, because others may wait for its answer.
+        """
+        if self.pending:
+            return ()
+        return tuple(url for url, subscription in self._subscriptions.items() if not subscription.rejected_version)
 
     @abstractmethod
     def handle_request(self, request: bytes) -> HandledRequest:
@@ -114,11 +132,20 @@ class XdsSession(ABC):
         if subscription.rejected_version == desired.version and not subscription.unanswered:
             return None
         if not self._must_send(subscription, change):
+            # What the proxy rejected has left the snapshot or the subscription.
+            subscription.rejected_version = ""
             return None
-        body = self._encode(subscription, target, change)
+        body = self._typed_body(subscription, target, change)
         nonce = str(next(self._nonces))
         subscription.record_response(PendingResponse(nonce, target, change, desired.version))
-        return Response(subscription.type_url, target.version, body + field(_NONCE_FIELD, nonce.encode()))
+        return Response(subscription.type_url, target.version, nonce, body + field(_NONCE_FIELD, nonce.encode()))
+
+    def _typed_body(self, subscription: Subscription, target: ResourceSet, change: Change) -> bytes:
+        """The serialised response without its nonce. Its type is that of the subscription, whatever streams share."""
+        type_url = subscription.type_url
+        if not type_url == target.type_url == change.type_url:
+            raise WrongTypeError(f"a response to {type_url} has a change of {change.type_url} to {target.type_url}")
+        return self._encode(subscription, target, change) + field(_TYPE_FIELD, type_url.encode())
 
     def _desired(self, subscription: Subscription, snapshot: Snapshot) -> ResourceSet:
         resources = snapshot.sets.get(subscription.type_url) or ResourceSet.of(subscription.type_url)
@@ -130,7 +157,7 @@ class XdsSession(ABC):
 
     @abstractmethod
     def _encode(self, subscription: Subscription, target: ResourceSet, change: Change) -> bytes:
-        """The serialised response without its nonce."""
+        """The serialised response without its type and its nonce."""
 
     def _acknowledge(self, subscription: Subscription, *, nonce: str, detail: str | None) -> tuple[RequestKind, str]:
         """Apply the ACK or NACK (if `detail` is not None) of the pending response. Returns the response's version."""

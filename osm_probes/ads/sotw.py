@@ -68,10 +68,9 @@ def _subscribe(subscription: Subscription, names: frozenset[str]) -> None:
 
 
 def _encode(target: ResourceSet, resources: Iterable[Resource]) -> bytes:
-    """A DiscoveryResponse without its nonce."""
-    type_url = target.type_url.encode()
-    any_type = field(1, type_url)
+    """A DiscoveryResponse without its type and its nonce."""
+    any_type = field(1, target.type_url.encode())
     parts = [field(1, target.version.encode())]
     # A resource without a body marks that it is unknown what the proxy has: see Subscription.record_nack.
     parts += [field(2, any_type + field(2, resource.body)) for resource in resources if resource.body]
-    return b"".join([*parts, field(4, type_url)])
+    return b"".join(parts)

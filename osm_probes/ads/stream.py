@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -10,15 +10,20 @@ import grpc.aio
 
 from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.errors import MalformedRequestError, NotAdmittedError
-from osm_probes.ads.events import ConnectedProxy, Event, Rejection
+from osm_probes.ads.events import ConnectedProxy, Event, Rejection, UnansweredResponse
 from osm_probes.ads.limits import Limits
 from osm_probes.ads.registry import StreamRegistry
 from osm_probes.ads.session import HandledRequest, RequestKind, Response, XdsSession
+from osm_probes.ads.subscription import PendingResponse
+from osm_probes.ads.unanswered import UnansweredTime
 from osm_probes.ads.write_limiter import WriteLimiter
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import background_tasks, start
+from osm_probes.foundation.text import legible, one_line
 from osm_probes.mesh.identity import CANARY, ProxyName
 from osm_probes.snapshot.snapshot import CLUSTER, Snapshot
+
+_MAX_DETAIL: Final = 500
 
 
 class StreamRpc(Protocol):
@@ -53,7 +58,10 @@ class StreamContext:
 
 
 class Stream:
-    """The stream of one proxy, from its first request to its end."""
+    """The stream of one proxy, from its first request to its end.
+
+    stuck: the responses that the proxy should have answered long ago.
+    """
 
     def __init__(
         self,
@@ -76,6 +84,10 @@ class Stream:
         self._started_at = time.monotonic()
         self._accepted: dict[str, str] = {}
         self._rejection: Rejection | None = None
+        self.stuck: tuple[UnansweredResponse, ...] = ()
+        self._unanswered = UnansweredTime()
+        self._writing = ""
+        self._reads_late = False
 
     @property
     def behind(self) -> bool:
@@ -95,7 +107,24 @@ class Stream:
         """The state of the stream's proxy."""
         form = type(self._session).__name__
         age = time.monotonic() - self._started_at
-        return ConnectedProxy(self.name, form, age, dict(self._accepted), self._rejection)
+        rejecting = self._shared.registry.rejections.of(self.name)
+        return ConnectedProxy(self.name, form, age, dict(self._accepted), self._rejection, rejecting, self.stuck)
+
+    def count_unanswered(self, seconds: float) -> None:
+        """Add these seconds to the time of each response that the proxy has not answered.
+
+        Not if requests were delayed meanwhile: the answer may be among those that are not read yet.
+        """
+        late, self._reads_late = self._reads_late, False
+        self._unanswered.add(0.0 if late else seconds, self._sent())
+        self._update_stuck()
+
+    def _update_stuck(self) -> None:
+        self.stuck = self._unanswered.longer_than(self._shared.limits.unanswered, self._sent())
+
+    def _sent(self) -> Mapping[str, PendingResponse]:
+        """The pending responses that the transport has taken."""
+        return {url: response for url, response in self._session.pending.items() if response.nonce != self._writing}
 
     async def run(self) -> StreamStatus:
         """Serve the stream until it ends. Returns the status to send."""
@@ -123,7 +152,7 @@ class Stream:
         while isinstance(request := await self._rpc.read(), bytes):
             self._handle(request)
             self.wake()
-            await rate.acquire()
+            self._reads_late = await rate.acquire() or self._reads_late
         self.end()
 
     def _handle(self, request: bytes) -> None:
@@ -143,34 +172,53 @@ class Stream:
                 raise NotAdmittedError("the canary may subscribe only to clusters")
             return
         self._shared.registry.observe(Event.REQUESTED, type_url=request.type_url)
+        if self.stuck:
+            self._update_stuck()
         if request.kind is RequestKind.ACK:
             self._accepted[request.type_url] = request.version
+            self._shared.registry.rejections.record_acceptance(self.name, request.type_url)
         elif request.kind is RequestKind.NACK:
-            self._rejection = Rejection(request.type_url, request.version, request.detail)
-            self._shared.registry.record_rejection(self.name, self._rejection)
+            self._rejection = self._shared.registry.rejections.record_nack(
+                self.name, request.type_url, version=request.version, detail=_readable(request.detail)
+            )
 
     async def _send_snapshots(self) -> None:
         while self._status is None:
             self._awake.clear()
             self._processed_version = self._snapshots.version
-            if self._snapshots.value is not None:
+            self._check_admission()
+            if self._snapshots.value is not None and self._status is None:
                 await self._send_snapshot(self._snapshots.value)
             if not self.behind and self._status is None:
                 await self._awake.wait()
 
-    async def _send_snapshot(self, snapshot: Snapshot) -> None:
-        """Send responses until the proxy needs none for `snapshot`, or a newer snapshot exists."""
+    def _check_admission(self) -> None:
+        """End the stream if its proxy has left the mesh."""
         try:
-            # Checked only now: before the first snapshot the mesh is not known.
             self._shared.authenticator.admit(self.name)
         except NotAdmittedError as error:
             self.end(StreamStatus(grpc.StatusCode.PERMISSION_DENIED, str(error)))
-        while self._status is None and not self.behind and (response := self._session.next_response(snapshot)):
+
+    async def _send_snapshot(self, snapshot: Snapshot) -> None:
+        """Send responses until the proxy needs none for `snapshot`, or a newer snapshot exists."""
+        while self._status is None and not self.behind:
+            response = self._session.next_response(snapshot)
+            if response is None:
+                self._record_settled()
+                return
             await self._send(response)
+
+    def _record_settled(self) -> None:
+        """A proxy may have what it should have without an ACK, such as after a reconnect."""
+        rejections = self._shared.registry.rejections
+        if rejections.of(self.name):
+            for type_url in self._session.settled:
+                rejections.record_acceptance(self.name, type_url)
 
     async def _send(self, response: Response) -> None:
         started = time.monotonic()
         event = Event.SENT
+        self._writing = response.nonce
         try:
             with await self._shared.write_limiter.acquire():
                 if not await self._write(response.body):
@@ -181,6 +229,7 @@ class Stream:
             # The proxy has disconnected. The task that reads its requests sees that, too.
             event = Event.UNSENT
             self.end()
+        self._writing = ""
         if self.name.kind != CANARY:
             seconds = time.monotonic() - started
             self._shared.registry.observe(event, type_url=response.type_url, seconds=seconds)
@@ -208,10 +257,16 @@ class _RateLimiter:
         self._left = rate
         self._second = time.monotonic()
 
-    async def acquire(self) -> None:
-        """Count one request. Sleeps for the rest of the second if the rate is reached."""
+    async def acquire(self) -> bool:
+        """Count one request. Sleeps for the rest of the second if the rate is reached, and then returns True."""
         self._left -= 1
         if self._left > 0:
-            return
+            return False
         await asyncio.sleep(max(0.0, self._second + 1 - time.monotonic()))
         self._left, self._second = self._rate, time.monotonic()
+        return True
+
+
+def _readable(detail: str) -> str:
+    """The proxy's text, which may be anything: one legible line of limited length."""
+    return one_line(legible(detail[:_MAX_DETAIL]))

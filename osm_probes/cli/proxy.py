@@ -22,7 +22,7 @@ from osm_probes.mesh.ports import ADMIN_PORT, DEBUG_PROXIES_PATH
 from osm_probes.mesh.proxy_status import ConnectedProxies, ProxyStatus
 
 _TYPES: Final = ("CDS", "EDS", "LDS", "RDS", "SDS")
-_COLUMNS: Final = ("POD", "SERVICE ACCOUNT", "CONTROLLER", "CONNECTED", *_TYPES, "LAST NACK")
+_COLUMNS: Final = ("POD", "SERVICE ACCOUNT", "CONTROLLER", "CONNECTED", *_TYPES, "PROBLEM", "LAST NACK")
 _VERSION_LENGTH: Final = 8
 
 
@@ -42,8 +42,9 @@ class ProxyRow(msgspec.Struct, frozen=True):
         versions = (proxy.accepted.get(type_name, "-")[:_VERSION_LENGTH] for type_name in _TYPES)
         rejected = proxy.rejected
         nack = f"{rejected.type} {rejected.version[:_VERSION_LENGTH]}: {rejected.reason}" if rejected else "-"
-        pod = f"{proxy.namespace}/{proxy.pod or proxy.uuid}"
-        return (pod, proxy.service_account, self.controller, age(proxy.connected), *versions, nack)
+        problem = "; ".join([*(it.problem for it in proxy.rejecting), *(it.problem for it in proxy.stuck)]) or "-"
+        connected = age(proxy.connected)
+        return (proxy.pod_name, proxy.service_account, self.controller, connected, *versions, problem, nack)
 
 
 def list_proxies(arguments: argparse.Namespace) -> int:
@@ -61,6 +62,11 @@ def get_from_proxy(arguments: argparse.Namespace) -> int:
     namespace, _, pod = arguments.pod.rpartition("/")
     port = PodPort(namespace or arguments.namespace, pod, ADMIN_PORT)
     return run_with_client(arguments, lambda client: _get(client, port, f"/{arguments.page}", console=Console()))
+
+
+async def get_connected_proxies(client: KubernetesClient, pod: Pod) -> ConnectedProxies:
+    """The proxies that are connected to a controller. Raises KubernetesError."""
+    return await get_debug_json(client, pod, DEBUG_PROXIES_PATH, type=ConnectedProxies)
 
 
 async def _list(client: KubernetesClient, *, namespace: str, output_format: str, console: Console) -> int:
@@ -87,7 +93,7 @@ async def _list(client: KubernetesClient, *, namespace: str, output_format: str,
 async def _connected_proxies(client: KubernetesClient, pod: Pod) -> list[ProxyRow] | ProxyError:
     name = pod.metadata.name
     try:
-        connected = await get_debug_json(client, pod, DEBUG_PROXIES_PATH, type=ConnectedProxies)
+        connected = await get_connected_proxies(client, pod)
     except KubernetesError as error:
         return ProxyError(f"cannot list the proxies of {name}: {error}")
     return [ProxyRow(name, proxy) for proxy in connected.proxies]

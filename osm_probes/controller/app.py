@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from osm_probes.ads import canary_resource
 from osm_probes.ads.authenticator import Authenticator
-from osm_probes.ads.errors import NotAdmittedError
+from osm_probes.ads.errors import MeshUnknownError, NotAdmittedError
 from osm_probes.ads.events import Event
 from osm_probes.ads.limits import Limits
 from osm_probes.ads.listen import ListenConfig
@@ -108,6 +108,8 @@ class ControllerApp:
             from osm_probes.runtime.pod_events import transition_recorder
 
             self._process.judge.on_transition = transition_recorder(self._environment.cluster.events)
+        self._metrics.stuck = lambda: self._ads.monitor.stuck
+        self._metrics.rejecting = lambda: self._ads.monitor.rejecting
         # Before it listens: the judge must know how to connect as soon as the first proxy is served.
         self._update_judge()
         async with (
@@ -118,6 +120,7 @@ class ControllerApp:
                 own=self._own.renew(),
             ),
             self._leader_tasks(),
+            self._proxy_events(),
             self._ads.serving(),
             background_tasks(
                 mesh=self._follow_mesh(),
@@ -150,6 +153,21 @@ class ControllerApp:
             self._trust,
             certificate_validity=lambda: self._settings().certificate_validity,
         )
+
+    def _proxy_events(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Events on the pods of proxies that reject their configuration."""
+        cluster = self._environment.cluster
+        if cluster is None:
+            return contextlib.nullcontext()
+        from osm_probes.controller.proxy_events import PROXY_EVENTS, ProxyEvents
+        from osm_probes.kube.events import EventRecorder
+
+        shared = self._configuration.shared
+        events = EventRecorder(
+            cluster.client, namespace=shared.osm_namespace, pod=shared.pod, component=CONTROLLER, limits=PROXY_EVENTS
+        )
+        self._ads.rejections.report = ProxyEvents(events, self._source.mesh).report
+        return background_tasks(proxy_events=events.run())
 
     def _settings(self) -> Settings:
         mesh = self._source.mesh.value
@@ -243,9 +261,11 @@ class ControllerApp:
         return Problem(f"all {self._ads.max_streams} places for proxies are taken" if self._ads.full else "")
 
     def _admit(self, name: ProxyName) -> None:
-        """Admit only pods of the mesh, with their own service account. Raises NotAdmittedError."""
+        """Admit only pods of the mesh, with their own service account. Raises NotAdmittedError, MeshUnknownError."""
         mesh = self._source.mesh.value
-        if mesh is None or not mesh.has_proxy(name.uuid, identity=name.identity):
+        if mesh is None:
+            raise MeshUnknownError("the mesh is not read yet")
+        if not mesh.has_proxy(name.uuid, identity=name.identity):
             raise NotAdmittedError(f"no pod of the mesh has the proxy {name.uuid} with service account {name.identity}")
 
     def _observe(self, event: Event, /, *, type_url: str = "", seconds: float = 0.0) -> None:

@@ -6,17 +6,15 @@ from typing import Final
 
 import msgspec
 
-from osm_probes.ads.events import ConnectedProxy, Rejection
-from osm_probes.foundation.text import legible
+from osm_probes.ads.events import ConnectedProxy, Rejection, UnansweredResponse
 from osm_probes.mesh.mesh import Mesh
-from osm_probes.mesh.proxy_status import ConnectedProxies, ProxyStatus, RejectedVersion
+from osm_probes.mesh.proxy_status import ConnectedProxies, ProxyStatus, RejectedVersion, UnansweredVersion
 from osm_probes.snapshot.snapshot import short_name
 
 PROXIES_PAGE: Final = "proxies"
 """The name of the page by which the judge asks for it."""
 
 _MAX_PROXIES: Final = 10_000
-_MAX_REASON: Final = 500
 
 
 def proxies_page(proxies: Sequence[ConnectedProxy], mesh: Mesh | None) -> str:
@@ -36,12 +34,16 @@ def _status(proxy: ConnectedProxy, mesh: Mesh | None) -> ProxyStatus:
         protocol=proxy.form,
         connected=round(proxy.age, 1),
         accepted={short_name(type_url): version for type_url, version in proxy.accepted.items()},
-        rejected=_rejected(proxy.rejection),
+        rejected=_rejected(proxy.rejection) if proxy.rejection else None,
+        rejecting=[_rejected(rejection) for rejection in proxy.rejecting],
+        stuck=[_unanswered(response) for response in proxy.stuck],
     )
 
 
-def _rejected(rejection: Rejection | None) -> RejectedVersion | None:
-    if rejection is None:
-        return None
-    reason = legible(rejection.detail)[:_MAX_REASON]
-    return RejectedVersion(short_name(rejection.type_url), rejection.version, reason)
+def _rejected(rejection: Rejection) -> RejectedVersion:
+    since = rejection.since.replace(microsecond=0)
+    return RejectedVersion(short_name(rejection.type_url), rejection.version, rejection.detail, since)
+
+
+def _unanswered(response: UnansweredResponse) -> UnansweredVersion:
+    return UnansweredVersion(short_name(response.type_url), response.version, round(response.seconds, 1))

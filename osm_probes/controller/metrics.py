@@ -1,11 +1,12 @@
 """What the ADS did -> the controller's metric families."""
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from prometheus_client import Gauge, Histogram
 
 from osm_probes.runtime.metrics import ProgramMetrics
-from osm_probes.snapshot.snapshot import short_name
+from osm_probes.snapshot.snapshot import PUSH_ORDER, short_name
 
 _BUCKETS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 
@@ -33,7 +34,20 @@ class ControllerMetrics(ProgramMetrics):
             "rejected": self._gauge(
                 "osm_proxy_rejected_count", "Resource versions that a proxy rejected (NACK)", "type"
             ),
+            "stuck ended": self._gauge(
+                "osm_proxy_stuck_ended_count", "Streams ended because the proxy did not answer a response", "type"
+            ),
         }
+        self.stuck: Callable[[], Mapping[str, int]] = dict
+        self.rejecting: Callable[[], Mapping[str, int]] = dict
+        self._stuck = self._gauge(
+            "osm_proxy_stuck_count", "Streams now whose proxy has not answered a response for 60 s", "type"
+        )
+        self._rejecting = self._gauge(
+            "osm_proxy_rejecting_count",
+            "Proxies now that use an old configuration because they rejected a newer one",
+            "type",
+        )
         self._took = Histogram(
             "osm_proxy_config_update_time",
             "Seconds until a response was written to a proxy's connection",
@@ -55,6 +69,13 @@ class ControllerMetrics(ProgramMetrics):
             self._by_type[event].labels(kind).inc()
             if event in ("sent", "unsent"):
                 self._took.labels(kind, str(event == "sent").lower()).observe(seconds)
+
+    def text(self) -> str:
+        """All families in Prometheus' text format."""
+        for gauge, counts in ((self._stuck, self.stuck()), (self._rejecting, self.rejecting())):
+            for type_url in PUSH_ORDER:
+                gauge.labels(short_name(type_url)).set(counts.get(type_url, 0))
+        return super().text()
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)

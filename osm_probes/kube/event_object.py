@@ -24,12 +24,19 @@ class Severity(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class EventSource:
-    """The program that reports Events (`component`) and the pod it runs in; pod "" if that is not known."""
+class PodReference:
+    """A pod that Events are about."""
 
     namespace: str
-    pod: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventSource:
+    """The program that reports Events: its name, and the name of the pod it runs in."""
+
     component: str
+    instance: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +68,25 @@ class EventSeries:
         """The merge patch that brings an existing Event up to date."""
         return {"count": self.count, "message": self.message, "lastTimestamp": timestamp(self.last)}
 
-    def event(self, source: EventSource, *, uid: str) -> JsonObject:
-        """The complete Event about the pod with this uid."""
-        pod = {
+    def event(self, pod: PodReference, source: EventSource, *, uid: str) -> JsonObject:
+        """The complete Event about the pod, which has this uid."""
+        involved = {
             "apiVersion": PODS.api_version,
             "kind": PODS.name,
-            "namespace": source.namespace,
-            "name": source.pod,
+            "namespace": pod.namespace,
+            "name": pod.name,
             "uid": uid,
         }
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.name,
-            "metadata": {"namespace": source.namespace, "name": self.name},
-            "involvedObject": pod,
+            "metadata": {"namespace": pod.namespace, "name": self.name},
+            "involvedObject": involved,
             "type": self.severity.value,
             "reason": self.reason,
             "source": {"component": source.component},
             "reportingComponent": source.component,
-            "reportingInstance": source.pod,
+            "reportingInstance": source.instance,
             "firstTimestamp": timestamp(self.first),
             **self.patch(),
         }

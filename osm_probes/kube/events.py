@@ -1,4 +1,4 @@
-"""What happens to this program -> Events on its own pod, which `kubectl describe pod` shows."""
+"""What happens to this program or to a proxy -> Events on its pod, which `kubectl describe pod` shows."""
 
 import asyncio
 import contextlib
@@ -23,29 +23,49 @@ from osm_probes.kube.errors import (
     NotFoundError,
     UnreachableError,
 )
-from osm_probes.kube.event_object import EventSeries, EventSource, Severity, event_name, truncate_message
+from osm_probes.kube.event_object import (
+    EventSeries,
+    EventSource,
+    PodReference,
+    Severity,
+    event_name,
+    truncate_message,
+)
 from osm_probes.kube.kind import EVENTS, PODS
-from osm_probes.kube.wire import decode_object
+from osm_probes.kube.list_options import ListOptions
+from osm_probes.kube.paging import list_objects
+from osm_probes.kube.wire import AnyObject, decode_object
 
-_INTERVAL: Final = 5.0
-_MAX_SERIES: Final = 64
+_Key = tuple[PodReference, str, Severity]
 
-_Key = tuple[str, Severity]
+
+@dataclass(frozen=True, slots=True)
+class EventLimits:
+    """interval: seconds between two writes of the same Event. max_events: how many Events are kept."""
+
+    interval: float = 5.0
+    max_events: int = 64
+
+
+OWN_EVENTS: Final = EventLimits()
+"""For the few reasons that a program reports about itself."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    """A series, and the earliest time of its next write."""
+    """A series, the pod that it is about, and the earliest time of its next write."""
 
+    pod: PodReference
     series: EventSeries
     due: float
 
 
 class EventRecorder:
-    """Records Events about one pod; without a pod's name it writes none.
+    """Records Events about the own pod and other pods; without the own pod's name it writes none about that.
 
-    Each reason has one Event per severity. A repetition raises the Event's count, which is written at most every 5 s.
-    At most 64 Events are kept.
+    Each reason has one Event per pod and severity. A repetition raises the Event's count; `limits` says how often it is
+    written. An Event about another pod that cannot be written is dropped, so that a missing permission is one warning
+    and nothing else.
     """
 
     def __init__(
@@ -55,10 +75,13 @@ class EventRecorder:
         namespace: str,
         pod: str,
         component: str,
+        limits: EventLimits = OWN_EVENTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._source = EventSource(namespace, pod, component)
+        self._own = PodReference(namespace, pod)
+        self._source = EventSource(component, pod)
+        self._limits = limits
         self._clock = clock
         self._entries: dict[_Key, _Entry] = {}
         self._changes = Changes()
@@ -74,16 +97,16 @@ class EventRecorder:
             clock=clock,
         )
 
-    def record(self, reason: str, message: str, *, severity: Severity) -> None:
+    def record(self, reason: str, message: str, *, severity: Severity, pod: PodReference | None = None) -> None:
         """Queue an occurrence for `run` to write. Call it on the event loop, as often as needed; it never waits.
 
-        reason: from a small fixed set. message: for a person.
+        reason: from a small fixed set. message: for a person. pod: another pod than the own.
         """
-        self._add(reason, message, severity)
+        self._add(reason, message, severity, pod=pod or self._own)
 
     async def record_now(self, reason: str, message: str, *, within: float) -> None:
         """Write a Warning before this returns, in at most `within` seconds. A failure is logged, not raised."""
-        entry = self._add(reason, message, Severity.WARNING)
+        entry = self._add(reason, message, Severity.WARNING, pod=self._own)
         if entry is None:
             return
         try:
@@ -93,7 +116,9 @@ class EventRecorder:
         except TimeoutError:
             logger("kubernetes").warning("an Event cannot be written", reason=reason, error="no response in time")
         except KubernetesError as error:
-            logger("kubernetes").warning("an Event cannot be written", reason=reason, error=self._explain_write(error))
+            logger("kubernetes").warning(
+                "an Event cannot be written", reason=reason, error=self._explain_write(error, entry.pod)
+            )
 
     async def run(self) -> None:
         """Write the queued Events, until cancelled. While the API server is unreachable they stay queued."""
@@ -107,17 +132,17 @@ class EventRecorder:
             else:
                 await asyncio.sleep(backoff.pause(at_least=failure.retry_after))
 
-    def _add(self, reason: str, message: str, severity: Severity) -> _Entry | None:
+    def _add(self, reason: str, message: str, severity: Severity, *, pod: PodReference) -> _Entry | None:
         """Count an occurrence; None if no Event will be written for it."""
-        key = (reason, severity)
-        if not self._source.pod or not self._make_room(key):
+        key = (pod, reason, severity)
+        if not pod.name or not self._make_room(key):
             logger("kubernetes").debug("no Event is written", reason=reason, text=message)
             return None
         now, text = datetime.now(UTC), truncate_message(message)
         entry = self._entries.get(key)
         if entry is None:
-            name = event_name(self._source.pod, secrets.token_hex(8))
-            entry = self._entries[key] = _Entry(EventSeries(name, reason, severity, text, now, now), self._clock())
+            series = EventSeries(event_name(pod.name, secrets.token_hex(8)), reason, severity, text, now, now)
+            entry = self._entries[key] = _Entry(pod, series, self._clock())
         else:
             entry.series = entry.series.repeat(text, at=now)
         self._changes.notify()
@@ -125,7 +150,7 @@ class EventRecorder:
 
     def _make_room(self, key: _Key) -> bool:
         """Drop the written series with the oldest occurrence if needed. False if all series are unwritten."""
-        if key in self._entries or len(self._entries) < _MAX_SERIES:
+        if key in self._entries or len(self._entries) < self._limits.max_events:
             return True
         written = {other: entry.series.last for other, entry in self._entries.items() if not entry.series.pending}
         if written:
@@ -145,16 +170,28 @@ class EventRecorder:
         """Write all Events that are due and return the last failure. A rejected Event does not delay the others."""
         failure: KubernetesError | None = None
         # A list, because occurrences may be added during the writes.
-        for entry in [entry for entry in self._pending() if entry.due <= self._clock()]:
+        for key, entry in [(key, entry) for key, entry in self._entries.items() if self._is_due(entry)]:
             try:
                 await self._write(entry, self._client)
             except (UnreachableError, BusyError) as error:
                 logger("kubernetes").debug("an Event cannot be written yet", error=str(error))
                 return error
             except KubernetesError as error:
-                self._write_problem.update(self._explain_write(error))
-                failure = error
+                failure = self._handle_failure(error, key) or failure
         return failure
+
+    def _handle_failure(self, error: KubernetesError, key: _Key) -> KubernetesError | None:
+        """Report the failure. Returns it if the write is tried again."""
+        pod, _, _ = key
+        if pod != self._own:
+            self._entries.pop(key, None)
+            if isinstance(error, NotFoundError):
+                return None  # the pod was deleted meanwhile
+        self._write_problem.update(self._explain_write(error, pod))
+        return error if pod == self._own else None
+
+    def _is_due(self, entry: _Entry) -> bool:
+        return entry.series.pending and entry.due <= self._clock()
 
     async def _write(self, entry: _Entry, client: KubernetesClient) -> None:
         """Bring the Event of a series up to date. Raises KubernetesError."""
@@ -163,48 +200,63 @@ class EventRecorder:
             if not series.pending:
                 return
             try:
-                await (self._patch(series, client) if series.written else self._create(series, client))
+                await (self._patch(entry, client) if series.written else self._create(entry, client))
             except NotFoundError:
                 if not series.written:
                     raise
                 # The API server deletes an Event after an hour.
-                await self._create(series, client)
+                await self._create(entry, client)
             entry.series = replace(entry.series, written=series.count)
-            entry.due = self._clock() + _INTERVAL
+            entry.due = self._clock() + self._limits.interval
             self._write_problem.update("")
 
-    async def _create(self, series: EventSeries, client: KubernetesClient) -> None:
-        body = series.event(self._source, uid=await self._pod_uid(client))
+    async def _create(self, entry: _Entry, client: KubernetesClient) -> None:
+        pod = entry.pod
+        uid = await (self._own_uid(client) if pod == self._own else _uid_of(pod, client))
         try:
-            await client.create(EVENTS, body, namespace=self._source.namespace)
+            await client.create(EVENTS, entry.series.event(pod, self._source, uid=uid), namespace=pod.namespace)
         except ConflictError:
             # An earlier attempt succeeded, but its response was lost.
-            await self._patch(series, client)
+            await self._patch(entry, client)
 
-    async def _patch(self, series: EventSeries, client: KubernetesClient) -> None:
-        await client.patch(EVENTS, series.name, series.patch(), namespace=self._source.namespace)
+    async def _patch(self, entry: _Entry, client: KubernetesClient) -> None:
+        await client.patch(EVENTS, entry.series.name, entry.series.patch(), namespace=entry.pod.namespace)
 
-    async def _pod_uid(self, client: KubernetesClient) -> str:
+    async def _own_uid(self, client: KubernetesClient) -> str:
         """The own pod's uid, by which `kubectl describe` finds Events; "" if the pod cannot be read.
 
         Raises UnreachableError and BusyError, so that the Event is written later.
         """
         if not self._uid:
             try:
-                pod = await client.read(PODS, self._source.pod, namespace=self._source.namespace)
+                pod = await client.read(PODS, self._own.name, namespace=self._own.namespace)
                 self._uid = decode_object(pod).metadata.uid
             except (UnreachableError, BusyError):
                 raise
             except KubernetesError as error:
-                self._pod_problem.update(error.explain(self._permission("get pods")))
+                self._pod_problem.update(error.explain(_permission("get pods", self._own)))
             except msgspec.DecodeError as error:
                 self._pod_problem.update(str(error))
             else:
                 self._pod_problem.update("")
         return self._uid
 
-    def _explain_write(self, error: KubernetesError) -> str:
-        return error.explain(self._permission("create and patch events"))
+    def _explain_write(self, error: KubernetesError, pod: PodReference) -> str:
+        return error.explain(_permission("create and patch events", pod))
 
-    def _permission(self, action: str) -> str:
-        return f'{action} of API group "" in namespace {self._source.namespace}'
+
+async def _uid_of(pod: PodReference, client: KubernetesClient) -> str:
+    """Another pod's uid. It is listed, because a program may list all pods, but read only those in its namespace.
+
+    Raises NotFoundError if there is no such pod any more.
+    """
+    found = await list_objects(
+        client, ListOptions(PODS, namespace=pod.namespace, fields=f"metadata.name={pod.name}"), type=AnyObject
+    )
+    if not found:
+        raise NotFoundError(f"pod {pod.namespace}/{pod.name} not found")
+    return found[0].metadata.uid
+
+
+def _permission(action: str, pod: PodReference) -> str:
+    return f'{action} of API group "" in namespace {pod.namespace}'

@@ -51,21 +51,20 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The difference between two sets: new or modified resources, and names of removed ones. False if there is none.
+    """The difference between two sets of a type: new or modified resources, and names of removed ones; False if none.
 
-    `encoded` caches the serialised change for each xDS variant, so that all streams send the same bytes.
+    `encoded` caches the serialised change for each xDS variant, so that all streams send the same bytes. So a change
+    belongs to one type, even if it is empty.
     """
 
-    changed: tuple[Resource, ...]
-    removed: tuple[str, ...]
+    type_url: str
+    changed: tuple[Resource, ...] = ()
+    removed: tuple[str, ...] = ()
     encoded: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __bool__(self) -> bool:
         """True if the sets differ."""
         return bool(self.changed or self.removed)
-
-
-NO_CHANGE = Change((), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +85,13 @@ class ResourceSet:
 
     @classmethod
     def of(cls, type_url: str, resources: Iterable[Resource] = ()) -> "ResourceSet":
-        """A set of these resources. Raises ValueError if two of them have the same name."""
+        """A set of these resources. Raises ValueError if two have the same name, or one is of another type."""
         ordered = sorted(resources, key=lambda resource: resource.name)
         by_name = {resource.name: resource for resource in ordered}
         if len(by_name) != len(ordered):
             raise ValueError(f"two resources have the same name in {type_url}")
+        if others := {resource.type_url for resource in ordered} - {type_url}:
+            raise ValueError(f"a set of {type_url} has resources of {', '.join(sorted(others))}")
         parts = (f"{resource.name}={resource.version}".encode() for resource in ordered)
         return cls(type_url, MappingProxyType(by_name), content_hash(*parts))
 
@@ -117,13 +118,15 @@ class ResourceSet:
         return ResourceSet.of(self.type_url, [*self.by_name.values(), *removed]) if removed else self
 
     def changes_since(self, old: "ResourceSet") -> Change:
-        """The difference from `old` to this set."""
+        """The difference from `old` to this set. Raises ValueError if `old` is of another type."""
+        if old.type_url != self.type_url:
+            raise ValueError(f"{self.type_url} cannot be compared with {old.type_url}")
         if old.version == self.version:
-            return NO_CHANGE
+            return Change(self.type_url)
         if (change := self._changes.get(old.version)) is None:
             changed = (new for new in self.by_name.values() if not _same(new, old.by_name.get(new.name)))
             removed = (name for name in old.by_name if name not in self.by_name)
-            change = _store(self._changes, old.version, Change(tuple(changed), tuple(removed)))
+            change = _store(self._changes, old.version, Change(self.type_url, tuple(changed), tuple(removed)))
         return change
 
 

@@ -1,9 +1,10 @@
 import pytest
 
 from osm_probes.ads.delta import Incremental
-from osm_probes.ads.errors import MalformedRequestError
+from osm_probes.ads.errors import MalformedRequestError, WrongTypeError
 from osm_probes.ads.session import RequestKind
-from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Snapshot
+from osm_probes.ads.subscription import Subscription
+from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Change, Snapshot
 from tests.ads.messages import (
     DeltaResponse,
     cluster,
@@ -251,3 +252,20 @@ def test_an_unsupported_type_never_gets_a_response() -> None:
     runtime = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
     assert session.handle_request(delta_request(runtime, "x")).kind is RequestKind.UNSUPPORTED_TYPE
     assert nothing_to_send(session, INITIAL)
+
+
+def test_responses_without_resources_have_the_type_of_their_own_subscription() -> None:
+    first, second = Incremental(), Incremental()
+    first.handle_request(delta_request(ENDPOINTS, "nowhere"))
+    second.handle_request(delta_request(ROUTES, "nowhere"))
+    # Before, all empty changes were one object, in which the first response was cached together with its type.
+    assert delta_response(first.next_response(INITIAL)).type_url == ENDPOINTS
+    assert delta_response(second.next_response(INITIAL)).type_url == ROUTES
+
+
+def test_a_response_of_another_type_than_its_subscription_is_not_encoded() -> None:
+    session, subscription = Incremental(), Subscription(CLUSTER)
+    with pytest.raises(WrongTypeError, match=r"response to \S+Cluster has a change of \S+ClusterLoadAssignment"):
+        session._typed_body(subscription, INITIAL.sets[CLUSTER], Change(ENDPOINTS))
+    with pytest.raises(WrongTypeError, match=r"to \S+ClusterLoadAssignment"):
+        session._typed_body(subscription, INITIAL.sets[ENDPOINTS], Change(CLUSTER))

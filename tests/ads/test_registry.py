@@ -4,10 +4,10 @@ import contextlib
 import pytest
 
 from osm_probes.ads.errors import CapacityError, DrainingError
-from osm_probes.ads.events import ConnectedProxy, Event, Rejection
+from osm_probes.ads.events import ConnectedProxy, Event, UnansweredResponse
 from osm_probes.ads.registry import StreamRegistry
 from osm_probes.foundation.tasks import background_tasks
-from osm_probes.mesh.identity import CANARY, SIDECAR, ProxyName
+from osm_probes.mesh.identity import CANARY, SIDECAR, Identity, ProxyName
 from osm_probes.snapshot.cache import SnapshotCache
 from osm_probes.snapshot.snapshot import CLUSTER, Snapshot
 from tests.ads.client import BOOKSTORE, proxy_name
@@ -23,6 +23,7 @@ class FakeStream:
         self.behind = bool(behind)
         self.woken = 0
         self.ended = 0
+        self.stuck: tuple[UnansweredResponse, ...] = ()
 
     def wake(self) -> None:
         self.woken += 1
@@ -30,8 +31,11 @@ class FakeStream:
     def end(self) -> None:
         self.ended += 1
 
+    def count_unanswered(self, seconds: float) -> None:
+        """Nothing is unanswered."""
+
     def describe(self) -> ConnectedProxy:
-        return ConnectedProxy(self.name, "", 0.0, {}, None)
+        return ConnectedProxy(self.name, "", 0.0, {})
 
 
 def new_registry(
@@ -88,6 +92,27 @@ def test_a_new_stream_of_a_proxy_replaces_its_old_one() -> None:
     assert observer.events == [Event.CONNECTED, Event.DISCONNECTED, Event.RECONNECTED, Event.DISCONNECTED]
 
 
+def test_a_peer_with_the_same_uuid_and_another_identity_is_another_proxy() -> None:
+    registry, observer, _ = new_registry()
+    one = FakeStream()
+    other = FakeStream(name=ProxyName(one.name.uuid, SIDECAR, Identity("evil", "evil")))
+    with registry.registered(one):
+        with registry.registered(other):
+            assert (one.ended, registry.count) == (0, 2)
+        assert [proxy.name for proxy in registry.proxies] == [one.name]
+    assert observer.events.count(Event.RECONNECTED) == 0
+
+
+def test_a_proxy_that_reconnects_keeps_its_place_when_the_limit_is_lower_now() -> None:
+    registry, _, _ = new_registry(max_streams=2)
+    old = FakeStream()
+    new = FakeStream(name=old.name)
+    with registry.registered(old), registry.registered(FakeStream()):
+        registry.max_streams = 1
+        with registry.registered(new):
+            assert (old.ended, new.ended, registry.count) == (1, 0, 2)
+
+
 async def test_a_drain_ends_all_streams_and_refuses_new_ones_including_the_canarys() -> None:
     registry, _, _ = new_registry()
     stream, canary = FakeStream(), FakeStream(CANARY)
@@ -127,14 +152,6 @@ def test_a_proxy_that_was_connected_before_counts_as_reconnected() -> None:
     assert observer.events == [Event.CONNECTED, Event.DISCONNECTED, Event.RECONNECTED, Event.DISCONNECTED]
 
 
-def test_each_rejected_version_counts_once() -> None:
-    registry, observer, _ = new_registry()
-    name = proxy_name()
-    for version in ("1", "1", "2"):
-        registry.record_rejection(name, Rejection(CLUSTER, version, "no"))
-    assert observer.events == [Event.REJECTED, Event.REJECTED]
-
-
 def test_the_number_of_remembered_proxies_is_limited() -> None:
     registry, observer, _ = new_registry(remembered=3)
     first = FakeStream()
@@ -143,7 +160,7 @@ def test_the_number_of_remembered_proxies_is_limited() -> None:
     for _ in range(5):
         with registry.registered(FakeStream()):
             pass
-        registry.record_rejection(proxy_name(), Rejection(CLUSTER, "1", "no"))
-    assert len(registry._seen) <= 3
+        registry.rejections.record_nack(proxy_name(), CLUSTER, version="1", detail="no")
+    assert len(registry._known) <= 3
     with registry.registered(first):
         assert observer.events[-1] is Event.CONNECTED

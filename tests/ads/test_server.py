@@ -10,7 +10,7 @@ from osm_probes.ads import canary_resource
 from osm_probes.ads.events import Event
 from osm_probes.ads.limits import Limits
 from osm_probes.health.lifecycle import Phase
-from osm_probes.mesh.identity import CANARY, Identity
+from osm_probes.mesh.identity import CANARY
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.certificate import Certificate
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER
@@ -96,16 +96,6 @@ async def test_a_certificate_that_names_no_proxy_is_refused() -> None:
             grpc.StatusCode.PERMISSION_DENIED,
             "the certificate names no proxy of cluster.local",
         )
-
-
-async def test_a_proxy_that_does_not_belong_to_the_mesh_is_refused() -> None:
-    stranger = proxy_name(identity=Identity("bookstore", "stranger"))
-    async with running_ads() as running, open_stream(running.server.port, certificate_of(stranger)) as call:
-        await call.write(sotw_request(CLUSTER))
-        while stranger.identity not in running.cache.subscribed.value:
-            await running.cache.subscribed.after(running.cache.subscribed.version)
-        running.cache.publish(stranger.identity, INITIAL)
-        assert await final_status(call) == (grpc.StatusCode.PERMISSION_DENIED, f"no pod has the proxy {stranger.uuid}")
 
 
 async def test_a_node_id_of_another_proxy_is_refused_and_any_other_text_is_not() -> None:

@@ -392,3 +392,25 @@ def test_an_unsupported_type_never_gets_a_response() -> None:
 
 def test_the_node_id_is_reported() -> None:
     assert StateOfTheWorld().handle_request(sotw_request(CLUSTER, node="somebody")).node_id == "somebody"
+
+
+def test_a_type_is_settled_when_the_proxy_has_what_it_should_have() -> None:
+    session = synced(INITIAL)
+    assert set(session.settled) == set(INITIAL.sets)
+    now = Snapshot({**INITIAL.sets, ROUTES: snapshot(routes("out", 2)).sets[ROUTES]})
+    bad = sotw_response(session.next_response(now))
+    assert (session.settled, list(session.pending)) == ((), [ROUTES])
+    session.handle_request(sotw_request(ROUTES, "out", nonce=bad.nonce, error="no"))
+    assert nothing_to_send(session, now)
+    assert set(session.settled) == set(INITIAL.sets) - {ROUTES}
+
+
+def test_rejected_routes_that_leave_the_snapshot_are_over_and_no_longer_keep_old_clusters() -> None:
+    session = synced(INITIAL)
+    without = {**INITIAL.sets, CLUSTER: snapshot(cluster("b")).sets[CLUSTER]}
+    bad = sotw_response(session.next_response(Snapshot({**without, ROUTES: snapshot(routes("out", 2)).sets[ROUTES]})))
+    session.handle_request(sotw_request(ROUTES, "out", nonce=bad.nonce, error="no"))
+    now = Snapshot({**without, ROUTES: snapshot().sets[ROUTES]})
+    response = take_and_ack(session, now)
+    assert (response.type_url, response.names) == (CLUSTER, ["b"])
+    assert ROUTES in session.settled

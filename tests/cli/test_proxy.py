@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -50,10 +50,14 @@ async def test_connected_proxies_are_listed_with_accepted_and_rejected_versions(
             result = await asyncio.to_thread(run_osm, "proxy", "list", cluster=control_plane.cluster)
         lines = result.out.splitlines()
         assert [line.split() for line in lines] == [
-            ["POD", "SERVICE", "ACCOUNT", "CONTROLLER", "CONNECTED", "CDS", "EDS", "LDS", "RDS", "SDS", "LAST", "NACK"],
+            [
+                *("POD", "SERVICE", "ACCOUNT", "CONTROLLER", "CONNECTED", "CDS", "EDS", "LDS", "RDS", "SDS"),
+                *("PROBLEM", "LAST", "NACK"),
+            ],
             [
                 *("bookstore/bookstore-0", "bookstore", "osm-controller-0", lines[1].split()[3]),
                 *(clusters.version[:8], "-", "-", "-", "-"),
+                *("LDS", "is", "old", "since", lines[1].split()[13]),
                 *("LDS", f"{listeners.version[:8]}:", "no", "such", "filter"),
             ],
         ]
@@ -62,6 +66,16 @@ async def test_connected_proxies_are_listed_with_accepted_and_rejected_versions(
         )
         assert row["proxy"]["accepted"] == {"CDS": clusters.version}
         assert row["proxy"]["uuid"] == PROXY.uuid
+        (rejecting,) = row["proxy"]["rejecting"]
+        assert (rejecting["type"], rejecting["reason"]) == ("LDS", "no such filter")
+        since = datetime.fromisoformat(rejecting["since"])
+        assert abs((datetime.now(UTC) - since).total_seconds()) < 120
+        assert lines[1].split()[13] == since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        verified = await asyncio.to_thread(run_osm, "verify", "control-plane", cluster=control_plane.cluster)
+        assert f"bookstore/bookstore-0: LDS is old since {since:%Y-%m-%dT%H:%M:%SZ}: the proxy rejected" in verified.out
+        metrics = control_plane.programs["osm-controller-0"].get("/metrics")
+        while 'osm_proxy_rejecting_count{type="LDS"} 1.0' not in metrics:
+            metrics = await asyncio.to_thread(control_plane.programs["osm-controller-0"].get, "/metrics")
         call.cancel()
 
 

@@ -21,6 +21,10 @@ NO_RESPONSE_FINDINGS = {
         "Unknown",
         "/metrics: error trying to reach service: dial tcp ADDRESS: connect: connection refused",
     ],
+    "osm/Pod osm-controller-1/Proxies": [
+        "Unknown",
+        "error trying to reach service: dial tcp ADDRESS: connect: connection refused",
+    ],
 }
 
 

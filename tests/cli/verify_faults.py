@@ -27,7 +27,8 @@ Control planes: Success
 │   │   ├── Log: Success
 │   │   ├── Probe alive: Success
 │   │   ├── Probe ready: Success
-│   │   └── Certificates: Success
+│   │   ├── Certificates: Success
+│   │   └── Proxies: Success
 │   ├── Pod osm-injector-0: Success
 │   │   ├── No sidecar: Success
 │   │   ├── Running: Success

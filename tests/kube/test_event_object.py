@@ -1,9 +1,18 @@
 from datetime import UTC, datetime, timedelta
 
-from osm_probes.kube.event_object import EventSeries, EventSource, Severity, event_name, timestamp, truncate_message
+from osm_probes.kube.event_object import (
+    EventSeries,
+    EventSource,
+    PodReference,
+    Severity,
+    event_name,
+    timestamp,
+    truncate_message,
+)
 
 _FIRST = datetime(2026, 11, 27, 1, 2, 3, 999_999, tzinfo=UTC)
-_SOURCE = EventSource(namespace="osm-system", pod="osm-controller-0", component="osm-controller")
+_POD = PodReference("osm-system", "osm-controller-0")
+_SOURCE = EventSource(component="osm-controller", instance="osm-controller-0")
 
 
 def series() -> EventSeries:
@@ -11,7 +20,7 @@ def series() -> EventSeries:
 
 
 def test_an_event_has_the_fields_that_kubelets_write() -> None:
-    assert series().event(_SOURCE, uid="a-uid") == {
+    assert series().event(_POD, _SOURCE, uid="a-uid") == {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"namespace": "osm-system", "name": "osm-controller-0.1f"},
@@ -37,7 +46,7 @@ def test_an_event_has_the_fields_that_kubelets_write() -> None:
 def test_a_repetition_changes_only_count_message_and_last_time() -> None:
     repeated = series().repeat("mesh: gone", at=_FIRST + timedelta(seconds=7))
     assert repeated.patch() == {"count": 2, "message": "mesh: gone", "lastTimestamp": "2026-11-27T01:02:10Z"}
-    assert repeated.event(_SOURCE, uid="")["firstTimestamp"] == "2026-11-27T01:02:03Z"
+    assert repeated.event(_POD, _SOURCE, uid="")["firstTimestamp"] == "2026-11-27T01:02:03Z"
 
 
 def test_the_name_of_an_event_has_at_most_253_characters() -> None:

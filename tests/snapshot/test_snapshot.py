@@ -1,6 +1,6 @@
 import pytest
 
-from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, NO_CHANGE, Resource, ResourceSet, Snapshot
+from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, Resource, ResourceSet, Snapshot
 
 
 def clusters(**contents: str) -> ResourceSet:
@@ -27,8 +27,22 @@ def test_a_change_has_new_and_modified_resources_and_removed_names() -> None:
 
 
 def test_between_equal_sets_there_is_no_change() -> None:
-    assert clusters(a="1").changes_since(clusters(a="1")) is NO_CHANGE
-    assert not NO_CHANGE
+    assert not clusters(a="1").changes_since(clusters(a="1"))
+
+
+def test_an_empty_change_belongs_to_one_type_because_streams_cache_its_encoding_in_it() -> None:
+    empty = {url: ResourceSet.of(url) for url in (CLUSTER, ENDPOINTS)}
+    changes = {url: resources.changes_since(resources) for url, resources in empty.items()}
+    assert {url: change.type_url for url, change in changes.items()} == {CLUSTER: CLUSTER, ENDPOINTS: ENDPOINTS}
+    changes[CLUSTER].encoded["incremental"] = b"clusters"
+    assert empty[ENDPOINTS].changes_since(empty[ENDPOINTS]).encoded == {}
+
+
+def test_sets_of_different_types_cannot_be_compared_or_mixed() -> None:
+    with pytest.raises(ValueError, match=r"Cluster cannot be compared with .*ClusterLoadAssignment"):
+        ResourceSet.of(CLUSTER).changes_since(ResourceSet.of(ENDPOINTS))
+    with pytest.raises(ValueError, match=r"Cluster has resources of .*ClusterLoadAssignment"):
+        ResourceSet.of(CLUSTER, [Resource.of("a", ENDPOINTS, b"1")])
 
 
 def test_a_selection_ignores_names_that_do_not_exist() -> None:

@@ -11,6 +11,7 @@ control_plane.py is the command: it runs all checks and prints their results as 
     Pod … / Log                        logs.py
     Pod … / Probe …                    probes.py
     Pod … / Certificates               certificates.py
+    Pod … / Proxies                    proxies.py
     Pod … / Webhook certificate        webhook.py
     Webhook …                          webhook.py
     Services                           services.py

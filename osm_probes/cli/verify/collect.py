@@ -11,6 +11,7 @@ from osm_probes.cli.api_client import POD_TIMEOUT, get_pod_text, get_pod_version
 from osm_probes.cli.control_planes import ControlPlane, list_control_planes
 from osm_probes.cli.objects import Namespace, Pod
 from osm_probes.cli.pod_probes import PodProbes, query_probes
+from osm_probes.cli.proxy import get_connected_proxies
 from osm_probes.cli.verify.crds import serves_kind
 from osm_probes.cli.verify.events import Event
 from osm_probes.cli.verify.permissions import Permission, required_permissions, subject_access_review
@@ -43,6 +44,7 @@ from osm_probes.kube.port_forward import PodPort, verification_error
 from osm_probes.mesh.labels import APP, IGNORE, INJECTION, MONITORED_BY
 from osm_probes.mesh.names import CONTROLLER, DEFAULT_CA_BUNDLE, DEFAULT_MESH_CONFIG, INJECTOR
 from osm_probes.mesh.ports import METRICS_PATH, WEBHOOK_PORT
+from osm_probes.mesh.proxy_status import ConnectedProxies
 
 T = TypeVar("T")
 OrError: TypeAlias = T | KubernetesError
@@ -59,7 +61,7 @@ class PodState:
 
     logs: by the container's name; of the previous container, by that name and "before its restart".
     certificate_error: why the webhook's CA bundle does not verify the pod's certificate; empty if it does; None for
-    pods without a webhook, and if there is no CA bundle.
+    pods without a webhook, and if there is no CA bundle. proxies: the connected ones; None if it is no controller.
     """
 
     pod: Pod
@@ -68,6 +70,7 @@ class PodState:
     version: str
     logs: Mapping[str, OrError[str]]
     certificate_error: OrError[str] | None = None
+    proxies: OrError[ConnectedProxies] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +203,21 @@ async def _review_permissions(
 
 
 async def _collect_pod(client: KubernetesClient, pod: Pod, *, bundle_pem: str) -> PodState:
-    probes, metrics, version, logs, certificate_error = await asyncio.gather(
+    probes, metrics, version, logs, certificate_error, proxies = await asyncio.gather(
         query_probes(client, pod),
         _or_error(get_pod_text(client, pod, METRICS_PATH)),
         get_pod_version(client, pod),
         _read_logs(client, pod),
         _certificate_error(client, pod, bundle_pem=bundle_pem),
+        _connected_proxies(client, pod),
     )
-    return PodState(pod, probes, metrics, version, logs, certificate_error)
+    return PodState(pod, probes, metrics, version, logs, certificate_error, proxies)
+
+
+async def _connected_proxies(client: KubernetesClient, pod: Pod) -> OrError[ConnectedProxies] | None:
+    """See PodState.proxies."""
+    is_controller = pod.metadata.labels.get(APP) == CONTROLLER
+    return await _or_error(get_connected_proxies(client, pod)) if is_controller else None
 
 
 async def _certificate_error(client: KubernetesClient, pod: Pod, *, bundle_pem: str) -> OrError[str] | None:

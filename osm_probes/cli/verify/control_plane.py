@@ -21,6 +21,7 @@ from osm_probes.cli.verify.messages import summarize
 from osm_probes.cli.verify.permissions import check_permissions
 from osm_probes.cli.verify.pods import check_running, warn_of_inactive_pod
 from osm_probes.cli.verify.probes import check_probes
+from osm_probes.cli.verify.proxies import check_proxies
 from osm_probes.cli.verify.result import Result, Status, group, render_tree, unknown
 from osm_probes.cli.verify.services import check_services
 from osm_probes.cli.verify.sidecar import check_namespace, check_sidecar
@@ -152,6 +153,8 @@ def _check_pod(pod: PodState, state: ControlPlaneState, cluster: ClusterState, *
     yield check_logs(pod.logs, now=now)
     yield from check_probes(pod.probes)
     yield check_certificates(pod.metrics)
+    if pod.proxies is not None:
+        yield check_proxies(pod.proxies)
     if pod.certificate_error is not None:
         yield check_certificate(pod.certificate_error)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from osm_probes.cli.verify.result import Result, failure, success, unknown
+from osm_probes.cli.verify.result import Result, failure, success, unknown, warning
 from osm_probes.kube.errors import KubernetesError
 from osm_probes.kube.kind import (
     ENDPOINT_SLICES,
@@ -28,12 +28,16 @@ from osm_probes.mesh.names import CONTROLLER, INJECTOR
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """A verb of a kind, in all namespaces or only in the control plane's. `name` limits it to one object."""
+    """A verb of a kind, in all namespaces or only in the control plane's. `name` limits it to one object.
+
+    optional: without it the control plane works, but tells less.
+    """
 
     kind: Kind
     verb: str
     own_namespace_only: bool = False
     name: str = ""
+    optional: bool = False
 
     @property
     def resource(self) -> str:
@@ -56,7 +60,7 @@ _MESH_KINDS: Final = (
 
 
 def required_permissions(app: str, *, mesh: str, ca_secret: str, mesh_config: str) -> tuple[Permission, ...]:
-    """The permissions that an app of a mesh needs. `ca_secret`, `mesh_config`: the names of these objects."""
+    """The permissions that the chart grants an app of a mesh. ca_secret, mesh_config: names of objects."""
     shared = (
         *_in_own_namespace(MESH_CONFIGS, "list", "watch", name=mesh_config),
         *_in_own_namespace(SECRETS, "get", "list", "watch", name=ca_secret),
@@ -74,6 +78,8 @@ def required_permissions(app: str, *, mesh: str, ca_secret: str, mesh_config: st
     return (
         *(permission for kind in _MESH_KINDS for permission in _everywhere(kind, "list", "watch")),
         *_everywhere(SECRETS, "list", "watch", "patch", "delete"),
+        # Events on the pods of sidecars that reject their configuration.
+        *(Permission(EVENTS, verb, optional=True) for verb in ("create", "patch")),
         *_in_own_namespace(SECRETS, "create"),
         *_in_own_namespace(LEASES, "get", "update", name=CONTROLLER),
         *_in_own_namespace(LEASES, "create"),
@@ -100,13 +106,14 @@ def check_permissions(app: str, permissions: Mapping[Permission, bool] | Kuberne
     name = f"Permissions of {app}"
     if isinstance(permissions, KubernetesError):
         return unknown(name, permissions.explain("create subjectaccessreviews"))
-    missing: dict[str, list[str]] = {}
-    for permission, granted in permissions.items():
-        if not granted:
-            missing.setdefault(permission.resource, []).append(permission.verb)
+    missing = [permission for permission, granted in permissions.items() if not granted]
     if not missing:
         return success(name)
-    reasons = (f"it may not {', '.join(verbs)} {resource}" for resource, verbs in missing.items())
-    return failure(
+    verbs: dict[str, list[str]] = {}
+    for permission in missing:
+        verbs.setdefault(permission.resource, []).append(permission.verb)
+    reasons = (f"it may not {', '.join(may_not)} {resource}" for resource, may_not in verbs.items())
+    result = warning if all(permission.optional for permission in missing) else failure
+    return result(
         name, *reasons, suggestions=["install the chart again: its ClusterRoles and Roles grant the permissions"]
     )

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from osm_probes.cli.verify.permissions import required_permissions
+from osm_probes.cli.verify.permissions import Permission, check_permissions, required_permissions
+from osm_probes.cli.verify.result import Status
+from osm_probes.kube.kind import EVENTS, SECRETS
 from tests.kubernetes.manifests import permissions
 
 
@@ -18,6 +20,13 @@ def test_the_required_permissions_are_those_that_the_chart_grants(app: str) -> N
     }
     roles = [document for document in permissions(app) if "rules" in document]
     assert required == {permission for role in roles for permission in _granted_by(role)}
+
+
+def test_only_a_missing_permission_that_is_not_optional_is_a_failure() -> None:
+    events = Permission(EVENTS, "create", optional=True)
+    secrets = Permission(SECRETS, "create")
+    assert check_permissions("osm-controller", {events: False, secrets: True}).status is Status.WARNING
+    assert check_permissions("osm-controller", {events: False, secrets: False}).status is Status.FAILURE
 
 
 def _granted_by(role: dict[str, Any]) -> Iterator[tuple[str, str, str, bool, str]]:

@@ -1,0 +1,37 @@
+"""A proxy rejects its configuration, or accepts it again -> an Event on its pod, which `kubectl describe pod` shows."""
+
+from typing import Final
+
+from osm_probes.ads.events import Rejection
+from osm_probes.foundation.latest import Latest
+from osm_probes.kube.event_object import PodReference, Severity
+from osm_probes.kube.events import EventLimits, EventRecorder
+from osm_probes.mesh.identity import ProxyName
+from osm_probes.mesh.mesh import Mesh
+from osm_probes.snapshot.snapshot import short_name
+
+PROXY_EVENTS: Final = EventLimits(interval=60, max_events=256)
+"""A bad policy may concern all proxies at once; metrics and `osm proxy list` count those without an Event."""
+
+
+class ProxyEvents:
+    """Records Events on the pods of the mesh's proxies."""
+
+    def __init__(self, events: EventRecorder, mesh: Latest[Mesh | None]) -> None:
+        self._events = events
+        self._mesh = mesh
+
+    def report(self, name: ProxyName, type_url: str, rejection: Rejection | None, /) -> None:
+        """Record that the proxy rejects the type now; or, if `rejection` is None, that it no longer does."""
+        mesh = self._mesh.value
+        proxy = mesh.proxies.get((name.uuid, name.identity)) if mesh else None
+        if proxy is None:
+            return
+        pod, short = PodReference(proxy.namespace, proxy.pod), short_name(type_url)
+        if rejection is None:
+            message = f"{short}: the sidecar no longer uses an old configuration"
+            self._events.record("ConfigurationAccepted", message, severity=Severity.NORMAL, pod=pod)
+            return
+        since = rejection.since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        message = f"{short}: the sidecar uses an old configuration since {since}: {rejection.detail}"
+        self._events.record("ConfigurationRejected", message, severity=Severity.WARNING, pod=pod)
