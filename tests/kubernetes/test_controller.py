@@ -1,12 +1,9 @@
 """osm-controller as a process with the permissions of its chart, against a real API server."""
 
 import asyncio
-import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncGenerator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +11,16 @@ import grpc
 import pytest
 
 from osm_probes.admission.pod import bootstrap_secret_name
-from osm_probes.cluster.ca_secret_content import decode_ca_secret
-from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
-from osm_probes.pki.authority import Authority
 from osm_probes.snapshot.snapshot import CLUSTER
-from tests.ads.client import STREAM, Call, final_status, open_channel, read_message
+from tests.ads.client import final_status, read_message
 from tests.ads.messages import SotwResponse, sotw_request
-from tests.functional.programs import Program
 from tests.kubernetes.apiserver import ApiServer
-from tests.kubernetes.controllers import MERGE, cluster, controller
+from tests.kubernetes.controllers import MERGE, PROXY, cluster, controller, stream
 from tests.kubernetes.manifests import BOOKSTORE, documents
 from tests.standin import until
 
 __all__ = ["cluster"]
 pytestmark = pytest.mark.kubernetes
-PROXY = ProxyName("7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))
 
 
 def create_own_pod(cluster: ApiServer) -> None:
@@ -42,25 +34,6 @@ def events(cluster: ApiServer) -> dict[str, str]:
     """The messages of all Events, by reason."""
     items = cluster.request("GET", "/api/v1/namespaces/osm-system/events")["items"]
     return {event["reason"]: event["message"] for event in items}
-
-
-def authority(cluster: ApiServer) -> Authority:
-    """The mesh's CA."""
-    content = decode_ca_secret(
-        json.dumps(cluster.request("GET", "/api/v1/namespaces/osm-system/secrets/osm-ca-bundle")).encode()
-    )
-    return Authority.load(content.root_pem, content.key_pem)
-
-
-@contextlib.asynccontextmanager
-async def stream(program: Program, cluster: ApiServer, name: ProxyName = PROXY) -> AsyncGenerator[Call, None]:
-    """An ADS stream of a proxy with a valid certificate."""
-    ca = authority(cluster)
-    certificate = ca.issue(name.common_name("cluster.local"), validity=timedelta(hours=1))
-    async with open_channel(program.served_port, certificate, root_pem=ca.root_pem) as channel:
-        call: Call = channel.stream_stream(STREAM)()
-        yield call
-        call.cancel()
 
 
 async def test_a_proxy_is_served_as_long_as_its_pod_exists(cluster: ApiServer, tmp_path: Path) -> None:
