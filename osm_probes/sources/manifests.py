@@ -94,17 +94,15 @@ def object_decoder(object_type: type[T]) -> Callable[[bytes], T | None]:
         with _as_manifest_error():
             try:
                 return decoder.decode(content)
-            except msgspec.ValidationError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 # The object is invalid or, rarely, has a null: the slow way accepts nulls.
                 return _decode_with_nulls(content, object_type)
-            except msgspec.DecodeError as error:
-                raise ManifestError(f"not JSON: {error}") from error
 
     return decode
 
 
 def _decode_with_nulls(content: bytes, object_type: type[T]) -> T | None:
-    document = _without_nulls(msgspec.json.decode(content))
+    document = _without_nulls(_decode_json(content))
     if not isinstance(document, dict):
         raise ManifestError("not an object")
     if _has_dns_names(document):
@@ -114,13 +112,17 @@ def _decode_with_nulls(content: bytes, object_type: type[T]) -> T | None:
 
 def _read_json(content: bytes) -> YamlDocument:
     with _as_manifest_error("document 1: "):
-        try:
-            value = _without_nulls(msgspec.json.decode(content))
-        except msgspec.DecodeError as error:
-            raise ManifestError(str(error)) from error
+        value = _without_nulls(_decode_json(content))
         # A second decoder, because msgspec keeps the last of two equal keys.
         json.loads(content, object_pairs_hook=_refuse_duplicate_keys, parse_int=str, parse_float=str)
         return YamlDocument(1, value, {})
+
+
+def _decode_json(content: bytes) -> object:
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(f"not JSON: {error}") from error
 
 
 def _refuse_duplicate_keys(pairs: list[tuple[str, object]]) -> None:

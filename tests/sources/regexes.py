@@ -55,7 +55,7 @@ REJECTED_BY_ENVOY = [
     "(a{40}){40}",
 ]
 
-_PIECES = [
+REGEX_PIECES = [
     *"abk/.-_~^$|*+?()[]{},:=<>!#&% \t\0éß\u2013\u017f\u212a\U0001d4b3",
     *("{2}", "{0}", "{3,}", "{1,4}", "{900}", "{,3}", "*?", "+?", "??", "{2}?"),
     *("(?i)", "(?s:", "(?m)", "(?U)", "(?i-s:", "(?-i)", "(?:", "(?P<n>", "(?P<n1>", "(?P<ä>", "(?<n>", "(?=", "(?x)"),
@@ -110,4 +110,4 @@ _PIECES = [
 def generated_regexes(count: int, *, seed: int) -> list[str]:
     """Texts of pieces of RE2's syntax and of other syntaxes, the same for the same seed."""
     source = random.Random(seed)
-    return ["".join(source.choices(_PIECES, k=source.randint(1, 8))) for _ in range(count)]
+    return ["".join(source.choices(REGEX_PIECES, k=source.randint(1, 8))) for _ in range(count)]

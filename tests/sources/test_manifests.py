@@ -113,11 +113,11 @@ def test_an_error_names_the_document_and_the_field(text: str, expected: str) -> 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{", "document 1: Input data was truncated"),
+        ("{", "document 1: not JSON: Input data was truncated"),
         ('{"a": {"b": 1, "c": 2, "b": 1}}', "document 1: the key 'b' is defined twice in one object"),
-        ('{"kind": "Pod", "apiVersion": "v1", "x": ' + "9" * 5000 + "}", "document 1: Integer value out of range"),
+        ('{"kind": "Pod", "apiVersion": "v1", "x": ' + "9" * 5000 + "}", "document 1: not JSON: Integer value out of range"),
         ('{"a": "\\ud800"}', "document 1: "),
-        ("\ufeff{}", "document 1: JSON is malformed"),
+        ("\ufeff{}", "document 1: not JSON: JSON is malformed"),
     ],
 )
 def test_invalid_json_is_an_error(text: str, expected: str) -> None:
@@ -258,7 +258,12 @@ def test_a_deep_object_of_the_api_server_is_an_error() -> None:
         object_decoder(HTTPRouteGroup)(deep.encode())
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{"])
+def test_json_that_is_not_utf_8_is_an_error() -> None:
+    with pytest.raises(ManifestError, match="document 1: not JSON: 'utf-8' codec can't decode byte 0x80"):
+        read_objects(Path("x.json"), b'"\x80"')
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'"\x80"', b'{"metadata": {"name": "a"}, "x": [}'])
 def test_content_that_is_not_an_object_is_an_error(content: bytes) -> None:
-    with pytest.raises(ManifestError):
+    with pytest.raises(ManifestError, match="not"):
         object_decoder(Pod)(content)
