@@ -115,7 +115,10 @@ def test_an_error_names_the_document_and_the_field(text: str, expected: str) -> 
     [
         ("{", "document 1: not JSON: Input data was truncated"),
         ('{"a": {"b": 1, "c": 2, "b": 1}}', "document 1: the key 'b' is defined twice in one object"),
-        ('{"kind": "Pod", "apiVersion": "v1", "x": ' + "9" * 5000 + "}", "document 1: not JSON: Integer value out of range"),
+        (
+            '{"kind": "Pod", "apiVersion": "v1", "x": ' + "9" * 5000 + "}",
+            "document 1: not JSON: Integer value out of range",
+        ),
         ('{"a": "\\ud800"}', "document 1: "),
         ("\ufeff{}", "document 1: not JSON: JSON is malformed"),
     ],
