@@ -122,7 +122,10 @@ class Console:
         if output_format == "yaml":
             import yaml
 
-            self.print(yaml.safe_dump(msgspec.to_builtins(value), sort_keys=False).rstrip("\n"))
+            from osm_probes.cli.yaml_dumper import Dumper
+
+            text = yaml.dump(msgspec.to_builtins(value), Dumper=Dumper, sort_keys=False)
+            self.print(text.rstrip("\n"))
         else:
             self.print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 

@@ -90,7 +90,7 @@ def test_the_links_of_a_mounted_config_map_are_followed(tmp_path: Path) -> None:
             {"a": service(), "b": service().replace('"name": "shop"', '"name": "shop2"')},
             "cluster IP 10.96.0.1 is defined twice: in {}/a.yaml and in {}/b.yaml",
         ),
-        ({"a": "{", "b": "["}, "{}/a.yaml: document 1: while parsing a flow node"),
+        ({"a": "{", "b": "["}, "{}/a.yaml: document 1, line 1: while parsing a flow node"),
         ({"a": "x" * (8 * 1024 * 1024 + 1)}, "{}/a.yaml: larger than 8 MiB"),
     ],
 )
@@ -145,7 +145,7 @@ async def test_an_invalid_manifest_is_logged_once_and_the_last_good_mesh_stays(t
             write_files(tmp_path, d=pod("shop-2"))
             await asyncio.sleep(0.1)
             assert proxy_count(source) == 1
-            assert "b.yaml: document 1: while parsing" in str(source.problem.value)
+            assert "b.yaml: document 1, line 1: while parsing" in str(source.problem.value)
             write_files(tmp_path, b=pod())
             await until(lambda: proxy_count(source) == 3)
             assert not source.problem.value
