@@ -14,7 +14,8 @@ from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.recovery import recover
 from osm_probes.health.supervise import supervised
-from osm_probes.http.server import HttpServer, Limits
+from osm_probes.http.limits import Limits
+from osm_probes.http.server import HttpServer
 from osm_probes.pki.certificate import Certificate
 
 # An idle connection is kept longer than the 90 s of the API server's (Go's) HTTP client. If the server closed it first,

@@ -21,7 +21,7 @@ from osm_probes.foundation.listen import AddressInUseError, listen
 from osm_probes.foundation.tasks import start
 from osm_probes.health.checks import CheckFunction, UnhealthyError
 from osm_probes.health.lifecycle import Lifecycle, Phase
-from osm_probes.http.server import Limits
+from osm_probes.http.limits import Limits
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.certificate import Certificate
 from tests.admission.fakes import FakeBootstrapStore, FakeNamespaces
@@ -303,7 +303,8 @@ async def test_garbage_does_not_affect_other_connections(sent: bytes) -> None:
         async with connect(server) as connection:
             connection.writer.write(sent)
             connection.writer.write_eof()
-            assert b"Server" not in await connection.reader.read()
+            with contextlib.suppress(ConnectionError):  # what the server has not read is answered with a reset
+                assert b"Server" not in await connection.reader.read()
         assert await request(server, HEALTH, tls=trusting()) == (200, "Health OK")
 
 
