@@ -235,6 +235,8 @@ async def _response(raw: ContractRequest, handler: Handler) -> web.Response | No
         query=tuple(raw.query.items()),
         headers=raw.headers,
         secure=raw.protocol.ssl_context is not None,
+        verified=bool(raw.transport and raw.transport.get_extra_info("peercert")),
+        client=str((raw.protocol.peername or ("",))[0]).removeprefix("::ffff:"),  # IPv4 on an IPv6 socket
         body=raw.body,
     )
     try:
