@@ -56,6 +56,10 @@ class WebhookServer:
         """Use this context from the next TLS handshake on."""
         self._tls = tls
 
+    def close_connections(self) -> None:
+        """Close each connection after the response to its request in flight, so that its client is verified again."""
+        self._http.close_connections()
+
     async def __aenter__(self) -> Self:
         """Start to accept connections."""
         stack, lifecycle = self._stack, self._lifecycle

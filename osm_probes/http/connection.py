@@ -75,6 +75,12 @@ class Connection(web.RequestHandler):
         self.since = time.monotonic()
         self._budget.end(self)
 
+    def close_after_response(self) -> bool:
+        """Close the connection after the response to the request in flight. False if there is no such request."""
+        if self._in_flight:
+            self.close()
+        return self._in_flight
+
     async def receive(self, body: StreamReader, *, limit: int) -> bytes:
         """The whole body, charged to the budget until the request ends. Raises RefusedRequestError."""
         received = bytearray()

@@ -72,6 +72,10 @@ class HttpServer:
         """Accept until cancelled. Raises OSError if the listening socket is lost."""
         await self._acceptor.accept(listener)
 
+    def close_connections(self) -> None:
+        """Close each connection, after the response to its request in flight, so that its client connects again."""
+        self._acceptor.drop(lambda connection: not connection.close_after_response())
+
     async def finish(self, *, within: float) -> None:
         """Close idle connections, and give requests in flight so many seconds."""
         self._server.pre_shutdown()

@@ -207,6 +207,7 @@ class InjectorApp:
         async for pem in follow_client_ca(self._configuration.client_ca, last=self._client_ca_pem):
             self._client_ca_pem = pem
             self._server.update_tls(self._tls())
+            self._server.close_connections()
 
     def _tls(self) -> ssl.SSLContext:
         return server_context(self._certificates.certificate(self._name), client_ca_pem=self._client_ca_pem)

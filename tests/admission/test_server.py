@@ -530,11 +530,30 @@ async def test_with_a_client_ca_a_certificate_of_another_ca_is_rejected(client: 
 async def test_another_client_ca_is_used_from_the_next_connection_on() -> None:
     old, new = CLIENTS, Authority.create("new clients")
     async with serving(client_ca_pem=old.root_pem, canary_token="secret") as server:
-        server.update_tls(server_context(certificate(), client_ca_pem=new.root_pem))
+        async with connect(server, tls=presenting(old.issue("x", validity=timedelta(hours=1)))) as before:
+            assert b" 200 OK" in await before.send(post(canary_review()))
+            server.update_tls(server_context(certificate(), client_ca_pem=new.root_pem))
+            server.close_connections()
+            assert await before.is_closed()
         accepted = presenting(new.issue("kube-apiserver", validity=timedelta(hours=1)))
         assert (await request(server, post(canary_review()), tls=accepted))[0] == 200
         async with connect(server, tls=presenting(old.issue("x", validity=timedelta(hours=1)))) as connection:
             assert await connection.is_closed()
+
+
+async def test_connections_are_closed_after_the_response_to_the_review_in_flight() -> None:
+    started_review, go = asyncio.Event(), asyncio.Event()
+    async with (
+        serving(webhook=slow_webhook(started_review=started_review, go=go)) as server,
+        connect(server, tls=trusting()) as busy,
+    ):
+        answer = start(busy.send(post(encoded(review()))), name="request")
+        await started_review.wait()
+        server.close_connections()
+        go.set()
+        assert b" 200 OK" in await answer
+        assert await busy.is_closed()
+        assert await request(server, HEALTH, tls=trusting()) == (200, "Health OK")
 
 
 async def test_the_client_of_a_review_is_its_ip_address() -> None:
