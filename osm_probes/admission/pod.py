@@ -12,6 +12,8 @@ from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.labels import PROXY_UUID
 
 SIDECAR_NAME: Final = "envoy"
+FIELD_LIMIT: Final = 100_000
+"""The most fields and list items in a pod. One of 1.5 MiB, which etcd does not store any more, has half as many."""
 
 
 def bootstrap_secret_name(uuid: str) -> str:
@@ -21,6 +23,10 @@ def bootstrap_secret_name(uuid: str) -> str:
 
 class InjectionError(OsmError):
     """The pod cannot get a sidecar; the text says why to the pod's author."""
+
+
+class TooManyFieldsError(InjectionError):
+    """The pod is so large that decoding it would take too long."""
 
 
 class MalformedPodError(InjectionError):
@@ -165,7 +171,12 @@ class Pod(msgspec.Struct, frozen=True, gc=False):
 
 
 def decode_pod(body: bytes | msgspec.Raw) -> Pod:
-    """Decode a pod's JSON. Raises MalformedPodError."""
+    """Decode a pod's JSON. Raises MalformedPodError and TooManyFieldsError."""
+    # Commas in texts count as well; an exact count would take as long as decoding.
+    if (commas := bytes(body).count(b",")) > FIELD_LIMIT:
+        raise TooManyFieldsError(
+            f"the pod has about {commas} fields and list items; at most {FIELD_LIMIT} are possible"
+        )
     try:
         return msgspec.json.decode(body, type=Pod)
     except (msgspec.MsgspecError, RecursionError) as error:
