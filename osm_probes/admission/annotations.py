@@ -5,6 +5,11 @@ from ipaddress import IPv4Network
 from typing import Final
 
 from osm_probes.admission.pod import InjectionError
+from osm_probes.foundation.text import excerpt
+
+ITEM_LIMIT: Final = 500
+"""The most ports or ranges in one annotation. The rules for them are one argument of a command: 128 KiB in Linux."""
+_TEXT_LIMIT: Final = 64 * 1024
 
 _ENABLED: Final = {"enabled": True, "yes": True, "true": True, "disabled": False, "no": False, "false": False}
 
@@ -25,7 +30,7 @@ def parse_enabled(annotations: Mapping[str, str], key: str, *, of: str) -> bool 
         return _ENABLED[value.lower()]
     except KeyError:
         raise BadAnnotationError(
-            f"annotation {key} of {of} is {value!r}: use enabled, yes or true, or disabled, no or false"
+            f"annotation {key} of {of} is {excerpt(value)}: use enabled, yes or true, or disabled, no or false"
         ) from None
 
 
@@ -41,13 +46,20 @@ def parse_ip_ranges(annotations: Mapping[str, str], key: str) -> list[str]:
 
 def _items(annotations: Mapping[str, str], key: str) -> list[str]:
     value = annotations.get(key)
-    return [] if value is None else [item.strip() for item in value.split(",")]
+    if value is None:
+        return []
+    if len(value) > _TEXT_LIMIT or value.count(",") >= ITEM_LIMIT:
+        raise BadAnnotationError(
+            f"annotation {key} has {value.count(',') + 1} items and {len(value)} characters: "
+            f"use at most {ITEM_LIMIT} items and {_TEXT_LIMIT} characters"
+        )
+    return [item.strip() for item in value.split(",")]
 
 
 def _parse_port(item: str, key: str) -> int:
     # isdecimal, because int() also accepts signs, spaces and underscores.
     if not (item.isascii() and item.isdecimal() and len(item) <= 5 and 0 < int(item) < 65536):
-        raise BadAnnotationError(f"annotation {key} has {item!r}, which is not a port from 1 to 65535")
+        raise BadAnnotationError(f"annotation {key} has {excerpt(item)}, which is not a port from 1 to 65535")
     return int(item)
 
 
@@ -57,5 +69,5 @@ def _parse_ip_range(item: str, key: str) -> str:
         return str(IPv4Network(item, strict=False))
     except ValueError as error:
         raise BadAnnotationError(
-            f"annotation {key} has {item!r}, which is not an IPv4 range such as 10.0.0.0/8"
+            f"annotation {key} has {excerpt(item)}, which is not an IPv4 range such as 10.0.0.0/8"
         ) from error

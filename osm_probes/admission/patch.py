@@ -31,6 +31,13 @@ _PROMETHEUS_ANNOTATIONS: Final = {
 }
 
 
+_ARGUMENT_LIMIT: Final = 128 * 1024 - 1  # Linux' MAX_ARG_STRLEN
+
+
+class RulesTooLongError(InjectionError):
+    """The redirect rules for the pod's annotations do not fit into the init container's command; the text says why."""
+
+
 class NameTakenError(InjectionError):
     """A container or volume of the pod has a name that the sidecar needs; the text says which."""
 
@@ -62,12 +69,13 @@ class SidecarInjection:
 def inject_sidecar(
     pod: Pod, *, uuid: str, namespace: str, metadata: NamespaceMetadata, options: InjectionOptions
 ) -> SidecarInjection:
-    """Add a sidecar to an eligible pod. Raises BadAnnotationError and NameTakenError."""
+    """Add a sidecar to an eligible pod. Raises BadAnnotationError, NameTakenError and RulesTooLongError."""
     _reject_taken_names(pod)
     identity = pod.identity(namespace)
     app_probes, operations = rewrite_app_probes(pod)
     envoy = envoy_container(options, identity=identity, app_probes=app_probes)
     init = init_container(options, rules=_redirect_rules(pod, app_probes))
+    _reject_long_arguments(init)
     operations += [
         _append(pod.spec.volumes, "volumes", bootstrap_volume(bootstrap_secret_name(uuid))),
         *_add_containers(pod, init, envoy, options),
@@ -84,6 +92,15 @@ def _reject_taken_names(pod: Pod) -> None:
     volumes = {volume.name for volume in pod.spec.volumes or ()}
     for name in sorted(containers & {SIDECAR_NAME, INIT_NAME} | volumes & {VOLUME_NAME}):
         raise NameTakenError(f"the pod has a container or volume named {name}, which its sidecar needs: rename it")
+
+
+def _reject_long_arguments(init: Json) -> None:
+    longest = max(len(argument.encode()) for argument in init["args"])
+    if longest > _ARGUMENT_LIMIT:
+        raise RulesTooLongError(
+            f"the port and IP range annotations of the pod make redirect rules of {longest} bytes; "
+            f"{_ARGUMENT_LIMIT} are possible: use fewer of them"
+        )
 
 
 def _redirect_rules(pod: Pod, app_probes: tuple[RewrittenProbe, ...]) -> str:

@@ -57,9 +57,10 @@ async def check_bundle(canary: WebhookCanary, *, within: float) -> None:
 
 async def check_review(canary: WebhookCanary, *, within: float) -> None:
     """Check that a synthetic pod gets a patch. Raises UnhealthyError. The certificate is left to the other checks."""
+    authorization = f"Authorization: Bearer {canary.token}\r\n" if canary.token else ""
     head = (
         f"POST {canary.path} HTTP/1.1\r\nHost: {canary.server_name}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(canary.body)}\r\nConnection: close\r\n\r\n"
+        f"{authorization}Content-Length: {len(canary.body)}\r\nConnection: close\r\n\r\n"
     )
 
     async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:

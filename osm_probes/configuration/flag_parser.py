@@ -98,6 +98,13 @@ def parse_folder(text: str) -> Path:
     return Path(text)
 
 
+def parse_file(text: str) -> Path:
+    """Convert the path of a file."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is not a file")
+    return Path(text)
+
+
 class WrongFlagsError(SystemExit):
     """A program got wrong flags, so it exits with status 2. `message` says what is wrong."""
 

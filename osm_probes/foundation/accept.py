@@ -82,6 +82,12 @@ class Acceptor(Generic[C]):
             # An accept that need not wait does not yield: a flood of connections must not hold the loop.
             await asyncio.sleep(0)
 
+    def drop(self, condition: Callable[[C], bool]) -> None:
+        """Drop the connections for which the condition is true."""
+        for task, connection in self._open.items():
+            if condition(connection):
+                task.cancel()
+
     async def _admit(self, accepted: socket.socket) -> None:
         try:
             while len(self._open) >= self._limit:

@@ -1,5 +1,9 @@
 """Text from outside -> text that is safe to encode and to print."""
 
+from typing import Final
+
+_EXCERPT: Final = 64
+
 
 def legible(text: object) -> str:
     """The text, with escapes for what is not Unicode: the name of a file may be any bytes."""
@@ -14,3 +18,8 @@ def one_line(text: str) -> str:
 def printable(text: str) -> str:
     """The text with its line ends, but without other control characters."""
     return "\n".join(map(one_line, text.split("\n")))
+
+
+def excerpt(text: str) -> str:
+    """The text in quotes, with escapes for what is not printable; of a long one only the beginning."""
+    return repr(text) if len(text) <= _EXCERPT else f"{text[:_EXCERPT]!r}... ({len(text)} characters)"

@@ -32,7 +32,7 @@ class WebhookCanary(Struct, frozen=True, kw_only=True):
 
     address: an IP address. bundle_pem: the certificates that the API server trusts; server_name: the name that it
     verifies. body: an AdmissionReview whose pod the webhook must patch. no_bundle: why there is no bundle; "" if there
-    is one.
+    is one. token: sent with the review in place of a client certificate; "" if the webhook demands none.
     """
 
     address: str
@@ -42,6 +42,10 @@ class WebhookCanary(Struct, frozen=True, kw_only=True):
     path: str
     body: bytes
     no_bundle: str = ""
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"WebhookCanary({self.address}:{self.port})"  # never the token
 
 
 class JudgeState(Struct, frozen=True, kw_only=True, tag=True):

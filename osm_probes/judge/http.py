@@ -9,8 +9,9 @@ from typing import Final
 from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.messages import METRICS
+from osm_probes.http.limits import Limits
 from osm_probes.http.message import JSON, Answer, Handler, Request
-from osm_probes.http.server import HttpServer, Limits
+from osm_probes.http.server import HttpServer
 from osm_probes.judge.evaluator import ProbeEvaluator
 from osm_probes.judge.metrics import JudgeMetrics
 from osm_probes.judge.program_view import ProgramView

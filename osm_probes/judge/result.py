@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from osm_probes.foundation.text import one_line
 from osm_probes.health.checks import CheckResult
 from osm_probes.health.messages import Transition
 from osm_probes.health.verdict import CheckVerdict, Verdict
@@ -60,7 +61,7 @@ class ProbeResult:
         """
         lines = [_line(check) for check in self.checks]
         lines += [f"[+]{name} excluded" for name in known if name in excluded]
-        lines += [f"warn: no check {name} to exclude" for name in sorted(set(excluded) - set(known))]
+        lines += [f"warn: no check {one_line(name)} to exclude" for name in sorted(set(excluded) - set(known))]
         lines += [f"warn: {warning}" for warning in warnings]
         return "\n".join([*lines, self.bare(ok=ok)])
 

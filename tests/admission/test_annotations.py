@@ -55,6 +55,22 @@ def test_an_invalid_ip_range_is_an_error_that_names_the_annotation(value: str) -
         parse_ip_ranges({"key": value}, "key")
 
 
+@pytest.mark.parametrize("value", [",".join(["80"] * 501), "80," * 250_000, " " * 70_000])
+def test_more_than_500_items_are_an_error_that_names_the_limit(value: str) -> None:
+    for parse in (parse_ports, parse_ip_ranges):
+        with pytest.raises(BadAnnotationError, match=r"annotation key has .* characters: use at most 500 items"):
+            parse({"key": value}, "key")
+    assert len(parse_ports({"key": ",".join(["80"] * 500)}, "key")) == 500
+
+
+def test_a_long_invalid_value_is_shortened_in_the_error() -> None:
+    with pytest.raises(BadAnnotationError, match=r"has 'x{64}'\.\.\. \(3000 characters\)"):
+        parse_ports({"key": "x" * 3000}, "key")
+    with pytest.raises(BadAnnotationError) as error:
+        parse_enabled({"key": "x" * 3_000_000}, "key", of="the pod")
+    assert len(str(error.value)) < 300
+
+
 @given(st.text())
 def test_only_characters_of_ports_and_ip_ranges_reach_the_rules(value: str) -> None:
     parsers: tuple[Any, ...] = (parse_ports, parse_ip_ranges)

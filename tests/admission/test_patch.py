@@ -6,7 +6,7 @@ import pytest
 
 from osm_probes.admission.annotations import BadAnnotationError
 from osm_probes.admission.options import InjectionOptions
-from osm_probes.admission.patch import NameTakenError
+from osm_probes.admission.patch import NameTakenError, RulesTooLongError
 from osm_probes.mesh.identity import Identity, ProxyName
 from osm_probes.mesh.labels import METRICS
 from osm_probes.mesh.mesh import NamespaceMetadata
@@ -285,3 +285,11 @@ def test_the_patch_applies_to_a_pod_with_the_defaults_of_the_api_server() -> Non
     ) | {"apiVersion": "v1", "kind": "Pod", "status": {}}
     operations = encoded(list(injection(before).operations)).decode()
     assert without_sidecar(jsonpatch.apply_patch(before, operations), before) == before
+
+
+def test_rules_that_do_not_fit_into_an_argument_of_a_command_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = annotated(outbound_port_exclusion_list=",".join(str(port) for port in range(1, 501)))
+    assert "osm-init" in str(injection(original).operations)
+    monkeypatch.setattr("osm_probes.admission.patch._ARGUMENT_LIMIT", 10_000)
+    with pytest.raises(RulesTooLongError, match=r"make redirect rules of \d+ bytes; 10000 are possible"):
+        injection(original)

@@ -65,15 +65,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 
 @contextlib.contextmanager
-def injector(cluster: ApiServer, folder: Path) -> Iterator[Injector]:
-    """An injector that runs as its service account."""
+def injector(cluster: ApiServer, folder: Path, *flags: str) -> Iterator[Injector]:
+    """An injector that runs as its service account, with more flags."""
     user = cluster.kubeconfig_for("system:serviceaccount:osm-system:osm-injector", "system:serviceaccounts")
     source = (
         *("--kubeconfig", str(user), "--mesh-name=osm", "--osm-namespace=osm-system"),
         *("--ca-bundle-secret-name=osm-ca-bundle", "--webhook-config-name=osm-webhook-osm"),
     )
     folder.mkdir(exist_ok=True)
-    with running("osm-injector", folder, source=source) as program:
+    with running("osm-injector", folder, *flags, source=source) as program:
         yield Injector(program, cluster)
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from osm_probes.foundation.listen import listen
 from osm_probes.foundation.tasks import background_tasks
+from osm_probes.http.limits import Limits
 from osm_probes.http.message import Answer, Request
-from osm_probes.http.server import HttpServer, Limits
+from osm_probes.http.server import HttpServer
 from tests.fuzz.mutations import near_bytes
 from tests.fuzz.target import Check, FuzzTarget
 
