@@ -14,6 +14,7 @@ from osm_probes.admission.pod import InjectionError, Pod, decode_pod
 from osm_probes.admission.review import AdmissionRequest, Denial, allow, decode_review, deny
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.rate_limited_log import RateLimitedLog
 from osm_probes.mesh.mesh import NamespaceMetadata
 
 
@@ -65,6 +66,9 @@ class Webhook:
         self._observer = observer
         self._new_uuid = new_uuid
         self._log = logger("admission")
+        # Whoever reaches the port can cause these lines.
+        self._injection_log = RateLimitedLog("admission", limit=600)
+        self._denial_log = RateLimitedLog("admission", limit=60)
 
     def update_options(self, options: InjectionOptions) -> None:
         """Use these options from the next pod on."""
@@ -106,7 +110,7 @@ class Webhook:
             await self._bootstrap_store.check_permission()
         elif self._bootstrap_store is not None and not request.dry_run:
             await self._bootstrap_store.store(injection)
-            self._log.info(
+            self._injection_log.info(
                 "a pod gets a sidecar", namespace=injection.namespace, pod=injection.pod, proxy=injection.proxy.uuid
             )
         return allow(request.uid, patch=injection.operations)
@@ -128,7 +132,7 @@ class Webhook:
         return metadata, reason
 
     def _deny(self, request: AdmissionRequest, denial: Denial) -> bytes:
-        log = self._log.error if denial.code >= 500 else self._log.warning
+        log = self._denial_log.error if denial.code >= 500 else self._denial_log.warning
         if request.namespace == CANARY_NAMESPACE:  # the judge logs a failing check itself
             log = self._log.debug
         log("a pod is denied", namespace=request.namespace, uid=request.uid, error=denial.message)

@@ -55,8 +55,8 @@ def channel_options(limits: Limits) -> Sequence[tuple[str, int]]:
         ("grpc.max_concurrent_streams", 4),
         ("grpc.max_receive_message_length", limits.request_bytes),
         ("grpc.max_send_message_length", -1),
-        # Identity alone: a compressed request would count as many more bytes than were sent.
-        ("grpc.compression_enabled_algorithms_bitset", 1),
+        # A compressed request would count as more bytes than were sent. Envoy sends none; others are refused.
+        ("grpc.per_message_decompression", 0),
         # Otherwise an Envoy that sends a ping every second loses its stream every few seconds.
         ("grpc.http2.max_ping_strikes", 0),
         # Detects proxies that disappeared without closing the connection.

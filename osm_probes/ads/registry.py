@@ -9,8 +9,8 @@ from typing import Final, Protocol
 from osm_probes.ads.authenticator import Admit
 from osm_probes.ads.errors import CapacityError, DrainingError, NotAdmittedError
 from osm_probes.ads.events import ConnectedProxy, Event, Observer, Rejection
-from osm_probes.foundation.logs import logger
 from osm_probes.foundation.problem_log import ProblemLog
+from osm_probes.foundation.rate_limited_log import RateLimitedLog
 from osm_probes.mesh.identity import CANARY, ProxyName
 from osm_probes.snapshot.cache import SnapshotCache
 
@@ -57,6 +57,7 @@ class StreamRegistry:
         # Proxy uuid -> type -> the last rejected version that was logged. Its keys are the proxies seen before.
         self._seen: OrderedDict[str, dict[str, str]] = OrderedDict()
         self._capacity_log = ProblemLog("ads", began="no more proxies are accepted", ended="proxies are accepted again")
+        self._rejection_log = RateLimitedLog("ads")
         self._draining = False
 
     @property
@@ -136,7 +137,7 @@ class StreamRegistry:
             return
         rejected[rejection.type_url] = rejection.version
         self.observe(Event.REJECTED, type_url=rejection.type_url)
-        logger("ads").error(
+        self._rejection_log.error(
             "a proxy rejected its configuration",
             proxy=name.uuid,
             identity=str(name.identity),

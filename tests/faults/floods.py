@@ -23,7 +23,6 @@ _BATCH = 65536
 _HEALTH = "/grpc.health.v1.Health/Check"
 _DATA, _HEADERS, _PRIORITY, _RST_STREAM, _SETTINGS, _PING, _CONTINUATION = 0, 1, 2, 3, 4, 6, 9
 _ACK, _END_HEADERS = 1, 4
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 Chunks = Callable[[str], Iterator[bytes]]
 """The path of a method -> what a flood sends, without an end."""
@@ -31,6 +30,10 @@ Chunks = Callable[[str], Iterator[bytes]]
 
 def _frame(kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(_SETTINGS) + _frame(_SETTINGS, flags=_ACK)
+"""What a client sends first."""
 
 
 def _filled(frame: bytes) -> bytes:
@@ -147,7 +150,7 @@ async def _send_again(chunks: Chunks, path: str, opened: Open, sent: list[int]) 
 
 
 async def _send(chunks: Iterator[bytes], writer: asyncio.StreamWriter, sent: list[int]) -> None:
-    writer.write(_PREFACE + _frame(_SETTINGS) + _frame(_SETTINGS, flags=_ACK))
+    writer.write(PREFACE)
     with contextlib.suppress(OSError):
         for chunk in chunks:
             writer.write(chunk)
