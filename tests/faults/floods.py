@@ -9,9 +9,13 @@ from functools import partial
 from itertools import count, repeat
 from pathlib import Path
 
+import grpc.aio
+from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 from hpack import Encoder
 
-from tests.ads.client import SERVER_NAME, STREAM
+from osm_probes.snapshot.snapshot import CLUSTER
+from tests.ads.client import SERVER_NAME, STREAM, open_channel
+from tests.faults.identity import Credentials, credentials, proxy
 from tests.faults.proxies import load_credentials, tls_context
 
 _SECONDS = float(os.environ.get("FS", "20"))
@@ -19,6 +23,9 @@ _SECONDS = float(os.environ.get("FS", "20"))
 _RECONNECTS = 2000
 """A connection that the server closes is opened again at most so many times."""
 _BATCH = 65536
+_REFUSED_A_SECOND = 1000
+NO_POD = 1_000_000
+"""Proxies with this number or a higher one have no pod."""
 
 _HEALTH = "/grpc.health.v1.Health/Check"
 _DATA, _HEADERS, _PRIORITY, _RST_STREAM, _SETTINGS, _PING, _CONTINUATION = 0, 1, 2, 3, 4, 6, 9
@@ -165,7 +172,29 @@ async def _discard(reader: asyncio.StreamReader) -> None:
             pass
 
 
+async def refused(port: int, ca: Path, proxies: int) -> None:
+    """`proxies` proxies without a pod, which open streams again whenever they are refused: 1,000 a second together."""
+    names = [proxy(NO_POD + number) for number in range(proxies)]
+    os.write(1, b"up\n")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_SECONDS), asyncio.TaskGroup() as group:
+            for name in names:
+                group.create_task(_ask_again(port, credentials(ca, name), pause=proxies / _REFUSED_A_SECOND))
+    await asyncio.sleep(3600)
+
+
+async def _ask_again(port: int, own_credentials: Credentials, *, pause: float) -> None:
+    async with open_channel(port, own_credentials.certificate, root_pem=own_credentials.root_pem) as channel:
+        while True:
+            call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(STREAM)()
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await call.write(DiscoveryRequest(type_url=CLUSTER).SerializeToString())
+                await call.read()
+            await asyncio.sleep(pause)
+
+
 KINDS: dict[str, Callable[..., Coroutine[None, None, None]]] = {
+    "refused": refused,
     **{f"flood-{kind}": partial(flood, kind) for kind in FLOODS},
     **{f"health-flood-{kind}": partial(health_flood, kind) for kind in FLOODS},
 }

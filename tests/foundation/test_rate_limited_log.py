@@ -4,8 +4,17 @@ from typing import Any
 import pytest
 
 from osm_probes.foundation.rate_limited_log import RateLimitedLog
-from tests.foundation.test_problem_log import Clock
 from tests.log_capture import capture_logs
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture
