@@ -17,6 +17,7 @@ from osm_probes.admission.pod_rules import check_pod
 from osm_probes.admission.review import AdmissionRequest, Denial, MalformedReviewError, allow, decode_review, deny
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.rate_limited_log import RateLimitedLog
 from osm_probes.foundation.text import excerpt
 from osm_probes.mesh.mesh import NamespaceMetadata
 from osm_probes.mesh.names import is_dns_label
@@ -79,6 +80,9 @@ class Webhook:
         self._budget = BootstrapBudget()
         self._threads = ThreadPoolExecutor(_THREADS, "review")  # it starts a thread when there is work for it
         self._log = logger("admission")
+        # Whoever reaches the port can cause these lines.
+        self._injection_log = RateLimitedLog("admission", limit=600)
+        self._denial_log = RateLimitedLog("admission", limit=60)
 
     def update_options(self, options: InjectionOptions) -> None:
         """Use these options from the next pod on."""
@@ -132,7 +136,7 @@ class Webhook:
         elif not request.dry_run:
             self._budget.take(client=client, namespace=request.namespace)
             await self._bootstrap_store.store(injection)
-            self._log.info(
+            self._injection_log.info(
                 "a pod gets a sidecar", namespace=injection.namespace, pod=injection.pod, proxy=injection.proxy.uuid
             )
 
@@ -158,7 +162,7 @@ class Webhook:
         return metadata, reason
 
     def _deny(self, request: AdmissionRequest, denial: Denial) -> bytes:
-        log = self._log.error if denial.code >= 500 else self._log.warning
+        log = self._denial_log.error if denial.code >= 500 else self._denial_log.warning
         if request.namespace == CANARY_NAMESPACE:  # the judge logs a failing check itself
             log = self._log.debug
         log("a pod is denied", namespace=request.namespace, uid=request.uid, error=denial.message)

@@ -13,7 +13,7 @@ from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 
-from osm_probes.foundation.logs import logger
+from osm_probes.foundation.rate_limited_log import RateLimitedLog
 from osm_probes.http.body_budget import BodyBudget
 from osm_probes.http.limits import Limits
 from osm_probes.http.message import Answer, Handler, RefusedRequestError, Request
@@ -215,7 +215,7 @@ def _too_large(limit: int) -> RefusedRequestError:
     return RefusedRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limit} bytes")
 
 
-async def respond(request: web.BaseRequest, handler: Handler) -> web.StreamResponse:
+async def respond(request: web.BaseRequest, handler: Handler, failures: RateLimitedLog) -> web.StreamResponse:
     """The handler's response. If it has none, the connection is closed before a byte is sent."""
     connection = request.protocol
     assert isinstance(request, ContractRequest)  # noqa: S101 # the server makes
@@ -225,7 +225,7 @@ async def respond(request: web.BaseRequest, handler: Handler) -> web.StreamRespo
         if not request.supported:
             connection.close()
             return connection.handle_error(request)
-        response = await _response(request, handler)
+        response = await _response(request, handler, failures)
     finally:
         connection.end()
     if response is None:
@@ -234,7 +234,7 @@ async def respond(request: web.BaseRequest, handler: Handler) -> web.StreamRespo
     return response
 
 
-async def _response(raw: ContractRequest, handler: Handler) -> web.Response | None:
+async def _response(raw: ContractRequest, handler: Handler, failures: RateLimitedLog) -> web.Response | None:
     request = Request(
         path=raw.path,
         method=raw.method,
@@ -251,7 +251,7 @@ async def _response(raw: ContractRequest, handler: Handler) -> web.Response | No
         except RefusedRequestError as refused:
             answer = Answer(refused.status, str(refused))
     except Exception as error:
-        logger("http").error("a request handler failed", error=f"{type(error).__name__}: {error}")
+        failures.error("a request handler failed", error=f"{type(error).__name__}: {error}")
         return None
     if answer is None:
         return None

@@ -12,7 +12,7 @@ from typing import Final, Self
 from aiohttp import web
 
 from osm_probes.foundation.accept import Acceptor
-from osm_probes.foundation.logs import logger
+from osm_probes.foundation.rate_limited_log import RateLimitedLog
 from osm_probes.http.body_budget import BodyBudget
 from osm_probes.http.connection import Connection, ContractRequest, respond
 from osm_probes.http.limits import Limits
@@ -52,13 +52,16 @@ class HttpServer:
         self._secure = secure
         self._malformed = malformed
         self._budget = BodyBudget(limits.bodies)
+        self._log = RateLimitedLog("http")
         self._acceptor = Acceptor(
             "http", new=self._connection, serve=self._serve, limit=limits.connections, busy=limits.busy
         )
 
     async def __aenter__(self) -> Self:
         """Be ready to accept."""
-        self._server = web.Server(partial(respond, handler=self._handler), request_factory=ContractRequest.make)
+        self._server = web.Server(
+            partial(respond, handler=self._handler, failures=self._log), request_factory=ContractRequest.make
+        )
         await self._acceptor.__aenter__()
         return self
 
@@ -95,7 +98,7 @@ class HttpServer:
             except (OSError, EOFError, TimeoutError):
                 return  # the client's fault, and not worth a log line
             except Exception as error:
-                logger("http").error("a connection failed", error=f"{type(error).__name__}: {error}")
+                self._log.error("a connection failed", error=f"{type(error).__name__}: {error}")
 
     async def _serve_http(self, accepted: socket.socket, connection: Connection, *, tls: ssl.SSLContext | None) -> None:
         if tls is None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from osm_probes.mesh.ports import REVIEW_PATH
-from tests.faults import proxies
+from tests.faults import floods, proxies
 
 _HOST = "127.0.0.1"
 
@@ -24,7 +24,7 @@ def main() -> None:
     if kind in _SOCKETS:
         _SOCKETS[kind](int(port), *counts)
     else:
-        asyncio.run(proxies.KINDS[kind](int(port), Path(ca), *counts))
+        asyncio.run((proxies.KINDS | floods.KINDS)[kind](int(port), Path(ca), *counts))
 
 
 def report_up() -> None:

@@ -116,8 +116,8 @@ class FaultTestbed:
         ports = ["--ads-port=15128"] if self.row.program is Program.CONTROLLER else ["--webhook-port=9090"]
         limit = f"--heartbeat-limit={self.mode.heartbeat_limit:g}s"
         command = [*self.prefix, str(_BIN / self.row.program.value), *self.source, *ports, limit, *self.flags]
-        path = os.pathsep.join([str(self.folder / "site"), str(ROOT)])
-        injection = {"PYTHONPATH": path, "FAULT_CODE": str(self._code)}
+        # The programs are those of this checkout, wherever the virtual environment was installed from.
+        injection = {"PYTHONPATH": f"{self.folder / 'site'}{os.pathsep}{ROOT}", "FAULT_CODE": str(self._code)}
         environment = {**injection, **self.environment}
         with (self.folder / "program.log").open("ab") as log:
             self._program = self._popen(command, stderr=self.stderr or log.fileno(), environment=environment)

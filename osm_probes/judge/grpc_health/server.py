@@ -12,7 +12,7 @@ from typing import Final
 from osm_probes.foundation.accept import Acceptor
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.judge.evaluator import ProbeEvaluator
-from osm_probes.judge.grpc_health.connection import Connection, Limits
+from osm_probes.judge.grpc_health.connection import Connection, Limits, SharedTime
 from osm_probes.judge.grpc_health.messages import Status
 from osm_probes.judge.grpc_health.session import Call, Code, Method
 from osm_probes.judge.transitions import VerdictWatch, verdict
@@ -47,9 +47,10 @@ class GrpcHealth:
     async def serving(self, listener: socket.socket) -> AsyncIterator[None]:
         """Serve while the block lasts. Raises SocketLostError."""
         # busy=0: a Watch is always in flight, and must not keep new clients out.
+        shared = SharedTime()
         acceptor = Acceptor(
             "grpc-health",
-            new=lambda: Connection(self._answer, limits=self._limits),
+            new=lambda: Connection(self._answer, limits=self._limits, shared=shared),
             serve=lambda accepted, connection: connection.serve(accepted),
             limit=self._connections,
             busy=0.0,
