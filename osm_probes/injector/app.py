@@ -220,8 +220,8 @@ class InjectorApp:
         self._process.update_judge(webhook=self._canary, expiries=expiries, warnings=tuple(self._warnings()))
 
     def _warnings(self) -> Iterator[Problem]:
-        if self._source.mesh.value is not None and self._source.problem.value:
-            yield self._source.problem.value.after("what was last read is used")
+        if problem := self._source.problem.value:
+            yield problem if self._source.mesh.value is None else problem.after("what was last read is used")
         if self._ca_problem.value:
             yield self._ca_problem.value
 

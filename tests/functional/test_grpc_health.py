@@ -70,7 +70,7 @@ def test_it_is_off_by_default(tmp_path: Path) -> None:
         assert [line for line in program.lines("listening") if line["component"] == "grpc-health"] == []
         judge = children(program.process.pid)[0]
         listed = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True, timeout=10).stdout
-        assert listed.count(f"pid={judge},") == 1  # only the probes' port
+        assert listed.count(f"pid={judge},") == 2  # the probes' port and the debug port
 
 
 def test_with_a_port_in_use_the_program_exits_with_1_and_logs_one_line(tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ def test_without_a_valid_mesh_it_is_not_ready_on_both_ports(tmp_path: Path) -> N
         until(lambda: program.get("/health/alive") == "Service is alive", within=15)
         assert curl(f"http://127.0.0.1:{program.served_port}/healthz") == ""
         assert program.get("/health/ready") == "Readiness probe for review indicates it is not ready"
-        until(lambda: "mesh.yaml" in program.get("/health/ready?verbose"), within=2)
+        until(lambda: "warn: errors in the mesh folder: 1\n" in program.get("/health/ready?verbose"), within=10)
+        assert "mesh.yaml" not in program.get("/health/ready?verbose")
+        assert "mesh.yaml" in program.logged("a manifest is invalid: the last good mesh stays in use")["error"]
         (mesh / "mesh.yaml").write_text((BOOKSTORE / "mesh.yaml").read_text())
         program.until_ready()
         assert curl(f"http://127.0.0.1:{program.served_port}/healthz") == "Health OK"
