@@ -1,11 +1,13 @@
 """Annotations of namespaces and pods -> values. An invalid value is an error that names the annotation."""
 
 from collections.abc import Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv6Network, ip_network
 from typing import Final
 
 from osm_probes.admission.pod import InjectionError
 
+# Connections to these addresses use IPv4, so IPv6 rules have no effect on them.
+_IPV4_MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _ENABLED: Final = {"enabled": True, "yes": True, "true": True, "disabled": False, "no": False, "false": False}
 
 
@@ -35,7 +37,7 @@ def parse_ports(annotations: Mapping[str, str], key: str) -> list[int]:
 
 
 def parse_ip_ranges(annotations: Mapping[str, str], key: str) -> list[str]:
-    """A comma-separated list of IPv4 ranges (CIDR). Raises BadAnnotationError."""
+    """A comma-separated list of IPv4 and IPv6 ranges (CIDR). Raises BadAnnotationError."""
     return [_parse_ip_range(item, key) for item in _items(annotations, key)]
 
 
@@ -52,10 +54,15 @@ def _parse_port(item: str, key: str) -> int:
 
 
 def _parse_ip_range(item: str, key: str) -> str:
-    # The result becomes part of a script that runs as root: it must be formatted here, never copied from the text.
     try:
-        return str(IPv4Network(item, strict=False))
+        network = ip_network(item, strict=False)
     except ValueError as error:
         raise BadAnnotationError(
-            f"annotation {key} has {item!r}, which is not an IPv4 range such as 10.0.0.0/8"
+            f"annotation {key} has {item!r}, which is not an IP range such as 10.0.0.0/8 or fd00::/8"
         ) from error
+    # The result becomes part of a script that runs as root. Python copies the text after a percent sign unchecked.
+    if "%" in item:
+        raise BadAnnotationError(f"annotation {key} has {item!r}: an IP range cannot name an interface")
+    if isinstance(network, IPv6Network) and network.subnet_of(_IPV4_MAPPED):
+        raise BadAnnotationError(f"annotation {key} has {item!r}: write it as an IPv4 range")
+    return str(network)
