@@ -1,7 +1,7 @@
 """Annotations of namespaces and pods -> values. An invalid value is an error that names the annotation."""
 
 from collections.abc import Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv6Network, ip_network
 from typing import Final
 
 from osm_probes.admission.pod import InjectionError
@@ -11,6 +11,8 @@ ITEM_LIMIT: Final = 500
 """The most ports or ranges in one annotation. The rules for them are one argument of a command: 128 KiB in Linux."""
 _TEXT_LIMIT: Final = 64 * 1024
 
+# Connections to these addresses use IPv4, so IPv6 rules have no effect on them.
+_IPV4_MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _ENABLED: Final = {"enabled": True, "yes": True, "true": True, "disabled": False, "no": False, "false": False}
 
 
@@ -40,7 +42,7 @@ def parse_ports(annotations: Mapping[str, str], key: str) -> list[int]:
 
 
 def parse_ip_ranges(annotations: Mapping[str, str], key: str) -> list[str]:
-    """A comma-separated list of IPv4 ranges (CIDR). Raises BadAnnotationError."""
+    """A comma-separated list of IPv4 and IPv6 ranges (CIDR). Raises BadAnnotationError."""
     return [_parse_ip_range(item, key) for item in _items(annotations, key)]
 
 
@@ -64,10 +66,15 @@ def _parse_port(item: str, key: str) -> int:
 
 
 def _parse_ip_range(item: str, key: str) -> str:
-    # The result becomes part of a script that runs as root: it must be formatted here, never copied from the text.
     try:
-        return str(IPv4Network(item, strict=False))
+        network = ip_network(item, strict=False)
     except ValueError as error:
         raise BadAnnotationError(
-            f"annotation {key} has {excerpt(item)}, which is not an IPv4 range such as 10.0.0.0/8"
+            f"annotation {key} has {excerpt(item)}, which is not an IP range such as 10.0.0.0/8 or fd00::/8"
         ) from error
+    # The result becomes part of a script that runs as root. Python copies the text after a percent sign unchecked.
+    if "%" in item:
+        raise BadAnnotationError(f"annotation {key} has {excerpt(item)}: an IP range cannot name an interface")
+    if isinstance(network, IPv6Network) and network.subnet_of(_IPV4_MAPPED):
+        raise BadAnnotationError(f"annotation {key} has {excerpt(item)}: write it as an IPv4 range")
+    return str(network)

@@ -9,7 +9,7 @@ from osm_probes.admission.app_probes import rewrite_app_probes
 from osm_probes.admission.json_patch import Operation, add
 from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.pod import SIDECAR_NAME, InjectionError, Pod, bootstrap_secret_name
-from osm_probes.admission.redirect import redirect_rules
+from osm_probes.admission.redirect import RedirectRules, redirect_rules
 from osm_probes.admission.sidecar import (
     INIT_NAME,
     VOLUME_NAME,
@@ -103,7 +103,7 @@ def _reject_long_arguments(init: Json) -> None:
         )
 
 
-def _redirect_rules(pod: Pod, app_probes: tuple[RewrittenProbe, ...]) -> str:
+def _redirect_rules(pod: Pod, app_probes: tuple[RewrittenProbe, ...]) -> RedirectRules:
     excluded = parse_ports(pod.annotations, labels.INBOUND_PORT_EXCLUSIONS)
     grpc_probe_ports = {probe.sidecar_port for probe in app_probes if probe.scheme is ProbeScheme.GRPC}
     return redirect_rules(

@@ -121,6 +121,12 @@ class Condition(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+class PodIP(msgspec.Struct, frozen=True):
+    """One of a pod's addresses."""
+
+    ip: str = ""
+
+
 class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
     """The status of a pod, as the scheduler and its kubelet report it."""
 
@@ -130,6 +136,7 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
     conditions: list[Condition] = []
     container_statuses: list[ContainerStatus] = []
     init_container_statuses: list[ContainerStatus] = []
+    pod_ips: list[PodIP] = msgspec.field(name="podIPs", default_factory=list)
 
 
 class Pod(msgspec.Struct, frozen=True):
