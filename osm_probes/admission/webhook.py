@@ -1,7 +1,6 @@
 """AdmissionReview -> response: looks up the namespace, patches the pod and stores its bootstrap."""
 
 import asyncio
-import uuid
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,7 +13,9 @@ from osm_probes.admission.pod import InjectionError, Pod, decode_pod
 from osm_probes.admission.review import AdmissionRequest, Denial, allow, decode_review, deny
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
+from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import NamespaceMetadata
+from osm_probes.mesh.proxy_uuid import random_uuid
 
 
 class BootstrapStore(Protocol):
@@ -37,8 +38,8 @@ class ReviewObserver(Protocol):
         """
 
 
-def _new_uuid() -> str:
-    return str(uuid.uuid4())
+NewUuid = Callable[[Identity], str]
+"""Makes the uuid of a new proxy with this identity."""
 
 
 class Webhook:
@@ -56,7 +57,7 @@ class Webhook:
         within: float,
         bootstrap_store: BootstrapStore | None = None,
         observer: ReviewObserver | None = None,
-        new_uuid: Callable[[], str] = _new_uuid,
+        new_uuid: NewUuid = random_uuid,
     ) -> None:
         self._options = options
         self._namespaces = namespaces
@@ -99,9 +100,8 @@ class Webhook:
         if reason or metadata is None:
             self._log.debug("a pod gets no sidecar", namespace=request.namespace, reason=reason)
             return allow(request.uid)
-        injection = inject_sidecar(
-            pod, uuid=self._new_uuid(), namespace=request.namespace, metadata=metadata, options=options
-        )
+        uuid = self._new_uuid(pod.identity(request.namespace))
+        injection = inject_sidecar(pod, uuid=uuid, namespace=request.namespace, metadata=metadata, options=options)
         if self._bootstrap_store is not None and request.namespace == CANARY_NAMESPACE:
             await self._bootstrap_store.check_permission()
         elif self._bootstrap_store is not None and not request.dry_run:

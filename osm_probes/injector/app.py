@@ -82,6 +82,7 @@ class InjectorApp:
             within=configuration.webhook_timeout * _ANSWER_SHARE,
             bootstrap_store=self._backends.bootstrap_store,
             observer=metrics,
+            new_uuid=self._backends.new_uuid,
         )
         self._server = WebhookServer(
             self._listen,
@@ -121,6 +122,7 @@ class InjectorApp:
                 trust=self._follow_trust(),
                 bundle=self._follow_bundle(),
                 authority=self._update_judge_after(self._ca_problem),
+                denied=self._update_judge_after(self._backends.denied_namespaces),
                 source=self._update_judge_after(self._source.problem),
             ),
             background_tasks(**{name: work() for name, work in self._backends.background_work.items()}),
@@ -200,6 +202,12 @@ class InjectorApp:
             yield f"what was last read is used: {self._source.problem.value}"
         if self._ca_problem.value:
             yield self._ca_problem.value
+        if denied := self._backends.denied_namespaces.value:
+            # Without their names, which not everybody who can reach the port may know.
+            yield (
+                f"pods are refused in {len(denied)} of the mesh's namespaces, where bootstraps cannot be stored: "
+                f"osm verify control-plane lists them"
+            )
 
     def _issue(self, name: str, validity: timedelta) -> Certificate:
         self._metrics.issued.inc()

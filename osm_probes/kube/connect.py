@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import httpx2
 import msgspec
 import yaml
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams
@@ -16,6 +18,19 @@ from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import UnusableKubeconfigError
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+def _limits() -> httpx2.Limits:
+    # Each watch takes a connection, and there is one for each namespace of the mesh. With the default of 100
+    # connections, all requests of a large mesh would wait for ever.
+    return httpx2.Limits(max_connections=None, max_keepalive_connections=20)
+
+
+@dataclass
+class _Parameters(ConnectionParams):
+    """The library passes every field to its HTTP client."""
+
+    limits: httpx2.Limits = field(default_factory=_limits)
 
 
 def find_kubeconfig(flag: str, *, environment: Mapping[str, str], home: Path) -> str:
@@ -48,7 +63,7 @@ def connect(kubeconfig: str = "", *, user_agent: str = "osm", context: str | Non
     )
     try:
         config = _select_config(kubeconfig, context)
-        http = AsyncClient(config, ConnectionParams())
+        http = AsyncClient(config, _Parameters())
     except KeyError as error:
         raise UnusableKubeconfigError(f"{source}: {error} is missing") from error
     except (

@@ -27,7 +27,7 @@ def webhook(
         within=0.05,
         bootstrap_store=store,
         observer=counter,
-        new_uuid=lambda: UUID,
+        new_uuid=lambda _identity: UUID,
     )
 
 
