@@ -22,7 +22,7 @@ from tests.ads.client import STREAM, Call, final_status, open_channel, read_mess
 from tests.ads.messages import SotwResponse, sotw_request
 from tests.functional.programs import Program, running
 from tests.kubernetes.apiserver import ApiServer
-from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds, permissions
+from tests.kubernetes.manifests import BOOKSTORE, bootstrap_permissions, documents, install, install_crds, permissions
 from tests.standin import until
 
 pytestmark = pytest.mark.kubernetes
@@ -36,7 +36,8 @@ def cluster(own_api_server: ApiServer) -> ApiServer:
     """A cluster with the chart's CRDs and RBAC, and the bookstore."""
     own_api_server.create(NAMESPACE)
     install_crds(own_api_server)
-    install(own_api_server, [*permissions("osm-controller"), *documents(BOOKSTORE)])
+    roles = [*permissions("osm-controller"), *bootstrap_permissions("osm-controller", "bookstore")]
+    install(own_api_server, [*documents(BOOKSTORE), *roles])
     return own_api_server
 
 
@@ -109,7 +110,7 @@ def _store_bootstrap(cluster: ApiServer) -> None:
     metadata = {
         "name": bootstrap_secret_name(PROXY.uuid),
         "namespace": "bookstore",
-        "labels": {"osm-proxy-uuid": PROXY.uuid},
+        "labels": {"osm-proxy-uuid": PROXY.uuid, "app.kubernetes.io/managed-by": "osm-injector"},
     }
     cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
 
