@@ -15,6 +15,8 @@ control_plane.py is the command: it runs all checks and prints their results as 
     Webhook …                          webhook.py
     Services                           services.py
     Permissions of …                   permissions.py
+    Permissions in the mesh's …        mesh_namespaces.py
+    Uuids of sidecars                  mesh_namespaces.py
     Lease holder                       lease.py
     CRDs                               crds.py
 """
