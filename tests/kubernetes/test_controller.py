@@ -36,7 +36,7 @@ def cluster(own_api_server: ApiServer) -> ApiServer:
     """A cluster with the chart's CRDs and RBAC, and the bookstore."""
     own_api_server.create(NAMESPACE)
     install_crds(own_api_server)
-    roles = [*permissions("osm-controller"), *bootstrap_permissions("osm-controller", "bookstore")]
+    roles = [*permissions("osm-controller"), *bootstrap_permissions("osm-controller", "bookbuyer", "bookstore")]
     install(own_api_server, [*documents(BOOKSTORE), *roles])
     return own_api_server
 
