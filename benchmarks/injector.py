@@ -18,7 +18,7 @@ from osm_probes.mesh.ports import REVIEW_PATH
 from tests.functional.programs import running
 from tests.kubernetes.apiserver import ADMIN, ApiServer, running_api_server
 from tests.kubernetes.hosts import resolve_to_this_machine
-from tests.kubernetes.manifests import install_crds, permissions, template
+from tests.kubernetes.manifests import bootstrap_permissions, install_crds, permissions, template
 
 _RATE = 50
 _SECONDS = 10
@@ -46,7 +46,7 @@ def _measured(cluster: ApiServer, folder: Path) -> list[float]:
     _enrol(cluster, "osm-system")
     _enrol(cluster, "shop", **{MONITORED_BY: "osm"})
     install_crds(cluster)
-    for rule in permissions("osm-injector"):
+    for rule in [*permissions("osm-injector"), *bootstrap_permissions("osm-injector", "shop")]:
         cluster.create(rule)
     user = cluster.kubeconfig_for("system:serviceaccount:osm-system:osm-injector", "system:serviceaccounts")
     source = (

@@ -1,7 +1,6 @@
 """AdmissionReview -> response: looks up the namespace, patches the pod and stores its bootstrap."""
 
 import asyncio
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol, TypeVar
@@ -19,8 +18,10 @@ from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.rate_limited_log import RateLimitedLog
 from osm_probes.foundation.text import excerpt
+from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import NamespaceMetadata
 from osm_probes.mesh.names import is_dns_label
+from osm_probes.mesh.proxy_uuid import random_uuid
 
 _LARGE: Final = 64 * 1024
 """Bytes of a body that is decoded in a thread. Hardly any real pod is as large."""
@@ -49,8 +50,8 @@ class ReviewObserver(Protocol):
         """
 
 
-def _new_uuid() -> str:
-    return str(uuid.uuid4())
+NewUuid = Callable[[Identity], str]
+"""Makes the uuid of a new proxy with this identity."""
 
 
 class Webhook:
@@ -69,7 +70,7 @@ class Webhook:
         within: float,
         bootstrap_store: BootstrapStore | None = None,
         observer: ReviewObserver | None = None,
-        new_uuid: Callable[[], str] = _new_uuid,
+        new_uuid: NewUuid = random_uuid,
     ) -> None:
         self._options = options
         self._namespaces = namespaces
@@ -122,9 +123,8 @@ class Webhook:
             self._log.debug("a pod gets no sidecar", namespace=request.namespace, reason=reason)
             return allow(request.uid)
         check_pod(pod, namespace=request.namespace)
-        injection = inject_sidecar(
-            pod, uuid=self._new_uuid(), namespace=request.namespace, metadata=metadata, options=options
-        )
+        uuid = self._new_uuid(pod.identity(request.namespace))
+        injection = inject_sidecar(pod, uuid=uuid, namespace=request.namespace, metadata=metadata, options=options)
         await self._store_bootstrap(injection, request, client)
         return allow(request.uid, patch=injection.operations)
 

@@ -11,6 +11,7 @@ import msgspec
 from osm_probes.cli.api_client import run_with_client
 from osm_probes.cli.objects import Deployment, Namespace
 from osm_probes.cli.output import Console
+from osm_probes.cli.role_bindings import grant, revoke
 from osm_probes.foundation.errors import OsmError
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import ConflictError, KubernetesError
@@ -64,7 +65,11 @@ def ignore_namespaces(arguments: argparse.Namespace) -> int:
 
 
 async def add_namespace(client: KubernetesClient, name: str, *, mesh: str, injection: str) -> str:
-    """Add a namespace to a mesh; return a message for the user. Raises NamespaceError, KubernetesError."""
+    """Add a namespace to a mesh, or complete that; return a message for the user.
+
+    The control plane gets its permissions there before the namespace joins: otherwise new pods would be refused. Raises
+    NamespaceError, KubernetesError.
+    """
     controllers = await _list_controllers(client)
     if mesh not in {controller.metadata.labels.get(MESH_NAME) for controller in controllers}:
         raise NamespaceError(
@@ -85,11 +90,22 @@ async def add_namespace(client: KubernetesClient, name: str, *, mesh: str, injec
 
     success = f"Namespace [{name}] successfully added to mesh [{mesh}]"
     failure = f"Could not add namespace [{name}] to mesh [{mesh}]"
-    return await _patch_namespace(client, name, change, success=success, failure=failure)
+    osm_namespaces = [
+        controller.metadata.namespace for controller in controllers if controller.metadata.labels.get(MESH_NAME) == mesh
+    ]
+
+    async def prepare() -> None:
+        for osm_namespace in osm_namespaces:
+            await grant(client, name, mesh=mesh, osm_namespace=osm_namespace)
+
+    return await _patch_namespace(client, name, change, success=success, failure=failure, prepare=prepare)
 
 
 async def remove_namespace(client: KubernetesClient, name: str, *, mesh: str) -> str:
-    """Remove a namespace from a mesh; return a message for the user. Raises NamespaceError."""
+    """Remove a namespace from a mesh, and the mesh's permissions there; return a message for the user.
+
+    Raises NamespaceError.
+    """
 
     def change(namespace: Namespace) -> Mapping[str, object] | str:
         owner = namespace.metadata.labels.get(MONITORED_BY)
@@ -101,7 +117,12 @@ async def remove_namespace(client: KubernetesClient, name: str, *, mesh: str) ->
 
     success = f"Namespace [{name}] successfully removed from mesh [{mesh}]"
     failure = f"Could not remove namespace [{name}] from mesh [{mesh}]"
-    return await _patch_namespace(client, name, change, success=success, failure=failure)
+    message = await _patch_namespace(client, name, change, success=success, failure=failure)
+    try:
+        await revoke(client, name, mesh=mesh)
+    except KubernetesError as error:
+        raise NamespaceError(f"{message}, but the RoleBindings of the mesh are still there: {error}") from error
+    return message
 
 
 async def ignore_namespace(client: KubernetesClient, name: str) -> str:
@@ -117,12 +138,28 @@ def _other_mesh_error(owner: str, mesh: str) -> NamespaceError:
     return NamespaceError(f"Namespace belongs to mesh [{owner}], not mesh [{mesh}]. Please specify the correct mesh")
 
 
-async def _patch_namespace(client: KubernetesClient, name: str, change: Change, *, success: str, failure: str) -> str:
-    """Read a namespace and patch that resourceVersion; after a conflict, read it again. Returns a message."""
+async def _do_nothing() -> None:
+    """The default preparation."""
+
+
+async def _patch_namespace(
+    client: KubernetesClient,
+    name: str,
+    change: Change,
+    *,
+    success: str,
+    failure: str,
+    prepare: Callable[[], Awaitable[None]] = _do_nothing,
+) -> str:
+    """Read a namespace and patch that resourceVersion; after a conflict, read it again. Returns a message.
+
+    prepare: called when `change` permits the change, before it is made.
+    """
     try:
         for _ in range(_MAX_ATTEMPTS):
             namespace = msgspec.json.decode(await client.read(NAMESPACES, name), type=Namespace)
             patch = change(namespace)
+            await prepare()
             if isinstance(patch, str):
                 return patch
             version = namespace.metadata.resource_version

@@ -21,10 +21,14 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
     deletion_timestamp: str | None = None
 
 
-class Namespace(msgspec.Struct, frozen=True):
-    """A namespace."""
+class ObjectWithMetadata(msgspec.Struct, frozen=True):
+    """An object of which only the metadata is read."""
 
     metadata: Metadata
+
+
+class Namespace(ObjectWithMetadata, frozen=True):
+    """A namespace."""
 
 
 class DeploymentSpec(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Reconciles bootstrap Secrets: each has the newest trust and its pod as owner; one without a pod is deleted.
+"""Reconciles bootstrap Secrets: each has the newest trust, a certificate in date, and its pod as owner, or is deleted.
 
 The injector creates a Secret before its pod exists, so the Secret cannot name the pod's uid as its owner. The leader
 among the controllers adds the owner as soon as the pod exists.
@@ -6,28 +6,25 @@ among the controllers adds the owner as soon as the pod exists.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
-from osm_probes.admission.pod import bootstrap_secret_name
+from osm_probes.cluster.bootstrap_metadata import BootstrapSecret
 from osm_probes.cluster.bootstrap_secrets import CredentialIssuer
+from osm_probes.cluster.bootstrap_watch import BootstrapSecretWatch, WatchedNamespace
+from osm_probes.cluster.certificate_rules import NoCertificateError, certificate_identity
+from osm_probes.cluster.refusal_log import RefusalLog
 from osm_probes.foundation.backoff import Backoff
+from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
-from osm_probes.foundation.problem_log import ProblemLog
-from osm_probes.foundation.tasks import background_tasks
+from osm_probes.foundation.tasks import TaskPool
 from osm_probes.kube.client import KubernetesClient
-from osm_probes.kube.errors import (
-    BusyError,
-    ConflictError,
-    KubernetesError,
-    NotFoundError,
-    UnreachableError,
-)
-from osm_probes.kube.informer import Informer
+from osm_probes.kube.errors import BusyError, ConflictError, KubernetesError, NotFoundError, UnreachableError
 from osm_probes.kube.kind import PODS, SECRETS
 from osm_probes.kube.leader_election import run_while_leading
 from osm_probes.kube.list_options import ListOptions
@@ -35,33 +32,33 @@ from osm_probes.kube.paging import list_objects
 from osm_probes.kube.wire import AnyObject
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
 from osm_probes.mesh.labels import PROXY_UUID, TRUST_FINGERPRINT
+from osm_probes.mesh.mesh import Mesh
+from osm_probes.mesh.proxy_uuid import UuidKey
 from osm_probes.sources.objects import Pod
 
-_ORPHANED_AFTER: Final = 600.0
+# Longer than the API server's time limit of a request (60 s): a pod that does not exist by then never will.
+_ORPHANED_AFTER: Final = 90.0
+_RENEWAL_PAUSE: Final = 3600.0
 _INTERVAL: Final = 1.0
 # The pause after each write, so that thousands of writes overload neither the API server nor this program's streams.
 _WRITE_PAUSE: Final = 0.01
 _PERMISSION: Final = 'patch and delete secrets and list pods of API group ""'
 
-Pods = Callable[[], Mapping[tuple[str, str], Pod] | None]
-"""Returns the pods that have a proxy, by namespace and proxy uuid; None while they are not known."""
+ProxyPods = Mapping[tuple[str, str], Sequence[Pod]]
+"""The pods that have a proxy, by namespace and proxy uuid."""
 
 
 @dataclass(frozen=True, slots=True)
-class BootstrapSecret:
-    """The metadata of a bootstrap Secret.
+class ClusterView:
+    """What is known of the cluster.
 
-    proxy: the proxy's uuid. owned: it has an owner, with which Kubernetes deletes it. trust: the fingerprint of the
-    trust that its certificate and roots come from.
+    mesh: whose namespaces are watched. pods: returns the pods with a proxy; None while they are not known. key: returns
+    the key of the proxies' uuids, if there is one.
     """
 
-    namespace: str
-    name: str
-    uid: str
-    version: str
-    proxy: str
-    owned: bool
-    trust: str
+    mesh: Latest[Mesh | None]
+    pods: Callable[[], ProxyPods | None]
+    key: Callable[[], UuidKey | None]
 
 
 class _Owner(msgspec.Struct, frozen=True, rename="camel"):
@@ -73,26 +70,12 @@ class _Owner(msgspec.Struct, frozen=True, rename="camel"):
     kind: str = PODS.name
 
 
-class _Metadata(msgspec.Struct, rename="camel"):
-    name: str
-    namespace: str
-    uid: str
-    resource_version: str
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-    owner_references: list[msgspec.Raw] = []
-    deletion_timestamp: str | None = None
-
-
-class _Secret(msgspec.Struct):
-    metadata: _Metadata
-
-
 class BootstrapGarbageCollector:
-    """Reconciles the bootstrap Secrets of all namespaces while `is_leader` is true.
+    """Reconciles the bootstrap Secrets of the mesh's namespaces while `is_leader` is true.
 
     distributed_trust: the fingerprint of the trust that the Secrets of all pods have; "" while they differ or are not
-    known. orphaned_after: seconds after which a Secret without a pod is deleted.
+    known. orphaned_after: seconds after which a Secret without a pod is deleted. renewal_pause: seconds in which a
+    Secret is not renewed again unless the trust has changed, however often a user edits it.
     """
 
     def __init__(
@@ -100,25 +83,22 @@ class BootstrapGarbageCollector:
         client: KubernetesClient,
         *,
         is_leader: Latest[bool],
-        pods: Pods,
+        cluster: ClusterView,
         credentials: CredentialIssuer,
         orphaned_after: float = _ORPHANED_AFTER,
-        clock: Callable[[], float] = time.monotonic,
+        renewal_pause: float = _RENEWAL_PAUSE,
     ) -> None:
         self.distributed_trust = ""
         self._client = client
         self._is_leader = is_leader
-        self._pods = pods
+        self._cluster = cluster
         self._credentials = credentials
         self._orphaned_after = orphaned_after
-        self._clock = clock
+        self._renewal_pause = renewal_pause
         self._orphans: dict[str, float] = {}  # uid of a Secret -> the time when it was first seen without its pod
-        self._problem = ProblemLog(
-            "janitor",
-            began="bootstrap Secrets cannot be reconciled",
-            ended="bootstrap Secrets are reconciled again",
-            clock=clock,
-        )
+        # Namespace and name of a Secret -> the time of its last renewal, and the trust that it got.
+        self._renewed: dict[tuple[str, str], tuple[float, str]] = {}
+        self._refusals = RefusalLog(clock=time.monotonic)
 
     async def run(self) -> None:
         """Reconcile whenever this replica is the leader, until cancelled."""
@@ -126,75 +106,138 @@ class BootstrapGarbageCollector:
 
     async def _reconcile_forever(self) -> None:
         self._orphans.clear()
+        self._renewed.clear()
         self.distributed_trust = ""
         backoff = Backoff()
-        options = ListOptions(SECRETS, labels=PROXY_UUID, metadata=True)
-        informer: Informer[BootstrapSecret] = Informer(
-            self._client, options, decode=decode_bootstrap_secret, notify=_ignore_change
-        )
-        async with background_tasks(watch=informer.run()):
+        async with TaskPool("janitor") as pool:
+            watch = BootstrapSecretWatch(self._client, pool)
             while True:
-                secrets = list(informer.objects.values())
-                failure = await self._refresh_trust(secrets) or await self._collect(secrets)
-                if not informer.synced or informer.problem:
-                    self.distributed_trust = ""
-                self._problem.update(str(informer.problem) or (failure.explain(_PERMISSION) if failure else ""))
-                if failure is None:
+                failed = await self._try_pass(watch)
+                if not failed:
                     backoff.reset()
-                await asyncio.sleep(_INTERVAL if failure is None else backoff.pause(at_least=_INTERVAL))
+                await asyncio.sleep(backoff.pause(at_least=_INTERVAL) if failed else _INTERVAL)
 
-    async def _refresh_trust(self, secrets: list[BootstrapSecret]) -> KubernetesError | None:
-        """Write the newest trust into the Secrets of all pods; the last failure, if any."""
-        pods, trust = self._pods(), self._credentials.fingerprint
-        self.distributed_trust = self.distributed_trust if self.distributed_trust == trust else ""
-        if pods is None:
+    async def _try_pass(self, watch: BootstrapSecretWatch) -> bool:
+        """Reconcile all namespaces once; whether the API server is away or an unforeseen error happened."""
+        try:
+            return await self._reconcile(watch)
+        except Exception as error:  # the boundary of the task: an unforeseen object must not end the program
+            self.distributed_trust = ""
+            logger("janitor").error("bootstrap Secrets cannot be reconciled", error=f"{type(error).__name__}: {error}")
+            return True
+
+    async def _reconcile(self, watch: BootstrapSecretWatch) -> bool:
+        mesh, pods = self._cluster.mesh.value, self._cluster.pods()
+        if mesh is None or pods is None:
+            # While the pods are unknown, no Secret may count as orphaned.
+            self._orphans.clear()
+            self.distributed_trust = ""
+            return False
+        watch.follow(mesh.namespaces)
+        self._forget(watch)
+        for namespace in watch:
+            if namespace.is_due and not await self._reconcile_namespace(namespace, pods):
+                self.distributed_trust = ""
+                return True
+        self.distributed_trust = self._find_distributed_trust(watch, pods)
+        return False
+
+    def _forget(self, watch: BootstrapSecretWatch) -> None:
+        """Drop what is no longer needed to know about Secrets."""
+        secrets = [secret for namespace in watch for secret in namespace.secrets]
+        self._refusals.keep_only(secrets)
+        unowned = {secret.uid for secret in secrets if not secret.owned}
+        self._orphans = {uid: since for uid, since in self._orphans.items() if uid in unowned}
+        oldest = time.monotonic() - self._renewal_pause
+        self._renewed = {key: renewal for key, renewal in self._renewed.items() if renewal[0] > oldest}
+
+    async def _reconcile_namespace(self, namespace: WatchedNamespace, pods: ProxyPods) -> bool:
+        """Reconcile the Secrets of a namespace; False if the API server is away."""
+        failure = await self._for_each(
+            [secret for secret in namespace.secrets if self._is_outdated(secret)],
+            lambda secret: self._renew(secret, pods.get((secret.namespace, secret.proxy), ())),
+        )
+        if not isinstance(failure, UnreachableError | BusyError):
+            failure = await self._collect(namespace.secrets, pods) or failure
+        text = failure.explain(_PERMISSION) if isinstance(failure, KubernetesError) else str(failure or "")
+        namespace.report(text)
+        return not isinstance(failure, UnreachableError | BusyError)
+
+    def _is_outdated(self, secret: BootstrapSecret) -> bool:
+        """Whether the Secret needs another certificate or other roots now."""
+        trust, validity = self._credentials.fingerprint, self._credentials.validity
+        if secret.is_current(trust, validity=validity, now=datetime.now(UTC)):
+            return False
+        # This may be a user's change of an annotation, or the watch may be slower than this write.
+        return self._renewed.get((secret.namespace, secret.name), (0.0, ""))[1] != trust
+
+    def _find_distributed_trust(self, watch: BootstrapSecretWatch, pods: ProxyPods) -> str:
+        """See `distributed_trust`. A namespace without a proxy need not be readable."""
+        with_proxies = {namespace for namespace, _ in pods}
+        for namespace in watch:
+            if namespace.name not in with_proxies:
+                continue
+            if not namespace.is_known:
+                return ""
+            for secret in namespace.secrets:
+                needed = pods.get((secret.namespace, secret.proxy), ())
+                if needed and self._is_outdated(secret) and self._identity(secret, needed) is not None:
+                    return ""
+        return self._credentials.fingerprint
+
+    def _identity(self, secret: BootstrapSecret, pods: Sequence[Pod]) -> Identity | None:
+        """The identity that the Secret's certificate gets; None, with one warning, if it gets none."""
+        try:
+            return certificate_identity(secret, pods, key=self._cluster.key())
+        except NoCertificateError as error:
+            self._refusals.add(secret, str(error))
             return None
-        outdated = [secret for secret in secrets if secret.trust != trust and (secret.namespace, secret.proxy) in pods]
-        self.distributed_trust = "" if outdated else trust
-        return await self._for_each(outdated, lambda secret: self._renew(secret, pods[secret.namespace, secret.proxy]))
 
-    async def _renew(self, secret: BootstrapSecret, pod: Pod) -> None:
-        identity = Identity(secret.namespace, pod.spec.service_account_name)
+    async def _renew(self, secret: BootstrapSecret, pods: Sequence[Pod]) -> None:
+        """Write a new certificate and the newest roots. Raises OsmError."""
+        if not pods or (identity := self._identity(secret, pods)) is None:
+            return
         patch = self._credentials.secret_patch(ProxyName(secret.proxy, SIDECAR, identity))
+        trust = patch["metadata"]["annotations"][TRUST_FINGERPRINT]
         patch["metadata"] |= {"uid": secret.uid, "resourceVersion": secret.version}
         await self._client.patch(SECRETS, secret.name, patch, namespace=secret.namespace)
+        self._renewed[secret.namespace, secret.name] = (time.monotonic(), trust)
+        await asyncio.sleep(_WRITE_PAUSE)
 
     async def _for_each(
         self, secrets: list[BootstrapSecret], action: Callable[[BootstrapSecret], Awaitable[None]]
-    ) -> KubernetesError | None:
+    ) -> OsmError | None:
         """Apply `action` to each Secret; the last failure, if any. A rejected write does not delay the others."""
-        failure: KubernetesError | None = None
+        failure: OsmError | None = None
         for secret in secrets:
             try:
                 await action(secret)
-                await asyncio.sleep(_WRITE_PAUSE)
             except (NotFoundError, ConflictError) as error:
                 # The watch delivers its new version, which the next pass reconciles.
                 logger("janitor").debug("a bootstrap Secret has changed", error=str(error))
             except (UnreachableError, BusyError) as error:
                 return error
-            except KubernetesError as error:
+            except OsmError as error:
                 failure = error
         return failure
 
-    async def _collect(self, secrets: list[BootstrapSecret]) -> KubernetesError | None:
+    async def _collect(self, secrets: list[BootstrapSecret], pods: ProxyPods) -> OsmError | None:
         """Set the owner of each Secret that has none, or delete it if it is orphaned; the last failure, if any."""
-        pods = self._pods()
-        if pods is None:
-            # While the pods are unknown, no Secret may count as orphaned.
-            self._orphans.clear()
-            return None
         unowned = [secret for secret in secrets if not secret.owned]
-        self._orphans = {secret.uid: self._orphans.get(secret.uid, self._clock()) for secret in unowned}
+        for secret in unowned:
+            self._orphans.setdefault(secret.uid, time.monotonic())
         return await self._for_each(
-            unowned, lambda secret: self._adopt_or_delete(secret, pods.get((secret.namespace, secret.proxy)))
+            unowned, lambda secret: self._adopt_or_delete(secret, pods.get((secret.namespace, secret.proxy), ()))
         )
 
-    async def _adopt_or_delete(self, secret: BootstrapSecret, pod: Pod | None) -> None:
-        """Make the pod the owner. Without a pod, delete the Secret once it is orphaned. Raises KubernetesError."""
-        if pod is not None:
-            await self._set_owners(secret, [_Owner(pod.metadata.name, pod.metadata.uid)])
-        elif self._clock() - self._orphans[secret.uid] > self._orphaned_after:
+    async def _adopt_or_delete(self, secret: BootstrapSecret, pods: Sequence[Pod]) -> None:
+        """Make the pods the owners. Without a pod, delete the Secret once it is orphaned. Raises KubernetesError.
+
+        All pods with its uuid become owners: if only a copy did, the Secret would be deleted with the copy.
+        """
+        if pods:
+            await self._set_owners(secret, [_Owner(pod.metadata.name, pod.metadata.uid) for pod in pods])
+        elif time.monotonic() - self._orphans[secret.uid] > self._orphaned_after:
             # A watch can lag behind, and a deletion is final: list the pod once more.
             if owners := await self._list_owners(secret):
                 await self._set_owners(secret, owners)
@@ -211,36 +254,11 @@ class BootstrapGarbageCollector:
         # With uid and resourceVersion, a Secret that changed since is a conflict: no other reference is overwritten.
         body = {"metadata": {"uid": secret.uid, "resourceVersion": secret.version, "ownerReferences": owners}}
         await self._client.patch(SECRETS, secret.name, body, namespace=secret.namespace)
+        await asyncio.sleep(_WRITE_PAUSE)
 
     async def _delete(self, secret: BootstrapSecret) -> None:
         body: dict[str, Any] = {"preconditions": {"uid": secret.uid, "resourceVersion": secret.version}}
         await self._client.delete(SECRETS, secret.name, namespace=secret.namespace, body=body)
         name = f"{secret.namespace}/{secret.name}"
         logger("janitor").info("a bootstrap Secret is deleted because its pod was never created", secret=name)
-
-
-def _ignore_change() -> None:
-    """The informer is read once a second instead."""
-
-
-def decode_bootstrap_secret(content: bytes) -> BootstrapSecret | None:
-    """The metadata of a Secret, as JSON; None if it is no bootstrap Secret or is being deleted.
-
-    Raises KubernetesError.
-    """
-    try:
-        metadata = msgspec.json.decode(content, type=_Secret).metadata
-    except msgspec.DecodeError as error:
-        raise KubernetesError(f"the metadata of a Secret cannot be decoded: {error}") from error
-    proxy = metadata.labels.get(PROXY_UUID, "")
-    if metadata.name != bootstrap_secret_name(proxy) or metadata.deletion_timestamp:
-        return None
-    return BootstrapSecret(
-        metadata.namespace,
-        metadata.name,
-        metadata.uid,
-        metadata.resource_version,
-        proxy,
-        owned=bool(metadata.owner_references),
-        trust=metadata.annotations.get(TRUST_FINGERPRINT, ""),
-    )
+        await asyncio.sleep(_WRITE_PAUSE)

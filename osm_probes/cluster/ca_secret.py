@@ -27,6 +27,7 @@ from osm_probes.kube.informer import Informer
 from osm_probes.kube.kind import SECRETS
 from osm_probes.kube.list_options import ListOptions
 from osm_probes.mesh.labels import CA_SIGNS_SINCE, MANAGED_BY
+from osm_probes.mesh.proxy_uuid import UuidKey
 from osm_probes.pki.authority import Authority, InvalidAuthorityError
 from osm_probes.pki.trust import Trust
 
@@ -104,7 +105,7 @@ class CaSecret:
             content = decode_ca_secret(await self._client.read(SECRETS, self._name, namespace=self._namespace))
         except NotFoundError:
             authority = Authority.create(self._common_name)
-            content = CaSecretContent(authority.root_pem, authority.key_pem)
+            content = CaSecretContent(authority.root_pem, authority.key_pem, uuid_key=UuidKey.create().key)
             try:
                 await self._create(content)
             except ConflictError:

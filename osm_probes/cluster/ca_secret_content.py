@@ -5,6 +5,8 @@
 | ca.crt, private.key | ca.crt | ca.crt |
 | and previous.crt, previous.key | the first certificate of previous.crt | both |
 | and previous.crt | ca.crt | both |
+
+proxy-uuid.key is the key of the proxies' uuids, which is independent of the CA.
 """
 
 import base64
@@ -19,6 +21,7 @@ import msgspec
 from osm_probes.foundation.errors import OsmError
 from osm_probes.kube.wire import ObjectMeta, encode_secret_data
 from osm_probes.mesh.labels import CA_SIGNS_SINCE
+from osm_probes.mesh.proxy_uuid import UuidKey
 from osm_probes.pki.authority import Authority, InvalidAuthorityError, latest_expiry
 from osm_probes.pki.ca_folder import KEY_FILE, ROOT_FILE
 from osm_probes.pki.trust import Trust, split_roots
@@ -27,7 +30,8 @@ ROOT_KEY: Final = ROOT_FILE
 PRIVATE_KEY: Final = KEY_FILE
 PREVIOUS_ROOT_KEY: Final = "previous.crt"
 PREVIOUS_PRIVATE_KEY: Final = "previous.key"
-_KEYS: Final = (ROOT_KEY, PRIVATE_KEY, PREVIOUS_ROOT_KEY, PREVIOUS_PRIVATE_KEY)
+UUID_KEY: Final = "proxy-uuid.key"
+_KEYS: Final = (ROOT_KEY, PRIVATE_KEY, PREVIOUS_ROOT_KEY, PREVIOUS_PRIVATE_KEY, UUID_KEY)
 
 
 class CaSecretError(OsmError):
@@ -51,13 +55,14 @@ class CaSecretContent:
     key_pem: bytes = field(repr=False)
     previous_pem: bytes = b""
     previous_key_pem: bytes = field(default=b"", repr=False)
+    uuid_key: bytes = field(default=b"", repr=False)
     version: str = ""
     signs_since: str = ""
 
     @property
     def data(self) -> dict[str, str]:
         """The keys that are present, as the `data` of a Secret."""
-        values = (self.root_pem, self.key_pem, self.previous_pem, self.previous_key_pem)
+        values = (self.root_pem, self.key_pem, self.previous_pem, self.previous_key_pem, self.uuid_key)
         return encode_secret_data({name: value for name, value in zip(_KEYS, values, strict=True) if value})
 
 
@@ -66,11 +71,13 @@ def decode_ca_secret(secret: bytes) -> CaSecretContent:
     try:
         decoded = msgspec.json.decode(secret, type=_Secret)
         data = decoded.data or {}
-        root, key, previous, previous_key = (base64.b64decode(data.get(name, ""), validate=True) for name in _KEYS)
+        root, key, previous, previous_key, uuid_key = (
+            base64.b64decode(data.get(name, ""), validate=True) for name in _KEYS
+        )
     except (msgspec.DecodeError, binascii.Error) as error:
         raise CaSecretError(f"the Secret of the certificate authority cannot be read: {error}") from error
     version, annotations = decoded.metadata.resource_version, decoded.metadata.annotations
-    return CaSecretContent(root, key, previous, previous_key, version, annotations.get(CA_SIGNS_SINCE, ""))
+    return CaSecretContent(root, key, previous, previous_key, uuid_key, version, annotations.get(CA_SIGNS_SINCE, ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,11 @@ def retire_patch() -> dict[str, Any]:
     """The last step of a rotation, as a merge patch: only the roots of `ca.crt` are trusted."""
     data = {PREVIOUS_ROOT_KEY: None, PREVIOUS_PRIVATE_KEY: None}
     return {"metadata": {"annotations": {CA_SIGNS_SINCE: None}}, "data": data}
+
+
+def uuid_key_patch(key: UuidKey) -> dict[str, Any]:
+    """The key of the proxies' uuids, as a merge patch."""
+    return {"data": encode_secret_data({UUID_KEY: key.key})}
 
 
 def signs_since(content: CaSecretContent) -> datetime | None:

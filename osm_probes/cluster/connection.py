@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 
 from osm_probes.cluster.ca_secret import CaSecret
+from osm_probes.cluster.proxy_uuid_key import ProxyUuidKey
 from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.problem import Problem
@@ -21,13 +22,14 @@ from osm_probes.sources.objects import MeshObject
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A connected cluster. events: about the own pod. trust: what the CA Secret says, kept up to date."""
+    """A connected cluster. events: about the own pod. trust, uuid_key: what the CA Secret says, kept up to date."""
 
     client: KubernetesClient
     events: EventRecorder
     source: KubernetesSource
     ca_secret: CaSecret
     trust: Latest[Trust]
+    uuid_key: ProxyUuidKey
 
 
 @contextlib.asynccontextmanager
@@ -61,5 +63,6 @@ async def connect_cluster(
         )
         async with background_tasks(source=source.run(), events=events.run()):
             trust = Latest(await secret.load_or_create(on_waiting=on_waiting))
-            async with background_tasks(ca_secret=secret.follow(trust)):
-                yield Cluster(client, events, source, secret, trust)
+            uuid_key = ProxyUuidKey(secret)
+            async with background_tasks(ca_secret=secret.follow(trust), uuid_key=uuid_key.run()):
+                yield Cluster(client, events, source, secret, trust, uuid_key)

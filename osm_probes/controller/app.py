@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Final
 
 from osm_probes.ads import canary_resource
 from osm_probes.ads.authenticator import Authenticator
+from osm_probes.ads.canary_certificates import CanaryCertificates
 from osm_probes.ads.errors import MeshUnknownError, NotAdmittedError
 from osm_probes.ads.events import Event
 from osm_probes.ads.limits import Limits
@@ -23,7 +23,7 @@ from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.judge_state import AdsCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
-from osm_probes.mesh.identity import CANARY, Identity, ProxyName
+from osm_probes.mesh.identity import CanaryName, ProxyName
 from osm_probes.mesh.names import CONTROLLER, controller_server_name
 from osm_probes.mesh.ports import SMI_VERSION_PATH
 from osm_probes.mesh.settings import Settings
@@ -78,8 +78,8 @@ class ControllerApp:
         self._workloads = CertificateStore(self._issue_workload, validity=validity)
         self._own = CertificateStore(self._issue, validity=validity)
         self._server_name = controller_server_name(shared.osm_namespace)
-        canary = ProxyName(str(uuid.uuid4()), CANARY, Identity(shared.osm_namespace, CONTROLLER))
-        self._canary_name = canary.common_name(shared.trust_domain)
+        self._canary_name = CanaryName.common_name(shared.trust_domain)
+        self._canary_certificates = CanaryCertificates()
         self._was_full = False
         self._cache = SnapshotCache()
         self._publisher = Publisher(
@@ -94,7 +94,7 @@ class ControllerApp:
         self._ads = AdsServer(
             self._lifecycle,
             self._cache,
-            authenticator=Authenticator(shared.trust_domain, self._admit),
+            authenticator=Authenticator(shared.trust_domain, self._admit, self._canary_certificates.has),
             listen_config=ListenConfig(configuration.ads_port, *self._served, shared.bind_address or ""),
             limits=Limits(connections=self._capacity.connections),
             observe=self._observe,
@@ -223,7 +223,7 @@ class ControllerApp:
     def _update_judge(self) -> None:
         """Tell the judge all that it cannot see itself."""
         self._was_full = self._ads.full
-        canary = self._own.certificate(self._canary_name)
+        canary = self._canary_certificates.give(self._own.certificate(self._canary_name))
         self._process.update_judge(
             problems={"mesh": self._mesh_problem(), "capacity": self._capacity_problem()},
             warnings=tuple(self._warnings()),

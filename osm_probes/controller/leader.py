@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
-from osm_probes.cluster.bootstrap_gc import BootstrapGarbageCollector
+from osm_probes.cluster.bootstrap_gc import BootstrapGarbageCollector, ClusterView
 from osm_probes.cluster.bootstrap_secrets import CredentialIssuer
 from osm_probes.cluster.ca_rotation import CaRotation
 from osm_probes.cluster.connection import Cluster
@@ -33,7 +33,7 @@ async def leader_tasks(
     garbage_collector = BootstrapGarbageCollector(
         cluster.client,
         is_leader=elector.is_leader,
-        pods=cluster.source.pods,
+        cluster=ClusterView(cluster.source.mesh, cluster.source.pods, lambda: cluster.uuid_key.value),
         credentials=CredentialIssuer(trust, trust_domain=shared.trust_domain, osm_namespace=shared.osm_namespace),
     )
     rotation = CaRotation(

@@ -87,6 +87,7 @@ class InjectorApp:
             within=configuration.webhook_timeout * _ANSWER_SHARE,
             bootstrap_store=self._backends.bootstrap_store,
             observer=metrics,
+            new_uuid=self._backends.new_uuid,
         )
         client_ca, token = configuration.client_ca, ""
         self._client_ca_pem = b""
@@ -134,6 +135,7 @@ class InjectorApp:
                 trust=self._follow_trust(),
                 bundle=self._follow_bundle(),
                 authority=self._update_judge_after(self._ca_problem),
+                denied=self._update_judge_after(self._backends.denied_namespaces),
                 source=self._update_judge_after(self._source.problem),
             ),
             background_tasks(**{name: work() for name, work in self._backends.background_work.items()}),
@@ -224,6 +226,11 @@ class InjectorApp:
             yield problem if self._source.mesh.value is None else problem.after("what was last read is used")
         if self._ca_problem.value:
             yield self._ca_problem.value
+        if denied := self._backends.denied_namespaces.value:
+            yield Problem(
+                f"pods are refused in {len(denied)} of the mesh's namespaces, where bootstraps cannot be stored: "
+                f"osm verify control-plane lists them"
+            )
 
     def _issue(self, name: str, validity: timedelta) -> Certificate:
         self._metrics.issued.inc()

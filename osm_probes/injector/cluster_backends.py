@@ -5,6 +5,7 @@ This module is imported only in a cluster: the client of the Kubernetes API cost
 
 from typing import Final
 
+from osm_probes.cluster.bootstrap_permissions import BootstrapPermissions
 from osm_probes.cluster.bootstrap_secrets import BootstrapSecretStore, CredentialIssuer
 from osm_probes.cluster.connection import Cluster
 from osm_probes.cluster.namespaces import ApiServerNamespaces
@@ -23,14 +24,21 @@ def cluster_backends(cluster: Cluster, configuration: InjectorConfiguration, tru
     """The backends of an injector in a cluster."""
     shared = configuration.shared
     reconciler = CaBundleReconciler(cluster.client, name=configuration.webhook_config_name, trust=trust)
+    permissions = BootstrapPermissions(
+        cluster.client, cluster.source.mesh, mesh_name=shared.mesh_name, osm_namespace=shared.osm_namespace
+    )
     return InjectorBackends(
         ApiServerNamespaces(cluster.source, cluster.client, within=configuration.webhook_timeout * _LOOKUP_SHARE),
         reconciler.bundle,
         bootstrap_store=BootstrapSecretStore(
             cluster.client,
             CredentialIssuer(trust, trust_domain=shared.trust_domain, osm_namespace=shared.osm_namespace),
+            permissions=permissions,
+            key=lambda: cluster.uuid_key.value,
             # The addresses of a new pod are not known yet. All pods of a cluster have the same address families.
             ipv6=has_global_ipv6_address(),
         ),
-        background_work={"bundle": reconciler.run},
+        new_uuid=cluster.uuid_key.new_uuid,
+        denied_namespaces=permissions.denied,
+        background_work={"bundle": reconciler.run, "permissions": permissions.run},
     )

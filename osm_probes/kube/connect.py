@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import httpx2
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
@@ -20,6 +22,19 @@ from osm_probes.kube.errors import UnusableKubeconfigError
 _MAX_SIZE: Final = 8 * 1024 * 1024
 _LONGEST_REASON: Final = 500
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+def _limits() -> httpx2.Limits:
+    # Each watch takes a connection, and there is one for each namespace of the mesh. With the default of 100
+    # connections, all requests of a large mesh would wait for ever.
+    return httpx2.Limits(max_connections=None, max_keepalive_connections=20)
+
+
+@dataclass
+class _Parameters(ConnectionParams):
+    """The library passes every field to its HTTP client."""
+
+    limits: httpx2.Limits = field(default_factory=_limits)
 
 
 def find_kubeconfig(flag: str, *, environment: Mapping[str, str], home: Path) -> str:
@@ -52,7 +67,7 @@ def connect(kubeconfig: str = "", *, user_agent: str = "osm", context: str | Non
     )
     try:
         config = _select_config(kubeconfig, context)
-        http = AsyncClient(config, ConnectionParams())
+        http = AsyncClient(config, _Parameters())
     except MemoryError:  # not a fault of the kubeconfig
         raise
     except Exception as error:  # the boundary to a file of others: lightkube raises any exception for a wrong type

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass, replace
 from typing import Final
+from urllib.parse import quote
+
+from osm_probes.kube.errors import NotFoundError
+
+_SHOWN: Final = 100  # characters of an invalid name, which may have any length
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +29,13 @@ class Kind:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, *, namespace: str = "", name: str = "") -> str:
-        """The path of one object, of all objects in a namespace, or of all in the cluster."""
+        """The path of one object, of all objects in a namespace, or of all in the cluster.
+
+        Raises NotFoundError if a name cannot be the name of an object.
+        """
         parts = ["apis" if self.group else "api", self.api_version]
-        parts += ["namespaces", namespace] if namespace else []
-        return "/" + "/".join([*parts, self.plural, *([name] if name else [])])
+        parts += ["namespaces", _segment(namespace)] if namespace else []
+        return "/" + "/".join([*parts, self.plural, *([_segment(name)] if name else [])])
 
     @property
     def versions(self) -> "tuple[Kind, ...]":
@@ -37,6 +45,17 @@ class Kind:
 
     def __str__(self) -> str:
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+def _segment(name: str) -> str:
+    """A name as one segment of a path. A name from outside may contain anything, and must not lead to another path.
+
+    Raises NotFoundError for the names that Kubernetes permits for no object. Escapes would not help: the API server
+    replaces them before it reads the path.
+    """
+    if name in {".", ".."} or "/" in name or "%" in name:
+        raise NotFoundError(f"{name[:_SHOWN]!r} is not the name of an object")
+    return quote(name, safe="")
 
 
 NAMESPACES: Final = Kind("", "v1", "namespaces", "Namespace")
@@ -51,6 +70,8 @@ LEASES: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 WEBHOOKS: Final = Kind(
     "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration"
 )
+CLUSTER_ROLES: Final = Kind("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
+ROLE_BINDINGS: Final = Kind("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 ACCESS_REVIEWS: Final = Kind("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
 ACCOUNT_REVIEWS: Final = Kind("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview")
 MESH_CONFIGS: Final = Kind("config.openservicemesh.io", "v1alpha2", "meshconfigs", "MeshConfig", optional=True)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from osm_probes.foundation.errors import OsmError
 from osm_probes.mesh.labels import PROXY_UUID_PATTERN
@@ -33,8 +34,8 @@ class Identity:
         """True if its principal could be mistaken for the name of a proxy, the controller or the injector.
 
         Those names begin with a uuid, or with the program's name, followed by a dot. A service account's name may begin
-        the same way: `<uuid>.canary.x`, or `osm-controller.osm-system` in a namespace `svc`. Only such service accounts
-        collide, if the trust domain does not begin with `svc`, which the programs' flags reject.
+        the same way: `<uuid>.sidecar.x`, or `osm-controller.osm-system` in a namespace `svc`. Only such names collide,
+        if the trust domain does not begin with `svc`, which the programs' flags reject.
         """
         first, dot, _ = self.service_account.partition(".")
         return bool(dot) and (first in _CONTROL_PLANE or PROXY_UUID_PATTERN.match(first) is not None)
@@ -45,7 +46,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class ProxyName:
-    """The content of a proxy certificate's common name: the proxy's uuid, its kind and its identity."""
+    """The content of a proxy certificate's common name: the proxy's uuid, its kind and its identity.
+
+    kind: SIDECAR, or CANARY for the canary's streams. Only names of kind SIDECAR are in certificates.
+    """
 
     uuid: str
     kind: str
@@ -63,9 +67,25 @@ class ProxyName:
         uuid, _, rest = stem.partition(".")
         kind, _, rest = rest.partition(".")
         account, _, namespace = rest.rpartition(".")
-        valid = kind in (SIDECAR, CANARY) and PROXY_UUID_PATTERN.match(uuid) and _DNS_LABEL.match(namespace)
+        valid = kind == SIDECAR and PROXY_UUID_PATTERN.match(uuid) and _DNS_LABEL.match(namespace)
         if stem == common_name or not valid or not all(_DNS_LABEL.match(part) for part in account.split(".")):
             raise UnknownIdentityError(
-                f"{common_name!r} is not <uuid>.<kind>.<service account>.<namespace>.{trust_domain}"
+                f"{common_name!r} is not <uuid>.{SIDECAR}.<service account>.<namespace>.{trust_domain}"
             )
         return cls(uuid, kind, Identity(namespace, account))
+
+
+class CanaryName:
+    """The name in the canary's certificate.
+
+    No other certificate can have it: names of service accounts, namespaces and trust domains have no underscore.
+    """
+
+    @staticmethod
+    def common_name(trust_domain: str) -> str:
+        """`osm_canary.<trust domain>`."""
+        return f"osm_canary.{trust_domain}"
+
+
+CANARY_PROXY: Final = ProxyName("", CANARY, Identity("", ""))
+"""The proxy that the canary's streams count as. It has no uuid and no identity."""

@@ -26,6 +26,10 @@ OUTBOUND_IP_RANGE_INCLUSIONS: Final = PREFIX + "outbound-ip-range-inclusion-list
 # On Secrets.
 TRUST_FINGERPRINT: Final = PREFIX + "trust"
 """The fingerprint of the CA certificates that a bootstrap Secret's certificate and roots come from."""
+CERTIFICATE_EXPIRES: Final = PREFIX + "certificate-expires"
+"""The time (RFC 3339) when the certificate in a bootstrap Secret expires."""
+BOOTSTRAP_MAC: Final = PREFIX + "bootstrap-mac"
+"""The proof that the injector made a bootstrap Secret, see `mesh/proxy_uuid.py`."""
 CA_SIGNS_SINCE: Final = PREFIX + "ca-signs-since"
 """The time (RFC 3339) when `ca.crt` of the CA Secret began to sign. Set while the previous root is still trusted."""
 

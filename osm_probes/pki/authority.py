@@ -238,6 +238,11 @@ def certificate_names(certificate_pem: bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*names, *extension.value.get_values_for_type(x509.DNSName)]))
 
 
+def certificate_digest(certificate_pem: bytes) -> bytes:
+    """The SHA-256 of the first certificate's DER. Raises ValueError if it is unreadable."""
+    return x509.load_pem_x509_certificate(certificate_pem).fingerprint(hashes.SHA256())
+
+
 def latest_expiry(bundle_pem: bytes) -> datetime:
     """When the last certificate of a PEM bundle expires. Raises ValueError if the bundle is unreadable."""
     return max(certificate.not_valid_after_utc for certificate in x509.load_pem_x509_certificates(bundle_pem))

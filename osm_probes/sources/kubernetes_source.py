@@ -1,6 +1,7 @@
 """The objects of a cluster -> mesh, kept up to date by watches."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from osm_probes.kube.kind import (
     Kind,
 )
 from osm_probes.kube.list_options import ListOptions
-from osm_probes.mesh.labels import MONITORED_BY, PROXY_UUID, SERVICE_NAME
+from osm_probes.mesh.labels import MONITORED_BY, PROXY_UUID, PROXY_UUID_PATTERN, SERVICE_NAME
 from osm_probes.mesh.mesh import Mesh
 from osm_probes.sources.exclusion_log import ExclusionLog
 from osm_probes.sources.manifests import object_decoder
@@ -110,16 +111,21 @@ class KubernetesSource:
             for kind, object_type in (kinds or CONTROLLER_KINDS).items()
         ]
 
-    def pods(self) -> Mapping[tuple[str, str], Pod] | None:
-        """All pods with a proxy, finished ones included, by namespace and the proxy's uuid.
+    def pods(self) -> Mapping[tuple[str, str], Sequence[Pod]] | None:
+        """All pods whose label is the well-formed uuid of a proxy, finished ones included, by namespace and that uuid.
 
-        None if they are not known now. Call it on the event loop.
+        Users can copy the label, so several pods may have it. None if the pods are not known now. Call it on the event
+        loop.
         """
         informer = next(informer for informer in self._informers if informer.options.kind is PODS)
         if not informer.synced or informer.problem:
             return None
-        pods = (pod for pod in informer.objects.values() if isinstance(pod, Pod))
-        return {(pod.metadata.namespace, pod.metadata.labels[PROXY_UUID]): pod for pod in pods}
+        found: dict[tuple[str, str], list[Pod]] = defaultdict(list)
+        for pod in informer.objects.values():
+            proxy = pod.metadata.labels.get(PROXY_UUID, "") if isinstance(pod, Pod) else ""
+            if PROXY_UUID_PATTERN.match(proxy):
+                found[pod.metadata.namespace, proxy].append(pod)
+        return dict(found)
 
     def ages(self) -> Mapping[str, float]:
         """Seconds since the API server last sent something, by the plural of the kind. Thread-safe."""

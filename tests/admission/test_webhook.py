@@ -28,7 +28,7 @@ def webhook(
         within=within,
         bootstrap_store=store,
         observer=counter,
-        new_uuid=lambda: UUID,
+        new_uuid=lambda _identity: UUID,
     )
 
 

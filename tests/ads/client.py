@@ -9,7 +9,7 @@ from datetime import timedelta
 import grpc
 import grpc.aio
 
-from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
+from osm_probes.mesh.identity import SIDECAR, CanaryName, Identity, ProxyName
 from osm_probes.mesh.names import controller_server_name
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.certificate import Certificate
@@ -41,6 +41,10 @@ def proxy_name(kind: str = SIDECAR, identity: Identity = BOOKSTORE) -> ProxyName
 def certificate_of(name: ProxyName, authority: Authority = AUTHORITY) -> Certificate:
     """The client certificate of a proxy."""
     return authority.issue(name.common_name(TRUST_DOMAIN), validity=DAY)
+
+
+CANARY_CERTIFICATE = AUTHORITY.issue(CanaryName.common_name(TRUST_DOMAIN), validity=DAY)
+"""The certificate that the ADS of `running_ads` knows as its canary's."""
 
 
 def new_proxy_certificate() -> Certificate:

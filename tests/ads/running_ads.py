@@ -15,15 +15,21 @@ from osm_probes.ads.server import AdsServer
 from osm_probes.foundation.latest import Changes
 from osm_probes.health.lifecycle import Lifecycle
 from osm_probes.mesh.identity import ProxyName
+from osm_probes.pki.authority import certificate_digest
 from osm_probes.snapshot.cache import SnapshotCache
 from osm_probes.snapshot.snapshot import Snapshot
-from tests.ads.client import AUTHORITY, BOOKSTORE, SERVER_CERTIFICATE, TRUST_DOMAIN
+from tests.ads.client import AUTHORITY, BOOKSTORE, CANARY_CERTIFICATE, SERVER_CERTIFICATE, TRUST_DOMAIN
 
 
 def refuse_strangers(name: ProxyName) -> None:
     """An `admit` that refuses one service account."""
     if name.identity.service_account == "stranger":
         raise NotAdmittedError(f"no pod has the proxy {name.uuid}")
+
+
+def is_canary(digest: bytes) -> bool:
+    """An `is_canary` that knows one certificate."""
+    return digest == certificate_digest(CANARY_CERTIFICATE.chain_pem)
 
 
 class RecordingObserver:
@@ -80,7 +86,7 @@ async def running_ads(
     running.server = AdsServer(
         running.lifecycle,
         running.cache,
-        authenticator=Authenticator(TRUST_DOMAIN, admit),
+        authenticator=Authenticator(TRUST_DOMAIN, admit, is_canary),
         listen_config=running.listen_config(port),
         limits=limits,
         observe=running.observer,

@@ -1,12 +1,14 @@
 import pytest
 
 from osm_probes.ads.authenticator import Authenticator
+from osm_probes.ads.canary_certificates import CanaryCertificates
 from osm_probes.ads.errors import NotAdmittedError
-from osm_probes.mesh.identity import CANARY, Identity, ProxyName
-from tests.ads.client import AUTHORITY, DAY, TRUST_DOMAIN, certificate_of, proxy_name
-from tests.ads.running_ads import refuse_strangers
+from osm_probes.mesh.identity import CANARY_PROXY, CanaryName, Identity, ProxyName
+from tests.ads.client import AUTHORITY, CANARY_CERTIFICATE, DAY, TRUST_DOMAIN, certificate_of, proxy_name
+from tests.ads.running_ads import is_canary, refuse_strangers
 
-AUTHENTICATOR = Authenticator(TRUST_DOMAIN, refuse_strangers)
+AUTHENTICATOR = Authenticator(TRUST_DOMAIN, refuse_strangers, is_canary)
+UUID = proxy_name().uuid
 STRANGER = Identity("bookstore", "stranger")
 
 
@@ -14,7 +16,7 @@ def context(pem: bytes) -> dict[str, list[bytes]]:
     return {"x509_pem_cert": [pem]}
 
 
-@pytest.mark.parametrize("name", [proxy_name(), proxy_name(CANARY), proxy_name(identity=Identity("n", "a" * 60))])
+@pytest.mark.parametrize("name", [proxy_name(), proxy_name(identity=Identity("n", "a" * 60))])
 def test_the_certificate_identifies_the_proxy(name: ProxyName) -> None:
     assert AUTHENTICATOR.identify(context(certificate_of(name).chain_pem)) == name
 
@@ -43,6 +45,34 @@ def test_a_node_id_may_be_any_text_except_the_name_of_another_proxy() -> None:
 
 def test_only_proxies_of_the_mesh_and_the_canary_are_admitted() -> None:
     AUTHENTICATOR.admit(proxy_name())
-    AUTHENTICATOR.admit(proxy_name(CANARY, STRANGER))
+    AUTHENTICATOR.admit(AUTHENTICATOR.identify(context(CANARY_CERTIFICATE.chain_pem)))
     with pytest.raises(NotAdmittedError, match="no pod"):
         AUTHENTICATOR.admit(proxy_name(identity=STRANGER))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        # What a user's pod label and service account could make of a certificate's name before they were checked.
+        f"{UUID}.canary.x.sidecar.default.shop.{TRUST_DOMAIN}",
+        f"{UUID}.canary.default.shop.{TRUST_DOMAIN}",
+        # Even the canary's own name is not enough: it is not the certificate of this process.
+        CanaryName.common_name(TRUST_DOMAIN),
+    ],
+)
+def test_no_certificate_is_the_canarys_because_of_its_name(name: str) -> None:
+    pem = AUTHORITY.issue(name, validity=DAY).chain_pem
+    with pytest.raises(NotAdmittedError, match="names no proxy"):
+        AUTHENTICATOR.identify(context(pem))
+
+
+def test_the_newest_canary_certificate_and_the_one_before_it_are_the_canarys() -> None:
+    certificates = CanaryCertificates()
+    authenticator = Authenticator(TRUST_DOMAIN, refuse_strangers, certificates.has)
+    first, second, third = (AUTHORITY.issue(CanaryName.common_name(TRUST_DOMAIN), validity=DAY) for _ in range(3))
+    for certificate in (first, first, second, second, third):
+        certificates.give(certificate)
+    for certificate in (second, third):
+        assert authenticator.identify(context(certificate.chain_pem)) == CANARY_PROXY
+    with pytest.raises(NotAdmittedError, match="names no proxy"):
+        authenticator.identify(context(first.chain_pem))

@@ -10,7 +10,6 @@ from osm_probes.ads import canary_resource
 from osm_probes.ads.events import Event
 from osm_probes.ads.limits import Limits
 from osm_probes.health.lifecycle import Phase
-from osm_probes.mesh.identity import CANARY
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.certificate import Certificate
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER
@@ -18,6 +17,7 @@ from tests.ads.client import (
     AUTHORITY,
     BOOKSTORE,
     BOOKSTORE_PROXY,
+    CANARY_CERTIFICATE,
     DELTA,
     SERVER_CERTIFICATE,
     TRUST_DOMAIN,
@@ -146,7 +146,6 @@ async def test_the_text_of_an_internal_error_is_not_sent_to_the_proxy() -> None:
 
 
 async def test_above_the_limit_a_proxy_is_refused_with_the_reason_and_the_canary_is_not_counted() -> None:
-    canary = certificate_of(proxy_name(CANARY))
     async with running_ads(INITIAL) as running, open_stream(running.server.port) as first:
         running.server.max_streams = 1
         await first.write(sotw_request(CLUSTER))
@@ -157,7 +156,7 @@ async def test_above_the_limit_a_proxy_is_refused_with_the_reason_and_the_canary
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 "1 proxies are connected, the most that this control plane serves",
             )
-        async with open_stream(running.server.port, canary) as call:
+        async with open_stream(running.server.port, CANARY_CERTIFICATE) as call:
             await call.write(canary_resource.REQUEST)
             assert canary_resource.EXPECTED in await read_message(call)
         assert running.server.max_streams == 1
@@ -187,7 +186,7 @@ async def test_a_proxy_that_reconnects_counts_once_and_its_newest_stream_is_serv
 
 
 async def test_the_canary_needs_no_snapshot_and_causes_no_events() -> None:
-    async with running_ads() as running, open_stream(running.server.port, certificate_of(proxy_name(CANARY))) as call:
+    async with running_ads() as running, open_stream(running.server.port, CANARY_CERTIFICATE) as call:
         await call.write(canary_resource.REQUEST)
         response = await read_message(call)
         assert canary_resource.EXPECTED in response
@@ -196,7 +195,7 @@ async def test_the_canary_needs_no_snapshot_and_causes_no_events() -> None:
 
 
 async def test_the_canary_may_subscribe_only_to_clusters() -> None:
-    async with running_ads() as running, open_stream(running.server.port, certificate_of(proxy_name(CANARY))) as call:
+    async with running_ads() as running, open_stream(running.server.port, CANARY_CERTIFICATE) as call:
         await call.write(sotw_request(LISTENER))
         assert (await final_status(call))[0] is grpc.StatusCode.PERMISSION_DENIED
 

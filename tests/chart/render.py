@@ -19,16 +19,18 @@ MATRIX: Final[dict[str, Values]] = {
     "alone": {"controller": {"replicas": 1}, "injector": {"replicas": 1}},
     "scaled": {"controller": {"autoscaling": {"enabled": True}}, "injector": {"autoscaling": {"enabled": True}}},
     "guarded": {
+        "rbac": {"allNamespaces": True},
         "networkPolicy": {
             "enabled": True,
             "webhookFrom": [{"ipBlock": {"cidr": "10.1.0.0/16"}}],
             "httpFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
-        }
+        },
     },
     "watched": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}},
     "any uid": {"podSecurityContext": {"runAsUser": None, "runAsGroup": None}},
     "own names": {
         "meshName": "shop",
+        "meshNamespaces": ["default"],
         "trustDomain": "shop.example",
         "caBundleSecretName": "own-ca",
         "meshConfig": {"traffic": {"enableEgress": True}, "sidecar": {"maxDataPlaneConnections": 100}},

@@ -13,7 +13,15 @@ from tests.cli.control_plane_manifests import endpoint_slice, pod
 from tests.cli.fake_kubelet import NODE, FakeKubelet, running_kubelet
 from tests.functional.programs import Program, running
 from tests.kubernetes.apiserver import ApiServer, running_api_server
-from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds, permissions, template
+from tests.kubernetes.manifests import (
+    BOOKSTORE,
+    bootstrap_permissions,
+    documents,
+    install,
+    install_crds,
+    permissions,
+    template,
+)
 
 NAMESPACE = "osm-system"
 
@@ -76,7 +84,11 @@ def installed_chart(folder: Path) -> Iterator[RunningControlPlane]:
     with running_api_server(folder / "kubernetes") as server:
         server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         install_crds(server)
-        rbac = [*permissions("osm-controller"), *permissions("osm-injector")]
+        rbac = [
+            document
+            for app in ("osm-controller", "osm-injector")
+            for document in [*permissions(app), *bootstrap_permissions(app, "bookstore", "bookbuyer")]
+        ]
         chart = rendered(MATRIX["alone"])
         apps = ("osm-controller", "osm-injector")
         programs = [
@@ -87,7 +99,10 @@ def installed_chart(folder: Path) -> Iterator[RunningControlPlane]:
         for document in bookstore:
             if document["kind"] == "Pod":
                 document["spec"]["nodeName"] = NODE
-        install(server, [*rbac, *bookstore, *programs])
+                labels = document["metadata"]["labels"]
+                # A uuid of version 8, as the injector gives it: `osm verify` warns of others.
+                labels["osm-proxy-uuid"] = labels["osm-proxy-uuid"].replace("-4", "-8", 1)
+        install(server, [*bookstore, *rbac, *programs])
         # The webhook comes last: its Service does not respond yet, so no more pods could be created.
         install(server, template("osm-injector-webhook"))
         with running_kubelet(server, folder=folder / "kubelet") as kubelet:

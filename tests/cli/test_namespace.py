@@ -10,7 +10,7 @@ from osm_probes.kube.kind import Kind
 from tests.cli.command_result import CommandResult, run_osm
 from tests.cli.control_plane_manifests import MERGE, deployment, enrolled_namespace, namespace, pod
 from tests.kubernetes.apiserver import ApiServer, running_api_server
-from tests.kubernetes.manifests import install
+from tests.kubernetes.manifests import bootstrap_permissions, install
 
 pytestmark = pytest.mark.kubernetes
 PREFIX = "openservicemesh.io/"
@@ -207,3 +207,71 @@ async def test_a_namespace_that_another_mesh_takes_during_the_command_is_not_add
         monkeypatch.setattr(client, "read", read_before_the_change)
         with pytest.raises(NamespaceError, match=r"Namespace belongs to mesh \[osm2\], not mesh \[osm\]"):
             await add_namespace(client, "shop", mesh="osm", injection="enabled")
+
+
+def bindings(cluster: ApiServer, name: str) -> dict[str, str]:
+    """The roles and service accounts that are bound in a namespace, by the binding's name."""
+    items = cluster.request("GET", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/rolebindings")["items"]
+    return {
+        item["metadata"]["name"]: f"{item['roleRef']['name']} {item['subjects'][0]['namespace']}/"
+        f"{item['subjects'][0]['name']}"
+        for item in items
+    }
+
+
+@pytest.fixture
+def roles(cluster: ApiServer) -> Iterator[list[str]]:
+    """The chart's ClusterRoles for Secrets of the mesh's namespaces."""
+    documents = [
+        document
+        for app in ("osm-controller", "osm-injector")
+        for document in bootstrap_permissions(app)
+        if document["kind"] == "ClusterRole"
+    ]
+    install(cluster, documents)
+    yield [document["metadata"]["name"] for document in documents]
+    for document in documents:
+        cluster.delete(document)
+
+
+BOUND = {
+    "osm-controller-bootstrap-secrets-osm-system": (
+        "osm-controller-bootstrap-secrets-osm-system osm-system/osm-controller"
+    ),
+    "osm-injector-bootstrap-secrets-osm-system": "osm-injector-bootstrap-secrets-osm-system osm-system/osm-injector",
+}
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_namespace_gives_the_control_plane_its_permissions_as_long_as_it_is_in_the_mesh(cluster: ApiServer) -> None:
+    assert run_osm("namespace", "add", "shop", cluster=cluster).status == 0
+    assert bindings(cluster, "shop") == BOUND
+    foreign = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "foreign", "namespace": "shop", "labels": {"app": "osm-controller"}},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"kind": "ServiceAccount", "name": "x", "namespace": "shop"}],
+    }
+    cluster.create(foreign)
+    removed = CommandResult(0, "Namespace [shop] successfully removed from mesh [osm]\n", "")
+    assert run_osm("namespace", "remove", "shop", cluster=cluster) == removed
+    assert set(bindings(cluster, "shop")) == {"foreign"}
+    cluster.delete(foreign)
+
+
+@pytest.mark.usefixtures("roles")
+def test_adding_a_namespace_that_has_only_the_label_completes_it(cluster: ApiServer) -> None:
+    document = namespace("shop", labels={PREFIX + "monitored-by": "osm"})
+    cluster.request("PUT", "/api/v1/namespaces/shop", document)
+    again = CommandResult(0, "Namespace [shop] has already been added to mesh [osm]\n", "")
+    for _ in range(2):
+        assert run_osm("namespace", "add", "shop", cluster=cluster) == again
+        assert bindings(cluster, "shop") == BOUND
+    run_osm("namespace", "remove", "shop", cluster=cluster)
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_namespace_of_another_mesh_gives_no_permissions(cluster: ApiServer) -> None:
+    assert run_osm("namespace", "add", "bookstore", cluster=cluster).status == 1
+    assert bindings(cluster, "bookstore") == {}

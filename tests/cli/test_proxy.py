@@ -25,7 +25,7 @@ from tests.kubernetes.manifests import install
 from tests.standin import until
 
 pytestmark = pytest.mark.kubernetes
-PROXY = ProxyName("7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))
+PROXY = ProxyName("7c2d5a64-0b1e-8f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))
 
 
 async def test_connected_proxies_are_listed_with_accepted_and_rejected_versions(

@@ -238,7 +238,6 @@ def test_missing_objects_of_a_control_plane_are_found(pristine: RunningControlPl
         "osm/Services/osm-controller": ["Failure", "it has no ready endpoint", "-> check its pods' probes"],
         "osm/Permissions of osm-injector": [
             "Failure",
-            "it may not create secrets",
             "it may not list, watch, patch mutatingwebhookconfigurations.admissionregistration.k8s.io osm-webhook-osm",
             "-> install the chart again: its ClusterRoles and Roles grant the permissions",
         ],

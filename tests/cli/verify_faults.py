@@ -44,6 +44,8 @@ Control planes: Success
 │   │   └── osm-injector: Success
 │   ├── Permissions of osm-controller: Success
 │   ├── Permissions of osm-injector: Success
+│   ├── Permissions in the mesh's namespaces: Success
+│   ├── Uuids of sidecars: Success
 │   ├── Lease holder: Success
 │   └── Versions: Success
 ├── IPv6 rules: Success

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from osm_probes.mesh.names import CONTROLLER, INJECTOR
 from tests.e2e.images import APPS_IMAGE
+from tests.kubernetes.manifests import bootstrap_permissions
 
 STORE: Final = "bookstore"
 BUYER: Final = "bookbuyer"
@@ -17,11 +19,13 @@ _ONCE: Final = "import urllib.request as u; print(u.urlopen('{}', timeout=10).re
 
 
 def enrolled(name: str) -> list[Json]:
-    """A namespace in the mesh, with the service account of its application."""
+    """A namespace in the mesh as `osm namespace add` makes it, with the service account of its application."""
     annotations = {"openservicemesh.io/sidecar-injection": "enabled"}
     metadata = {"name": name, "labels": {"openservicemesh.io/monitored-by": "osm"}, "annotations": annotations}
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": name}}
-    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, account]
+    roles = (role for app in (CONTROLLER, INJECTOR) for role in bootstrap_permissions(app, name))
+    bindings = [role for role in roles if role["kind"] == "RoleBinding"]
+    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, *bindings, account]
 
 
 def bookstore() -> list[Json]:

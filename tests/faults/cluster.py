@@ -21,7 +21,7 @@ from tests.faults.row import FaultError, Program
 from tests.faults.testbed import ADS_PORT, BOOKSTORE, WEBHOOK_PORT, FaultTestbed
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
 from tests.kubernetes.hosts import resolve_to_this_machine
-from tests.kubernetes.manifests import documents, install, install_crds, permissions, template
+from tests.kubernetes.manifests import bootstrap_permissions, documents, install, install_crds, permissions, template
 
 SECRETS: Final = "/api/v1/namespaces/osm-system/secrets"
 _DELETED_PODS: Final = 100
@@ -53,7 +53,9 @@ def cluster(testbed: FaultTestbed) -> Iterator[None]:
         install_crds(server)
         store_ca(testbed)
         extra_pods = json.loads(pods(_DELETED_PODS))["items"]
-        install(server, [*permissions(testbed.row.program.value), *documents(BOOKSTORE), *extra_pods])
+        program = testbed.row.program.value
+        roles = [*permissions(program), *bootstrap_permissions(program, "bookstore", "bookbuyer")]
+        install(server, [*documents(BOOKSTORE), *extra_pods, *roles])
         use_api_server(testbed, server.url)
         yield
     finally:

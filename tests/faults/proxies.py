@@ -18,11 +18,9 @@ from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, StreamEnded, StreamReset
 from h2.settings import SettingCodes
 
-from osm_probes.ads import canary_resource
 from osm_probes.canary.ads import check_ads
 from osm_probes.health.checks import UnhealthyError
 from osm_probes.health.judge_state import AdsCanary
-from osm_probes.mesh.identity import CANARY, Identity, ProxyName
 from osm_probes.pki.authority import Authority
 from osm_probes.snapshot.snapshot import CLUSTER, LISTENER
 from tests.ads.client import SERVER_NAME, STREAM, open_channel
@@ -103,18 +101,22 @@ async def failing_tls(port: int, ca: Path, _count: int) -> None:
 
 
 async def canaries(port: int, ca: Path, count: int) -> None:
-    """Send `count` requests as the judge's canary does, 8 at a time. Raises NotServedError if more than 1 % fail."""
-    name = ProxyName("5f0e7a3c-0000-4000-8000-00000000000c", CANARY, Identity("osm-system", "osm-controller"))
-    own_credentials = credentials(ca, name)
-    canary = AdsCanary(
-        address="127.0.0.1", port=port, server_name=SERVER_NAME, root_pem=own_credentials.root_pem,
-        chain_pem=own_credentials.certificate.chain_pem, key_pem=own_credentials.certificate.key_pem,
-        request=canary_resource.REQUEST, expected=canary_resource.EXPECTED,
-    )  # fmt: skip
+    """Send `count` requests with the canary's client, 8 at a time. Raises NotServedError if more than 1 % fail.
+
+    The clients have proxies' certificates, because the program knows only its own judge's certificate as the canary's.
+    """
+    clients = [
+        AdsCanary(
+            address="127.0.0.1", port=port, server_name=SERVER_NAME, root_pem=own_credentials.root_pem,
+            chain_pem=own_credentials.certificate.chain_pem, key_pem=own_credentials.certificate.key_pem,
+            request=DiscoveryRequest(type_url=CLUSTER).SerializeToString(), expected=CLUSTER.encode(),
+        )
+        for own_credentials in load_credentials(ca, 8)
+    ]  # fmt: skip
     left = iter(range(count))
     refusals = []
 
-    async def send_requests() -> None:
+    async def send_requests(canary: AdsCanary) -> None:
         for _ in left:
             try:
                 await check_ads(canary, within=5)
@@ -122,7 +124,7 @@ async def canaries(port: int, ca: Path, count: int) -> None:
                 refusals.append(str(error))
 
     _report_up()
-    await asyncio.gather(*(send_requests() for _ in range(8)))
+    await asyncio.gather(*map(send_requests, clients))
     if len(refusals) > count / 100:
         raise NotServedError(f"{len(refusals)} canaries were refused: {refusals[-1]}")
 

@@ -14,7 +14,7 @@ from osm_probes.pki.authority import Authority
 from tests.ads.client import STREAM, Call, open_channel
 from tests.functional.programs import Program, running
 from tests.kubernetes.apiserver import ApiServer
-from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds, permissions
+from tests.kubernetes.manifests import BOOKSTORE, bootstrap_permissions, documents, install, install_crds, permissions
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "osm-system"}}
 PROXY = ProxyName("7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))
@@ -26,7 +26,8 @@ def cluster(own_api_server: ApiServer) -> ApiServer:
     """A cluster with the chart's CRDs and RBAC, and the bookstore."""
     own_api_server.create(NAMESPACE)
     install_crds(own_api_server)
-    install(own_api_server, [*permissions("osm-controller"), *documents(BOOKSTORE)])
+    roles = [*permissions("osm-controller"), *bootstrap_permissions("osm-controller", "bookbuyer", "bookstore")]
+    install(own_api_server, [*documents(BOOKSTORE), *roles])
     return own_api_server
 
 

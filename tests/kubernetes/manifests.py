@@ -7,6 +7,7 @@ import yaml
 
 from tests.chart.render import rendered
 from tests.kubernetes.apiserver import ApiServer, path_of
+from tests.standin import until
 
 ROOT: Final = Path(__file__).parents[2]
 CRDS: Final = ROOT / "charts" / "osm" / "crds"
@@ -33,6 +34,25 @@ def install_crds(server: ApiServer) -> None:
 def permissions(program: str) -> list[dict[str, Any]]:
     """The RBAC objects that the chart creates for a program."""
     return template(f"{program}-rbac")
+
+
+def bootstrap_permissions(program: str, *namespaces: str) -> list[dict[str, Any]]:
+    """The RBAC objects that let a program write bootstrap Secrets in these namespaces, as the chart creates them."""
+    found = rendered({"meshNamespaces": list(namespaces)})["bootstrap-secrets-rbac"]
+    return [manifest for manifest in found if manifest["metadata"]["labels"]["app"] == program]
+
+
+def bind(server: ApiServer, program: str, namespace: str) -> None:
+    """Let a program write bootstrap Secrets in a namespace; returns when the API server knows that."""
+    for document in bootstrap_permissions(program, namespace):
+        if document["kind"] == "RoleBinding":
+            server.create(document)
+    attributes = {"resource": "secrets", "namespace": namespace}
+    attributes["verb"] = "create" if program == "osm-injector" else "list"
+    user = f"system:serviceaccount:osm-system:{program}"
+    review = {"spec": {"user": user, "resourceAttributes": attributes}}
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    until(lambda: server.request("POST", path, review)["status"]["allowed"], within=15)
 
 
 def template(name: str) -> list[dict[str, Any]]:

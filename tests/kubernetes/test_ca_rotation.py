@@ -5,18 +5,24 @@ import base64
 import contextlib
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from osm_probes.admission.pod import bootstrap_secret_name
-from osm_probes.cluster.bootstrap_secrets import CredentialIssuer
+from osm_probes.cluster.bootstrap_secrets import VALIDITY, CredentialIssuer
 from osm_probes.cluster.ca_secret_content import CaSecretContent, decode_ca_secret, retire_patch, sign_patch
 from osm_probes.foundation.latest import Latest
 from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
-from osm_probes.mesh.labels import CA_SIGNS_SINCE, TRUST_FINGERPRINT
+from osm_probes.mesh.labels import (
+    CA_SIGNS_SINCE,
+    CERTIFICATE_EXPIRES,
+    MANAGED_BY,
+    PROXY_UUID,
+    TRUST_FINGERPRINT,
+)
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.trust import Trust, split_roots
 from osm_probes.xds.bootstrap import AdsTarget, build_bootstrap
@@ -28,9 +34,10 @@ from tests.kubernetes.controllers import MERGE, cluster, controller
 from tests.standin import until
 
 __all__ = ["cluster"]
-pytestmark = [pytest.mark.kubernetes, pytest.mark.envoy]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.envoy, pytest.mark.timeout(180)]
 PROXY = ProxyName("7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))
 CA = "/api/v1/namespaces/osm-system/secrets/osm-ca-bundle"
+LABELS = {PROXY_UUID: PROXY.uuid, MANAGED_BY: "osm-injector"}
 SECRETS = "/api/v1/namespaces/bookstore/secrets"
 
 
@@ -43,11 +50,13 @@ class Pod:
         self._server = server
         self._version = 0
 
-    def create(self, trust: Trust, *, port: int) -> bytes:
+    def create(self, trust: Trust, *, port: int, validity: timedelta = VALIDITY) -> bytes:
         """Create its Secret, as the injector does; its bootstrap for an ADS on this port of loopback."""
-        credentials = CredentialIssuer(Latest(trust), trust_domain="cluster.local", osm_namespace="osm-system")
+        credentials = CredentialIssuer(
+            Latest(trust), trust_domain="cluster.local", osm_namespace="osm-system", validity=validity
+        )
         body = credentials.secret_patch(PROXY)
-        body["metadata"] |= {"name": bootstrap_secret_name(PROXY.uuid), "labels": {"osm-proxy-uuid": PROXY.uuid}}
+        body["metadata"] |= {"name": bootstrap_secret_name(PROXY.uuid), "labels": LABELS}
         self._server.request("POST", SECRETS, body)
         return build_bootstrap(
             PROXY,
@@ -73,6 +82,11 @@ class Pod:
         """The fingerprint of the trust in its Secret."""
         secret = self._server.request("GET", f"{SECRETS}/{bootstrap_secret_name(PROXY.uuid)}")
         return str(secret["metadata"]["annotations"][TRUST_FINGERPRINT])
+
+    def expires(self) -> float:
+        """When the certificate in its Secret expires, by its annotation, in seconds since 1970."""
+        secret = self._server.request("GET", f"{SECRETS}/{bootstrap_secret_name(PROXY.uuid)}")
+        return datetime.fromisoformat(secret["metadata"]["annotations"][CERTIFICATE_EXPIRES]).timestamp()
 
     def roots(self) -> set[bytes]:
         """The roots in its Secret."""
@@ -139,7 +153,7 @@ async def test_a_ca_rotation_completes_and_the_proxy_stays_connected(
             # A new CA is put into the Secret: all must trust it, and it does not sign yet.
             await asyncio.to_thread(patch_ca, cluster, {"data": CaSecretContent(new.root_pem, new.key_pem).data})
             await asyncio.to_thread(until, lambda: pod.roots() == {old.root_pem, new.root_pem}, within=15)
-            expected = CaSecretContent(new.root_pem, new.key_pem, old.root_pem, old.key_pem).data
+            expected = CaSecretContent(new.root_pem, new.key_pem, old.root_pem, old.key_pem, old.uuid_key).data
             await asyncio.to_thread(until, lambda: ca_content(cluster).data == expected, within=15)
             pod.mount()
             await until_roots(admin, 2)

@@ -59,7 +59,7 @@ def _store_bootstrap(cluster: ApiServer) -> None:
     metadata = {
         "name": bootstrap_secret_name(PROXY.uuid),
         "namespace": "bookstore",
-        "labels": {"osm-proxy-uuid": PROXY.uuid},
+        "labels": {"osm-proxy-uuid": PROXY.uuid, "app.kubernetes.io/managed-by": "osm-injector"},
     }
     cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
 

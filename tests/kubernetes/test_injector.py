@@ -6,17 +6,30 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from osm_probes.mesh.identity import ProxyName
+from osm_probes.admission.canary_review import canary_review
+from osm_probes.mesh.identity import Identity, ProxyName
+from osm_probes.mesh.labels import BOOTSTRAP_MAC, CERTIFICATE_EXPIRES
+from osm_probes.mesh.proxy_uuid import UuidKey
 from osm_probes.pki.authority import certificate_names
 from tests.functional.programs import Program, curl, running
 from tests.kubernetes.apiserver import ApiServer, ApiServerError, running_api_server
 from tests.kubernetes.hosts import resolve_to_this_machine
-from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds, permissions, template
+from tests.kubernetes.manifests import (
+    BOOKSTORE,
+    bind,
+    bootstrap_permissions,
+    documents,
+    install,
+    install_crds,
+    permissions,
+    template,
+)
 from tests.standin import until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.netns]
@@ -59,7 +72,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "osm-system"}})
         install_crds(server)
         mesh_configs = [document for document in documents(BOOKSTORE) if document["kind"] == "MeshConfig"]
-        for document in [*permissions("osm-injector"), *mesh_configs]:
+        roles = [*permissions("osm-injector"), *bootstrap_permissions("osm-injector")]
+        for document in [*roles, *mesh_configs]:
             server.create(document)
         yield server
 
@@ -86,16 +100,25 @@ def running_injector(cluster: ApiServer, tmp_path_factory: pytest.TempPathFactor
         cluster.create(shared.configuration)
         shared.program.until_ready()
         yield shared
-        assert "is forbidden: User" not in shared.program.log.read_text()
+        for line in shared.program.log.read_text().splitlines():
+            assert "is forbidden: User" not in line or "label-only" in line
 
 
 def enrol(cluster: ApiServer, name: str, *, annotation: str = "enabled", **labels: str) -> None:
-    """Create a namespace of the mesh."""
+    """Create a namespace of the mesh, as `osm namespace add` makes it."""
+    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    bind(cluster, "osm-injector", name)
+    label(cluster, name, annotation=annotation, **labels)
+
+
+def label(cluster: ApiServer, name: str, *, annotation: str = "enabled", **labels: str) -> None:
+    """Add the labels and annotations of the mesh to a namespace."""
     all_labels = {"openservicemesh.io/monitored-by": "osm"} | {
         f"openservicemesh.io/{key}": v for key, v in labels.items()
     }
-    metadata = {"name": name, "labels": all_labels, "annotations": {INJECTION: annotation} if annotation else {}}
-    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    metadata = {"labels": all_labels, "annotations": {INJECTION: annotation} if annotation else {}}
+    path, content_type = f"/api/v1/namespaces/{name}", "application/merge-patch+json"
+    cluster.request("PATCH", path, {"metadata": metadata}, content_type=content_type)
 
 
 def create_pod(
@@ -130,6 +153,7 @@ def test_a_new_pod_has_a_sidecar_with_a_bootstrap_secret_of_its_own(running_inje
     uuid = pod["metadata"]["labels"]["osm-proxy-uuid"]
     mounted = [volume["secret"]["secretName"] for volume in pod["spec"]["volumes"] if "secret" in volume]
     (secret,) = secrets(cluster, "shop")
+    assert_proven(cluster, secret, uuid)
     assert mounted == [secret["metadata"]["name"]]
     assert secret["metadata"]["labels"] == {
         "osm-proxy-uuid": uuid,
@@ -141,6 +165,17 @@ def test_a_new_pod_has_a_sidecar_with_a_bootstrap_secret_of_its_own(running_inje
     assert (name.uuid, str(name.identity)) == (uuid, "shop/seller")
     assert _certificate_name(secret) == bootstrap["node"]["id"]
     assert "PRIVATE KEY" not in str(bootstrap)
+
+
+def assert_proven(cluster: ApiServer, secret: dict[str, Any], uuid: str) -> None:
+    """The control plane's key proves the uuid and the Secret, and the certificate is valid for days."""
+    ca_secret = cluster.request("GET", "/api/v1/namespaces/osm-system/secrets/osm-ca-bundle")
+    key, identity = UuidKey(base64.b64decode(ca_secret["data"]["proxy-uuid.key"])), Identity("shop", "seller")
+    assert key.made(uuid, identity=identity)
+    annotations = secret["metadata"]["annotations"]
+    assert key.made_secret(annotations[BOOTSTRAP_MAC], name=secret["metadata"]["name"], identity=identity)
+    left = datetime.fromisoformat(annotations[CERTIFICATE_EXPIRES]) - datetime.now(UTC)
+    assert timedelta(days=6) < left <= timedelta(days=7)
 
 
 def _file(secret: dict[str, Any], name: str) -> Any:
@@ -218,6 +253,39 @@ def _rejection(cluster: ApiServer, namespace: str) -> str:
     return ""
 
 
+def test_a_pod_of_a_namespace_with_only_the_label_is_refused_with_the_command_that_helps(
+    running_injector: Injector,
+) -> None:
+    program, cluster = running_injector.program, running_injector.cluster
+    enrol(cluster, "complete")
+    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "label-only"}})
+    label(cluster, "label-only")
+    until(lambda: "cannot create resource" in _rejection(cluster, "label-only"), within=10)
+    assert "to permit it, run: osm namespace add label-only --mesh-name osm" in _rejection(cluster, "label-only")
+    # The other namespaces are not affected, so the injector stays ready.
+    assert has_sidecar(create_pod(cluster, "complete"))
+    warning = "warn: pods are refused in 1 of the mesh's namespaces, where bootstraps cannot be stored"
+    until(lambda: warning in program.get("/health/ready?verbose"), within=10)
+    assert program.get("/health/ready") == "Service is ready"
+    problem = program.logged("pods are refused in namespaces where bootstraps cannot be stored")
+    assert problem["error"] == "label-only: run osm namespace add label-only --mesh-name osm"
+    bind(cluster, "osm-injector", "label-only")
+    until(lambda: not _rejection(cluster, "label-only"), within=10)
+
+
+def test_a_review_cannot_lead_the_injector_to_another_object_than_a_namespace(running_injector: Injector) -> None:
+    cluster, program = running_injector.cluster, running_injector.program
+    enrol(cluster, "real")
+    labels = {"openservicemesh.io/monitored-by": "osm"}
+    metadata = {"name": "forged", "namespace": "real", "labels": labels, "annotations": {INJECTION: "enabled"}}
+    cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    review = json.loads(canary_review())
+    review["request"] |= {"namespace": "real/configmaps/forged", "dryRun": False}
+    url = f"https://127.0.0.1:{program.served_port}/mutate-pod-creation"
+    answer = curl(url, "-k", "-H", "Content-Type: application/json", "-d", json.dumps(review))
+    assert '"patch"' not in answer
+
+
 def test_the_log_level_of_the_mesh_config_applies_to_the_next_sidecar(running_injector: Injector) -> None:
     cluster = running_injector.cluster
     enrol(cluster, "loud")
@@ -263,11 +331,10 @@ def test_an_injector_that_may_not_create_secrets_is_not_ready_and_its_log_names_
     running_injector: Injector,
 ) -> None:
     program, cluster = running_injector.program, running_injector.cluster
-    role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/osm-injector-osm-system"
+    role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/osm-injector-bootstrap-secrets-osm-system"
     rules = cluster.request("GET", role)["rules"]
-    reduced = [rule for rule in rules if rule["resources"] != ["secrets"]]
     content_type = "application/merge-patch+json"
-    cluster.request("PATCH", role, {"rules": reduced}, content_type=content_type)
+    cluster.request("PATCH", role, {"rules": []}, content_type=content_type)
     missing = "bootstraps cannot be stored: allow its user to create secrets"
     try:
         refused = "[-]review failed: the webhook refuses the synthetic pod\n"

@@ -18,6 +18,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ if .autoscaling.enabled }}{{ .autoscaling.minReplicas }}{{ else }}{{ .replicas }}{{ end }}
 {{- end }}
 
+{{/* A JSON list of the mesh's namespaces: those of the values, and at an upgrade those that have the mesh's label. */}}
+{{- define "osm.meshNamespaces" -}}
+{{- $names := .Values.meshNamespaces | default list }}
+{{- range (lookup "v1" "Namespace" "" "").items }}
+{{- if and (eq (dig "labels" "openservicemesh.io/monitored-by" "" .metadata) $.Values.meshName) (not .metadata.deletionTimestamp) }}
+{{- $names = append $names .metadata.name }}
+{{- end }}
+{{- end }}
+{{- without ($names | uniq | sortAlpha) .Release.Namespace | toJson }}
+{{- end }}
+
 {{/* The flags that both programs get. */}}
 {{- define "osm.args" -}}
 - --verbosity={{ .program.logLevel }}

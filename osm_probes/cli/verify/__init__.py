@@ -16,6 +16,8 @@ control_plane.py is the command: it runs all checks and prints their results as 
     Webhook …                          webhook.py
     Services                           services.py
     Permissions of …                   permissions.py
+    Permissions in the mesh's …        mesh_namespaces.py
+    Uuids of sidecars                  mesh_namespaces.py
     Lease holder                       lease.py
     IPv6 rules                         ipv6_rules.py
     CRDs                               crds.py

@@ -14,6 +14,7 @@ from osm_probes.cli.pod_probes import PodProbes, query_probes
 from osm_probes.cli.proxy import get_connected_proxies
 from osm_probes.cli.verify.crds import serves_kind
 from osm_probes.cli.verify.events import Event
+from osm_probes.cli.verify.mesh_namespaces import MeshNamespaces, collect_mesh_namespaces
 from osm_probes.cli.verify.permissions import Permission, required_permissions, subject_access_review
 from osm_probes.cli.verify.services import EndpointSlice, Service
 from osm_probes.cli.verify.sidecar import is_sidecar
@@ -84,6 +85,7 @@ class ControlPlaneState:
     endpoint_slices: OrError[list[EndpointSlice]]
     lease_holder: OrError[str]
     permissions: Mapping[str, OrError[Mapping[Permission, bool]]]
+    mesh_namespaces: OrError[MeshNamespaces]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,17 +171,34 @@ async def _collect_control_plane(
 ) -> ControlPlaneState:
     namespace = control_plane.namespace
     active_pods = [pod for pod in control_plane.pods if not pod.inactive_reason]
-    pods, events, services, endpoint_slices, lease_holder, permissions = await asyncio.gather(
+    pods, events, services, endpoint_slices, lease_holder, (permissions, mesh_namespaces) = await asyncio.gather(
         asyncio.gather(*(_collect_pod(client, pod, bundle_pem=bundle_pem) for pod in active_pods)),
         _or_error(list_objects(client, ListOptions(EVENTS, namespace=namespace), type=Event)),
         _or_error(list_objects(client, ListOptions(SERVICES, namespace=namespace), type=Service)),
         _or_error(list_objects(client, ListOptions(ENDPOINT_SLICES, namespace=namespace), type=EndpointSlice)),
         _or_error(_lease_holder(client, namespace)),
-        asyncio.gather(*(_or_error(_review_permissions(client, control_plane, app)) for app in _APPS)),
+        asyncio.gather(
+            asyncio.gather(*(_or_error(_review_permissions(client, control_plane, app)) for app in _APPS)),
+            _or_error(_collect_mesh_namespaces(client, control_plane)),
+        ),
     )
     permissions_by_app = dict(zip(_APPS, permissions, strict=True))
     return ControlPlaneState(
-        control_plane, tuple(pods), events, services, endpoint_slices, lease_holder, permissions_by_app
+        control_plane,
+        tuple(pods),
+        events,
+        services,
+        endpoint_slices,
+        lease_holder,
+        permissions_by_app,
+        mesh_namespaces,
+    )
+
+
+async def _collect_mesh_namespaces(client: KubernetesClient, control_plane: ControlPlane) -> MeshNamespaces:
+    accounts = {app: _account(control_plane, app) for app in _APPS}
+    return await collect_mesh_namespaces(
+        client, mesh=control_plane.mesh, osm_namespace=control_plane.namespace, accounts=accounts
     )
 
 
@@ -192,16 +211,21 @@ async def _review_permissions(
 ) -> Mapping[Permission, bool]:
     """Whether the app's service account has each required permission. Raises KubernetesError."""
     pod = next(iter(control_plane.pods_of(app)), None)
-    account = pod.spec.service_account_name if pod else app
     ca_secret = (pod.flag_value("ca-bundle-secret-name") if pod else "") or DEFAULT_CA_BUNDLE
     mesh_config = (pod.flag_value("osm-config-name") if pod else "") or DEFAULT_MESH_CONFIG
     permissions = required_permissions(app, mesh=control_plane.mesh, ca_secret=ca_secret, mesh_config=mesh_config)
     reviews = (
-        subject_access_review(permission, namespace=control_plane.namespace, account=account)
+        subject_access_review(permission, namespace=control_plane.namespace, account=_account(control_plane, app))
         for permission in permissions
     )
     responses = await asyncio.gather(*(client.create(ACCOUNT_REVIEWS, review) for review in reviews))
     return dict(zip(permissions, map(review_allows, responses), strict=True))
+
+
+def _account(control_plane: ControlPlane, app: str) -> str:
+    """The service account of an app's pods."""
+    pod = next(iter(control_plane.pods_of(app)), None)
+    return pod.spec.service_account_name if pod else app
 
 
 async def _collect_pod(client: KubernetesClient, pod: Pod, *, bundle_pem: str) -> PodState:

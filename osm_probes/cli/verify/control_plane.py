@@ -18,6 +18,7 @@ from osm_probes.cli.verify.events import Event, InvolvedObject, check_events, me
 from osm_probes.cli.verify.ipv6_rules import check_ipv6_rules
 from osm_probes.cli.verify.lease import check_lease
 from osm_probes.cli.verify.logs import check_logs
+from osm_probes.cli.verify.mesh_namespaces import check_mesh_namespaces
 from osm_probes.cli.verify.messages import summarize
 from osm_probes.cli.verify.permissions import check_permissions
 from osm_probes.cli.verify.pods import check_running, warn_of_inactive_pod
@@ -142,6 +143,7 @@ def _check_control_plane(state: ControlPlaneState, cluster: ClusterState, *, now
     yield check_services(state.services, state.endpoint_slices)
     for app, permissions in state.permissions.items():
         yield check_permissions(app, permissions)
+    yield from check_mesh_namespaces(control_plane.mesh, state.mesh_namespaces)
     yield check_lease(state.lease_holder, control_plane.pods_of(CONTROLLER))
     yield check_versions(_versions(state))
 

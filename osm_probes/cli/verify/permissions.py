@@ -28,15 +28,16 @@ from osm_probes.mesh.names import CONTROLLER, INJECTOR
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """A verb of a kind, in all namespaces or only in the control plane's. `name` limits it to one object.
+    """A verb of a kind, in all namespaces or only in the control plane's or in `namespace`.
 
-    optional: without it the control plane works, but tells less.
+    name: limits it to one object. optional: without it the control plane works, but tells less.
     """
 
     kind: Kind
     verb: str
     own_namespace_only: bool = False
     name: str = ""
+    namespace: str = ""
     optional: bool = False
 
     @property
@@ -64,6 +65,7 @@ def required_permissions(app: str, *, mesh: str, ca_secret: str, mesh_config: st
     shared = (
         *_in_own_namespace(MESH_CONFIGS, "list", "watch", name=mesh_config),
         *_in_own_namespace(SECRETS, "get", "list", "watch", name=ca_secret),
+        *_in_own_namespace(SECRETS, "create"),
         *_in_own_namespace(PODS, "get"),
         *_in_own_namespace(EVENTS, "create", "patch"),
     )
@@ -71,16 +73,14 @@ def required_permissions(app: str, *, mesh: str, ca_secret: str, mesh_config: st
         webhooks = (Permission(WEBHOOKS, verb, name=f"osm-webhook-{mesh}") for verb in ("list", "watch", "patch"))
         return (
             *_everywhere(NAMESPACES, "get", "list", "watch"),
-            *_everywhere(SECRETS, "create"),
             *webhooks,
             *shared,
         )
     return (
         *(permission for kind in _MESH_KINDS for permission in _everywhere(kind, "list", "watch")),
-        *_everywhere(SECRETS, "list", "watch", "patch", "delete"),
         # Events on the pods of sidecars that reject their configuration.
         *(Permission(EVENTS, verb, optional=True) for verb in ("create", "patch")),
-        *_in_own_namespace(SECRETS, "create"),
+        *_in_own_namespace(SECRETS, "patch", name=ca_secret),
         *_in_own_namespace(LEASES, "get", "update", name=CONTROLLER),
         *_in_own_namespace(LEASES, "create"),
         *shared,
@@ -94,7 +94,7 @@ def subject_access_review(permission: Permission, *, namespace: str, account: st
         "resource": permission.kind.plural,
         "verb": permission.verb,
         "name": permission.name,
-        "namespace": namespace if permission.own_namespace_only else "",
+        "namespace": namespace if permission.own_namespace_only else permission.namespace,
     }
     groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]
     user = f"system:serviceaccount:{namespace}:{account}"

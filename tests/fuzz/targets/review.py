@@ -39,7 +39,7 @@ def _opened() -> Iterator[Check]:
         namespaces=FakeNamespaces(bookstore=ENROLLED),
         within=10,
         bootstrap_store=FakeBootstrapStore(),
-        new_uuid=lambda: UUID,
+        new_uuid=lambda _: UUID,
     )
     with asyncio.Runner() as runner:
 
