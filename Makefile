@@ -5,7 +5,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo image test e2e faults faults-quick coverage check format locks stubs clean .venv
+.PHONY: help run demo image test e2e faults faults-quick fuzz coverage check format locks stubs clean .venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,6 +29,7 @@ test: .venv ## run all tests except e2e
 
 e2e: .venv ## test the images and the chart in a real one-node cluster: install, faults, traffic, upgrade (root)
 	@$(BIN)/python -m tools.node_binaries >/dev/null || true
+	@$(BIN)/python -m tools.images >/dev/null || true
 	@$(BIN)/pytest -q tests/e2e
 
 faults: .venv ## run the fault matrix and write docs/truth-table.md (root)
@@ -36,6 +37,10 @@ faults: .venv ## run the fault matrix and write docs/truth-table.md (root)
 
 faults-quick: .venv ## run the fault matrix in ten minutes: heartbeat limit 3 s, a tenth of the clients (root)
 	@exec $(BIN)/python -m tests.faults --quick
+
+SECONDS := 1800
+fuzz: .venv ## feed generated input to all that reads bytes from outside: SECONDS=1800 in all, SEED=0, ONLY="yaml http"
+	@exec $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 coverage: .venv ## run all tests except e2e, and list the branches without coverage
 	@$(BIN)/pytest -q --ignore=tests/e2e --cov --cov-report=term-missing:skip-covered

@@ -9,10 +9,12 @@ import encodings.idna  # noqa: F401 - imported before the user changes: the new 
 import http.client
 import json
 import signal
+import socket
 import threading
 import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -42,6 +44,20 @@ class Bookstore(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
         """Write no log."""
+
+
+class Server(ThreadingHTTPServer):
+    """Listens on all addresses, IPv4 and IPv6, or only IPv4 where IPv6 is off."""
+
+    daemon_threads = True
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def server_bind(self) -> None:
+        """Bind the socket, for IPv4 too. HTTPServer's own method may wait for DNS."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "bookstore", PORT
 
 
 class Bookbuyer:
@@ -102,8 +118,7 @@ class Bookbuyer:
 
 def run_bookstore() -> None:
     """Serve until the process is killed."""
-    server = ThreadingHTTPServer(("", PORT), Bookstore)
-    server.daemon_threads = True
+    server = Server(("", PORT), Bookstore)
     switch_user(USER)
     server.serve_forever()
 

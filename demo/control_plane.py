@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from demo.mesh import MeshFolder
-from demo.namespaces import GATEWAY, Namespace, run
+from demo.namespaces import GATEWAY, GATEWAY_IPV6, Namespace, run
 from demo.processes import Process, eventually
 
 ADS: Final = f"{GATEWAY}:15128"
+ADS_IPV6: Final = f"[{GATEWAY_IPV6}]:15128"
 PROBES: Final = "http://127.0.0.1:9091"
 _PROGRAMS: Final = Path(sys.executable).parent
 Json = dict[str, Any]
@@ -54,7 +55,7 @@ class ControlPlane:
         eventually(self.probe_port_free, what="the ports of the killed controller are free", within=5)
 
     def bootstrap(self, pod: str, *flags: str) -> Json:
-        """The output of `osm proxy bootstrap` for a pod. `pod`: `namespace/name`."""
+        """The output of `osm proxy bootstrap` for a pod. `pod`: `namespace/name`; the last of equal flags counts."""
         folders = ("--mesh-dir", str(self.mesh.path), "--ca-dir", str(self.ca_dir))
         text = run(str(_PROGRAMS / "osm"), "proxy", "bootstrap", pod, *folders, "--ads-address", ADS, *flags)
         bootstrap: Json = json.loads(text)

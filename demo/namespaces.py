@@ -18,37 +18,50 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 from demo.errors import DemoError
+from osm_probes.admission.redirect import RedirectRules
 
 GATEWAY: Final = "10.42.0.1"
+GATEWAY_IPV6: Final = "fd00:42::1"
 _PREFIX: Final = 16
+_PREFIX_IPV6: Final = 64
 _CLONE_NEWNET: Final = 0x40000000
 _SWITCH_USER: Final = str(Path(__file__).with_name("switch_user.py"))
 T = TypeVar("T")
 
 
-def run(*command: str, text: str = "") -> str:
+def run(*command: str) -> str:
     """Run a system command and return its output. Raises DemoError with the command's error output."""
     # A new session: Ctrl-C must not interrupt the command.
     process = subprocess.run(
-        command, input=text, capture_output=True, text=True, timeout=20, check=False, start_new_session=True
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        start_new_session=True,
     )
     if process.returncode:
         raise DemoError(f"{' '.join(command)}: {' '.join(process.stderr.split()) or 'failed'}")
     return process.stdout
 
 
-def network_namespace_problem() -> str:
-    """The reason why this process cannot create network namespaces with iptables rules; empty if it can."""
+def network_namespace_problem(*, tables: str = "iptables") -> str:
+    """The reason why this process cannot create network namespaces with rules; empty if it can.
+
+    tables: the program that sets the rules, `ip6tables` for IPv6.
+    """
     if os.geteuid() != 0:
         return "not root"
-    if missing := [name for name in ("ip", "iptables", "curl") if not shutil.which(name)]:
+    if missing := [name for name in ("ip", tables, "curl") if not shutil.which(name)]:
         return f"{' and '.join(missing)} not found"
     try:
         # Root in a container often lacks the capability.
         with namespace(f"osm-try-{secrets.token_hex(3)}") as trial:
-            run(*trial.command("iptables", "-t", "nat", "-n", "-L"))
+            run(*trial.command(tables, "-t", "nat", "-n", "-L"))
     except DemoError as error:
         return str(error)
     return ""
@@ -87,12 +100,13 @@ class Namespace:
 
     def request(self, url: str, *, method: str = "GET", host: str | None = None) -> "Answer":
         """Send an HTTP request from this namespace on a new connection. Raises OSError."""
-        address, _, path = url.removeprefix("http://").partition("/")
-        name, _, port = address.partition(":")
-        connection = http.client.HTTPConnection(name, int(port or 80))
-        connection.sock = self.connect(name, int(port or 80))
+        parts = urlsplit(url)
+        name, port = parts.hostname or "", parts.port or 80
+        connection = http.client.HTTPConnection(name, port)
+        connection.sock = self.connect(name, port)
         try:
-            connection.request(method, f"/{path}", headers={"Host": host or address})
+            target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+            connection.request(method, target, headers={"Host": host or parts.netloc})
             answer = connection.getresponse()
             return Answer(answer.status, answer.read().decode(), {k.lower(): v for k, v in answer.getheaders()})
         except http.client.HTTPException as error:
@@ -132,23 +146,22 @@ def _kill_processes(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A bridge in the namespace `hub`, with the address GATEWAY."""
+    """A bridge in the namespace `hub`, with the address GATEWAY, and GATEWAY_IPV6 once a pod has an IPv6 address."""
 
     name: str
     hub: Namespace
 
     @contextlib.contextmanager
-    def pod(self, name: str, *, address: str) -> Iterator[Namespace]:
-        """A new namespace, connected to the bridge, with this address and a default route to the gateway."""
-        port = f"v{address.replace('.', '')}"
+    def pod(self, name: str, *, address: str = "", ipv6: str = "") -> Iterator[Namespace]:
+        """A new namespace, connected to the bridge, with these addresses and default routes to the gateway."""
+        port = f"v{''.join(filter(str.isalnum, address or ipv6))}"
         with namespace(f"{self.name}-{name}") as pod:
             try:
                 for line in (
                     f"-netns {self.hub.name} link add {port} type veth peer name eth0 netns {pod.name}",
                     f"-netns {self.hub.name} link set {port} master br0 up",
-                    f"-netns {pod.name} address add {address}/{_PREFIX} dev eth0",
                     f"-netns {pod.name} link set eth0 up",
-                    f"-netns {pod.name} route add default via {GATEWAY}",
+                    *self._address_commands(pod, address=address, ipv6=ipv6),
                 ):
                     run("ip", *line.split())
                 yield pod
@@ -156,6 +169,16 @@ class Network:
                 # The kernel deletes it with the namespace, but only later, and the next pod may need the same name.
                 with contextlib.suppress(DemoError):
                     run("ip", "-netns", self.hub.name, "link", "delete", port)
+
+    def _address_commands(self, pod: Namespace, *, address: str, ipv6: str) -> Iterator[str]:
+        if address:
+            yield f"-netns {pod.name} address add {address}/{_PREFIX} dev eth0"
+            yield f"-netns {pod.name} route add default via {GATEWAY}"
+        if ipv6:
+            # Without duplicate address detection, the addresses can be used at once.
+            yield f"-netns {self.hub.name} address replace {GATEWAY_IPV6}/{_PREFIX_IPV6} dev br0 nodad"
+            yield f"-netns {pod.name} address add {ipv6}/{_PREFIX_IPV6} dev eth0 nodad"
+            yield f"-netns {pod.name} route add default via {GATEWAY_IPV6}"
 
 
 @contextlib.contextmanager
@@ -172,9 +195,9 @@ def network() -> Iterator[Network]:
         yield Network(name, hub)
 
 
-def redirect(pod: Namespace, *, rules: str) -> None:
+def redirect(pod: Namespace, *, rules: RedirectRules) -> None:
     """Redirect the pod's traffic through its sidecar, as the init container does."""
-    run(*pod.command("iptables-restore", "--noflush"), text=rules)
+    run(*pod.command("/bin/sh", "-c", rules.script))
 
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Hashable, Iterable, Mapping
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.problem_log import ProblemLog, Repeat
 from osm_probes.foundation.settle import settle
 from osm_probes.foundation.tasks import background_tasks
@@ -19,6 +21,7 @@ from osm_probes.xds.secrets import Secrets
 _QUIET: Final = 0.03
 _SETTLE_WITHIN: Final = 0.5
 _MAX_TRIED: Final = 100
+_MAX_NAMED: Final = 20
 
 
 class Builder(Protocol):
@@ -32,8 +35,8 @@ class Publisher:
     """Keeps the newest snapshot of every subscribed identity in the cache.
 
     `failing`: the identities whose newest snapshot cannot be built, with the reasons. They keep their last snapshot,
-    and the other identities are not affected. `problem`: why no identity's snapshot can be built; "" as long as one
-    can. Without subscriptions one identity of the mesh is built as a sample, so that a problem is known before the
+    and the other identities are not affected. `problem`: why no identity's snapshot can be built; false as long as
+    one can. Without subscriptions one identity of the mesh is built as a sample, so that a problem is known before the
     first proxy connects.
 
     `certificates` must contain only certificates of identities, named by principal: the certificates of identities
@@ -57,11 +60,20 @@ class Publisher:
         self._trust_domain = trust_domain
         self._trust = trust
         self.failing: Latest[Mapping[Hashable, str]] = Latest({})
-        self.problem: Latest[str] = Latest("")
+        self.problem: Latest[Problem] = Latest(Problem())
         # The result of each identity's last build: "" or the error.
         self._results: dict[Hashable, str] = {}
         self._logs: dict[Hashable, ProblemLog] = {}
         self._build_lock = asyncio.Lock()
+
+    @property
+    def warning(self) -> Problem:
+        """The identities that are failing now: their number, and the first 20 with the reasons. The log has all."""
+        failing = self.failing.value
+        reasons = [f"{identity}: {reason}" for identity, reason in islice(failing.items(), _MAX_NAMED)]
+        more = [f"and {len(failing) - len(reasons)} more"] if len(failing) > len(reasons) else []
+        summary = f"identities whose last good configuration is served: {len(failing)}"
+        return Problem(summary, f"{summary}: {'; '.join([*reasons, *more])}") if failing else Problem()
 
     async def run(self, *, quiet: float = _QUIET, settle_within: float = _SETTLE_WITHIN) -> None:
         """Publish until cancelled.
@@ -117,7 +129,8 @@ class Publisher:
         failing = self._failures()
         self.failing.set(failing)
         all_fail = 0 < len(failing) == len(self._results)
-        self.problem.set(f"no configuration can be built: {next(iter(failing.values()))}" if all_fail else "")
+        summary = "no configuration can be built"
+        self.problem.set(Problem(summary, f"{summary}: {next(iter(failing.values()))}") if all_fail else Problem())
 
     async def _try_others(self) -> None:
         """If all builds failed, try other identities: there is a problem only if none of them can be built."""

@@ -36,6 +36,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose requirements are missing; pytest prints one line for all tests with the same reason."""
     reason = no_namespaces() if item.get_closest_marker("netns") else ""
+    if not reason and item.get_closest_marker("ipv6"):
+        reason = no_ipv6_rules()
     if not reason and item.get_closest_marker("envoy"):
         reason = no_envoy()
     if not reason and item.get_closest_marker("kubernetes"):
@@ -97,3 +99,10 @@ def no_namespaces() -> str:
     """The reason why this process cannot create network namespaces with iptables rules; empty if it can."""
     reason = network_namespace_problem()
     return f"tests in network namespaces need root, iproute2, iptables and curl: {reason}" if reason else ""
+
+
+@cache
+def no_ipv6_rules() -> str:
+    """The reason why this process cannot set IPv6 rules in network namespaces; empty if it can."""
+    reason = network_namespace_problem(tables="ip6tables")
+    return f"tests with IPv6 in network namespaces need ip6tables: {reason}" if reason else ""

@@ -1,7 +1,7 @@
 """A program that stands in for a controller: it keeps a judge and does what its standard input says.
 
 Run as a program: `python -m tests.standin HEARTBEAT_LIMIT`. Lines: `phase NAME`, `problem CHECK REASON…`, `exhaust`,
-`hold` (the GIL until the next line), `deafen` (to requests for its stacks).
+`hold` (the GIL until the next line), `deafen` (to requests for its stacks), `destroy` (its listening socket).
 """
 
 import contextlib
@@ -23,6 +23,7 @@ import msgspec
 
 from osm_probes.foundation.listen import listen
 from osm_probes.foundation.logs import configure_logs
+from osm_probes.foundation.problem import Problem
 from osm_probes.health.heartbeat import Heartbeat
 from osm_probes.health.inherited_sockets import InheritedSockets
 from osm_probes.health.lifecycle import Phase
@@ -30,6 +31,7 @@ from osm_probes.health.messages import METRICS
 from osm_probes.health.stacks import REQUEST, StackFile
 from osm_probes.runtime.initial_judge_state import CONTROLLER
 from osm_probes.runtime.judge_process import JudgeSupervisor
+from tests.listening_sockets import destroy_listening_socket
 
 T = TypeVar("T")
 
@@ -153,10 +155,10 @@ def main() -> None:
     ):
         judge.pages = {METRICS: lambda: "osm_standin 1\n", "proxies": lambda: "{}"}
         print(listener.getsockname()[1], flush=True)
-        _obey(sys.stdin, judge=judge, heartbeat=heartbeat, judge_state=judge_state)
+        _obey(sys.stdin, judge=judge, heartbeat=heartbeat, judge_state=judge_state, port=listener.getsockname()[1])
 
 
-def _obey(lines: IO[str], *, judge: JudgeSupervisor, heartbeat: Heartbeat, judge_state: Any) -> None:
+def _obey(lines: IO[str], *, judge: JudgeSupervisor, heartbeat: Heartbeat, judge_state: Any, port: int) -> None:
     held = []
     for line in lines:
         word, *rest = line.split()
@@ -164,7 +166,7 @@ def _obey(lines: IO[str], *, judge: JudgeSupervisor, heartbeat: Heartbeat, judge
             phase = Phase[rest[0]]
             heartbeat.show(phase, has_served=phase is not Phase.STARTING)
         elif word == "problem":
-            problems = {**judge_state.problems, rest[0]: " ".join(rest[1:])}
+            problems = {**judge_state.problems, rest[0]: Problem(" ".join(rest[1:]))}
             judge_state = msgspec.structs.replace(judge_state, problems=problems)
             judge.update(judge_state)
         elif word == "exhaust":
@@ -175,6 +177,8 @@ def _obey(lines: IO[str], *, judge: JudgeSupervisor, heartbeat: Heartbeat, judge
             ctypes.PyDLL(None).read(0, ctypes.create_string_buffer(1), 1)  # the empty line that ends it
         elif word == "deafen":
             faulthandler.unregister(REQUEST)
+        elif word == "destroy":
+            destroy_listening_socket(port)
         elif word == "stop":
             return
 

@@ -131,6 +131,9 @@ async def test_an_identity_whose_build_fails_keeps_its_last_snapshot_and_others_
             fixture.mesh.set(mesh(service()))
             await wait_for_services(buyer, 1)
             await until(lambda: fixture.publisher.failing.value == {STORE: "ValueError: duplicate name"})
+            warning = fixture.publisher.warning
+            assert warning.summary == "identities whose last good configuration is served: 1"
+            assert warning.detail == f"{warning.summary}: {STORE}: ValueError: duplicate name"
             assert "1" in (store.value or Snapshot()).sets[CLUSTER].by_name
             fixture.broken = set()
             fixture.mesh.set(mesh(service(), service("bookbuyer")))
@@ -160,11 +163,12 @@ async def test_without_subscribers_it_is_a_problem_if_no_identity_can_be_built()
     async with publishing() as fixture:
         fixture.broken = {STORE}
         fixture.mesh.set(mesh(service()))
-        await until(lambda: fixture.publisher.problem.value != "")
-        assert fixture.publisher.problem.value == "no configuration can be built: ValueError: duplicate name"
+        await until(lambda: bool(fixture.publisher.problem.value))
+        assert fixture.publisher.problem.value.summary == "no configuration can be built"
+        assert str(fixture.publisher.problem.value) == "no configuration can be built: ValueError: duplicate name"
         fixture.broken = set()
         fixture.mesh.set(mesh(service(), service("bookbuyer")))
-        await until(lambda: fixture.publisher.problem.value == "")
+        await until(lambda: not fixture.publisher.problem.value)
 
 
 async def test_there_is_no_problem_while_one_identity_can_be_built() -> None:
@@ -173,7 +177,7 @@ async def test_there_is_no_problem_while_one_identity_can_be_built() -> None:
         with fixture.cache.subscribe(STORE), fixture.cache.subscribe(BUYER) as buyer:
             await wait_for_services(buyer, 2)
             await until(lambda: bool(fixture.publisher.failing.value))
-            assert fixture.publisher.problem.value == ""
+            assert not fixture.publisher.problem.value
 
 
 async def test_a_renewed_certificate_is_published() -> None:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,8 +38,20 @@ class Image:
 
     name: str
     file: str
-    base: str
     packages: tuple[str, ...]
+
+    @property
+    def base(self) -> str:
+        """The base image that the Dockerfile names, with its digest if it has one there."""
+        return next(line.partition("=")[2] for line in self._lines() if line.startswith("ARG BASE_IMAGE="))
+
+    @property
+    def format(self) -> str:
+        """The image format. OCI images have no health check; docker images contain random names of the build."""
+        return "docker" if any(line.startswith("HEALTHCHECK") for line in self._lines()) else "oci"
+
+    def _lines(self) -> list[str]:
+        return (ROOT / self.file).read_text().splitlines()
 
     @property
     def tag(self) -> str:
@@ -46,8 +59,8 @@ class Image:
         return f"localhost/{self.name}:{__version__}"
 
 
-PROGRAMS: Final = Image("osm-probes", "Dockerfile", "python:3.13-slim", ("python3", "python3-venv"))
-INIT: Final = Image("osm-init", "images/init/Dockerfile", "debian:bookworm-slim", ("iptables",))
+PROGRAMS: Final = Image("osm-probes", "Dockerfile", ("python3", "python3-venv"))
+INIT: Final = Image("osm-init", "images/init/Dockerfile", ("iptables",))
 IMAGES: Final = (PROGRAMS, INIT)
 
 
@@ -59,11 +72,12 @@ class Builder:
 
     def build(self, image: Image) -> None:
         """Build an image, and write its SBOM to dist/. Raises NoImageError."""
-        labels = {"VERSION": __version__, "REVISION": _revision(), "CREATED": _now()}
+        created = datetime.fromtimestamp(_epoch(), UTC).isoformat()
+        labels = {"VERSION": __version__, "REVISION": _git("rev-parse", "HEAD"), "CREATED": created}
         arguments = {"BASE_IMAGE": self._base(image), **labels}
         flags = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         command = [*flags, *_secrets(), f"--file={image.file}", "."]
-        self._build(f"--tag={image.tag}", *command)
+        self._build(f"--tag={image.tag}", *self._reproducible(image), *command)
         self._build("--target=sbom", f"--output=type=local,dest={ROOT / 'dist'}", *command)
 
     def assemble(self, tag: str, text: str, *files: Path) -> None:
@@ -122,8 +136,17 @@ class Builder:
             case "docker":
                 self._run("build", "--quiet", *arguments)
             case _:
-                # chroot needs no container runtime. The OCI format has no health check, so docker's is used.
-                self._run("build", "--quiet", "--layers", "--isolation=chroot", "--format=docker", *arguments)
+                self._run(
+                    "build", "--quiet", "--layers", "--isolation=chroot", *arguments
+                )  # needs no container runtime
+
+    def _reproducible(self, image: Image) -> list[str]:
+        """The flags with which two builds of a commit give equal images: all time stamps are the commit's time."""
+        match self.program:
+            case "docker":
+                return [f"--build-arg=SOURCE_DATE_EPOCH={_epoch()}"]
+            case _:
+                return [f"--timestamp={_epoch()}", f"--format={image.format}"]
 
     def _run(self, *arguments: str) -> str:
         return _run([self.program, *arguments], within=_BUILD_WITHIN)
@@ -148,14 +171,15 @@ def _secrets() -> Iterator[str]:
                 break
 
 
-def _revision() -> str:
-    """The current commit; empty if this is not a Git working tree."""
-    process = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+def _git(*arguments: str) -> str:
+    """The output of a Git command; empty if this is not a Git working tree."""
+    process = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     return process.stdout.strip()
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _epoch() -> int:
+    """The time of the current commit in seconds since 1970, if SOURCE_DATE_EPOCH does not set another one."""
+    return int(os.environ.get("SOURCE_DATE_EPOCH") or _git("log", "-1", "--format=%ct") or time.time())
 
 
 def _scratch_file() -> Path:

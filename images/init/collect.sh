@@ -9,14 +9,17 @@ mkdir -p "$image/bin"
 cp /bin/dash "$image/bin/sh"
 cp /usr/sbin/xtables-nft-multi /usr/sbin/xtables-legacy-multi iptables-restore "$image/bin/"
 chmod 0755 "$image/bin/iptables-restore"
+ln -s iptables-restore "$image/bin/ip6tables-restore"
 for kind in nft legacy; do
-  for name in iptables-$kind iptables-$kind-restore iptables-$kind-save; do
-    ln -s xtables-$kind-multi "$image/bin/$name"
+  for family in iptables ip6tables; do
+    for name in $family-$kind $family-$kind-restore $family-$kind-save; do
+      ln -s xtables-$kind-multi "$image/bin/$name"
+    done
   done
 done
 
 mkdir -p "$image$plugins"
-cp "$plugins"/libxt_*.so "$plugins"/libipt_*.so "$image$plugins/"
+cp "$plugins"/libxt_*.so "$plugins"/libipt_*.so "$plugins"/libip6t_*.so "$image$plugins/"
 ldd "$image"/bin/sh "$image"/bin/xtables-* "$image$plugins"/*.so | grep -o '/[^ ]*\.so[^ ]*' | grep -v : | sort -u >/needed
 while read -r file; do
   mkdir -p "$image$(dirname "$file")"

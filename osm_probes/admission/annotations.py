@@ -1,11 +1,18 @@
 """Annotations of namespaces and pods -> values. An invalid value is an error that names the annotation."""
 
 from collections.abc import Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv6Network, ip_network
 from typing import Final
 
 from osm_probes.admission.pod import InjectionError
+from osm_probes.foundation.text import excerpt
 
+ITEM_LIMIT: Final = 500
+"""The most ports or ranges in one annotation. The rules for them are one argument of a command: 128 KiB in Linux."""
+_TEXT_LIMIT: Final = 64 * 1024
+
+# Connections to these addresses use IPv4, so IPv6 rules have no effect on them.
+_IPV4_MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _ENABLED: Final = {"enabled": True, "yes": True, "true": True, "disabled": False, "no": False, "false": False}
 
 
@@ -25,7 +32,7 @@ def parse_enabled(annotations: Mapping[str, str], key: str, *, of: str) -> bool 
         return _ENABLED[value.lower()]
     except KeyError:
         raise BadAnnotationError(
-            f"annotation {key} of {of} is {value!r}: use enabled, yes or true, or disabled, no or false"
+            f"annotation {key} of {of} is {excerpt(value)}: use enabled, yes or true, or disabled, no or false"
         ) from None
 
 
@@ -35,27 +42,39 @@ def parse_ports(annotations: Mapping[str, str], key: str) -> list[int]:
 
 
 def parse_ip_ranges(annotations: Mapping[str, str], key: str) -> list[str]:
-    """A comma-separated list of IPv4 ranges (CIDR). Raises BadAnnotationError."""
+    """A comma-separated list of IPv4 and IPv6 ranges (CIDR). Raises BadAnnotationError."""
     return [_parse_ip_range(item, key) for item in _items(annotations, key)]
 
 
 def _items(annotations: Mapping[str, str], key: str) -> list[str]:
     value = annotations.get(key)
-    return [] if value is None else [item.strip() for item in value.split(",")]
+    if value is None:
+        return []
+    if len(value) > _TEXT_LIMIT or value.count(",") >= ITEM_LIMIT:
+        raise BadAnnotationError(
+            f"annotation {key} has {value.count(',') + 1} items and {len(value)} characters: "
+            f"use at most {ITEM_LIMIT} items and {_TEXT_LIMIT} characters"
+        )
+    return [item.strip() for item in value.split(",")]
 
 
 def _parse_port(item: str, key: str) -> int:
     # isdecimal, because int() also accepts signs, spaces and underscores.
     if not (item.isascii() and item.isdecimal() and len(item) <= 5 and 0 < int(item) < 65536):
-        raise BadAnnotationError(f"annotation {key} has {item!r}, which is not a port from 1 to 65535")
+        raise BadAnnotationError(f"annotation {key} has {excerpt(item)}, which is not a port from 1 to 65535")
     return int(item)
 
 
 def _parse_ip_range(item: str, key: str) -> str:
-    # The result becomes part of a script that runs as root: it must be formatted here, never copied from the text.
     try:
-        return str(IPv4Network(item, strict=False))
+        network = ip_network(item, strict=False)
     except ValueError as error:
         raise BadAnnotationError(
-            f"annotation {key} has {item!r}, which is not an IPv4 range such as 10.0.0.0/8"
+            f"annotation {key} has {excerpt(item)}, which is not an IP range such as 10.0.0.0/8 or fd00::/8"
         ) from error
+    # The result becomes part of a script that runs as root. Python copies the text after a percent sign unchecked.
+    if "%" in item:
+        raise BadAnnotationError(f"annotation {key} has {excerpt(item)}: an IP range cannot name an interface")
+    if isinstance(network, IPv6Network) and network.subnet_of(_IPV4_MAPPED):
+        raise BadAnnotationError(f"annotation {key} has {excerpt(item)}: write it as an IPv4 range")
+    return str(network)

@@ -1,5 +1,6 @@
 """Request on port 9090 -> answer: /healthz for all clients, reviews over TLS only."""
 
+import hmac
 from http import HTTPStatus
 from typing import Final
 
@@ -19,13 +20,17 @@ class WebhookHandler:
     """Answers requests.
 
     can_inject: the check of /healthz; if it fails, the connection is closed without a response. body_within: the time
-    limit of a request's body, in seconds.
+    limit of a request's body, in seconds. canary_token: if not empty, reviews need a verified client certificate, or
+    this token, which the canary sends because it has no such certificate.
     """
 
-    def __init__(self, webhook: Webhook, *, can_inject: CheckFunction, body_within: float = 10.0) -> None:
+    def __init__(
+        self, webhook: Webhook, *, can_inject: CheckFunction, body_within: float = 3.0, canary_token: str = ""
+    ) -> None:
         self._webhook = webhook
         self._can_inject = can_inject
         self._body_within = body_within
+        self._authorization = f"Bearer {canary_token}" if canary_token else ""
 
     async def __call__(self, request: Request) -> Answer | None:
         """The answer to one request. Raises RefusedRequestError."""
@@ -37,6 +42,9 @@ class WebhookHandler:
         raise RefusedRequestError(HTTPStatus.NOT_FOUND, "404 page not found")
 
     async def _review(self, request: Request) -> Answer:
+        if not self._may_review(request):
+            text = "a review needs a client certificate of the API server: see --client-ca"
+            raise RefusedRequestError(HTTPStatus.FORBIDDEN, text)
         if request.method != "POST":
             text = f"{request.method} is not supported: POST an AdmissionReview"
             raise RefusedRequestError(HTTPStatus.METHOD_NOT_ALLOWED, text)
@@ -45,7 +53,13 @@ class WebhookHandler:
             text = f"content type {content_type!r} is not supported: send {JSON}"
             raise RefusedRequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, text)
         try:
-            answer = await self._webhook.answer(await request.body(limit=REVIEW_LIMIT, within=self._body_within))
+            body = await request.body(limit=REVIEW_LIMIT, within=self._body_within)
+            answer = await self._webhook.answer(body, client=request.client)
         except MalformedReviewError as error:
             raise RefusedRequestError(HTTPStatus.BAD_REQUEST, str(error)) from error
         return Answer(HTTPStatus.OK, answer.decode(), JSON)
+
+    def _may_review(self, request: Request) -> bool:
+        sent = request.headers.get("Authorization", "").encode(errors="surrogateescape")
+        known = self._authorization.encode()
+        return not known or request.verified or hmac.compare_digest(sent, known)

@@ -31,7 +31,8 @@ class MeshNamespaces:
         """The namespace; None if it does not belong to the mesh. Raises NamespaceLookupError."""
         mesh = self._source.mesh.value
         if mesh is None:
-            raise NamespaceLookupError(self._source.problem.value or "the mesh has not been read yet")
+            # Not the whole text, which may name any object of the mesh, for whoever creates a pod.
+            raise NamespaceLookupError(self._source.problem.value.summary or "the mesh has not been read yet")
         return mesh.namespaces.get(name)
 
     async def get_current(self, name: str) -> NamespaceMetadata | None:

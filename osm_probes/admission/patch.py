@@ -9,7 +9,7 @@ from osm_probes.admission.app_probes import rewrite_app_probes
 from osm_probes.admission.json_patch import Operation, add
 from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.pod import SIDECAR_NAME, InjectionError, Pod, bootstrap_secret_name
-from osm_probes.admission.redirect import redirect_rules
+from osm_probes.admission.redirect import RedirectRules, redirect_rules
 from osm_probes.admission.sidecar import (
     INIT_NAME,
     VOLUME_NAME,
@@ -29,6 +29,13 @@ _PROMETHEUS_ANNOTATIONS: Final = {
     "prometheus.io/port": str(PROXY_METRICS_PORT),
     "prometheus.io/path": PROXY_METRICS_PATH,
 }
+
+
+_ARGUMENT_LIMIT: Final = 128 * 1024 - 1  # Linux' MAX_ARG_STRLEN
+
+
+class RulesTooLongError(InjectionError):
+    """The redirect rules for the pod's annotations do not fit into the init container's command; the text says why."""
 
 
 class NameTakenError(InjectionError):
@@ -62,12 +69,13 @@ class SidecarInjection:
 def inject_sidecar(
     pod: Pod, *, uuid: str, namespace: str, metadata: NamespaceMetadata, options: InjectionOptions
 ) -> SidecarInjection:
-    """Add a sidecar to an eligible pod. Raises BadAnnotationError and NameTakenError."""
+    """Add a sidecar to an eligible pod. Raises BadAnnotationError, NameTakenError and RulesTooLongError."""
     _reject_taken_names(pod)
     identity = pod.identity(namespace)
     app_probes, operations = rewrite_app_probes(pod)
     envoy = envoy_container(options, identity=identity, app_probes=app_probes)
     init = init_container(options, rules=_redirect_rules(pod, app_probes))
+    _reject_long_arguments(init)
     operations += [
         _append(pod.spec.volumes, "volumes", bootstrap_volume(bootstrap_secret_name(uuid))),
         *_add_containers(pod, init, envoy, options),
@@ -86,7 +94,16 @@ def _reject_taken_names(pod: Pod) -> None:
         raise NameTakenError(f"the pod has a container or volume named {name}, which its sidecar needs: rename it")
 
 
-def _redirect_rules(pod: Pod, app_probes: tuple[RewrittenProbe, ...]) -> str:
+def _reject_long_arguments(init: Json) -> None:
+    longest = max(len(argument.encode()) for argument in init["args"])
+    if longest > _ARGUMENT_LIMIT:
+        raise RulesTooLongError(
+            f"the port and IP range annotations of the pod make redirect rules of {longest} bytes; "
+            f"{_ARGUMENT_LIMIT} are possible: use fewer of them"
+        )
+
+
+def _redirect_rules(pod: Pod, app_probes: tuple[RewrittenProbe, ...]) -> RedirectRules:
     excluded = parse_ports(pod.annotations, labels.INBOUND_PORT_EXCLUSIONS)
     grpc_probe_ports = {probe.sidecar_port for probe in app_probes if probe.scheme is ProbeScheme.GRPC}
     return redirect_rules(

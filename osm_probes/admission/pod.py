@@ -1,4 +1,7 @@
-"""The object of an AdmissionReview -> a pod with only the fields that its sidecar depends on."""
+"""The object of an AdmissionReview -> a pod with only the fields that its sidecar depends on.
+
+gc=False: a decoded pod has no reference cycles. With the garbage collector, 22,000 containers take eight times as long.
+"""
 
 from typing import Final
 
@@ -9,6 +12,8 @@ from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.labels import PROXY_UUID
 
 SIDECAR_NAME: Final = "envoy"
+FIELD_LIMIT: Final = 100_000
+"""The most fields and list items in a pod. One of 1.5 MiB, which etcd does not store any more, has half as many."""
 
 
 def bootstrap_secret_name(uuid: str) -> str:
@@ -20,11 +25,15 @@ class InjectionError(OsmError):
     """The pod cannot get a sidecar; the text says why to the pod's author."""
 
 
+class TooManyFieldsError(InjectionError):
+    """The pod is so large that decoding it would take too long."""
+
+
 class MalformedPodError(InjectionError):
     """The object is not a valid pod; the text names the field."""
 
 
-class HttpGet(msgspec.Struct, frozen=True):
+class HttpGet(msgspec.Struct, frozen=True, gc=False):
     """An httpGet probe. port: a number, or the name of a port of its container."""
 
     port: int | str
@@ -33,20 +42,20 @@ class HttpGet(msgspec.Struct, frozen=True):
     host: str | None = None
 
 
-class TcpSocket(msgspec.Struct, frozen=True):
+class TcpSocket(msgspec.Struct, frozen=True, gc=False):
     """A tcpSocket probe."""
 
     port: int | str
     host: str | None = None
 
 
-class Grpc(msgspec.Struct, frozen=True):
+class Grpc(msgspec.Struct, frozen=True, gc=False):
     """A gRPC probe."""
 
     port: int
 
 
-class Probe(msgspec.Struct, frozen=True, rename="camel"):
+class Probe(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A probe. Without any of these three it is an exec probe."""
 
     http_get: HttpGet | None = None
@@ -54,20 +63,20 @@ class Probe(msgspec.Struct, frozen=True, rename="camel"):
     grpc: Grpc | None = None
 
 
-class Port(msgspec.Struct, frozen=True, rename="camel"):
+class Port(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A port of a container."""
 
     container_port: int
     name: str | None = None
 
 
-class Mount(msgspec.Struct, frozen=True):
+class Mount(msgspec.Struct, frozen=True, gc=False):
     """A container's mount of the volume with that name."""
 
     name: str
 
 
-class Container(msgspec.Struct, frozen=True, rename="camel"):
+class Container(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A container; an init container with restartPolicy Always is a native sidecar."""
 
     name: str
@@ -84,39 +93,41 @@ class Container(msgspec.Struct, frozen=True, rename="camel"):
         return self.restart_policy == "Always"
 
 
-class SecretSource(msgspec.Struct, frozen=True, rename="camel"):
+class SecretSource(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """The Secret behind a volume."""
 
     secret_name: str | None = None
 
 
-class Volume(msgspec.Struct, frozen=True):
+class Volume(msgspec.Struct, frozen=True, gc=False):
     """A volume's name, and its Secret if it has one."""
 
     name: str
     secret: SecretSource | None = None
 
 
-class Os(msgspec.Struct, frozen=True):
+class Os(msgspec.Struct, frozen=True, gc=False):
     """The operating system that a pod requires."""
 
     name: str | None = None
 
 
-class Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    """A pod's names, labels and annotations. None and absent mean the same."""
+class Metadata(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """A pod's names, namespace, labels and annotations. None and absent mean the same."""
 
     name: str | None = None
     generate_name: str | None = None
+    namespace: str | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
 
 
-class Spec(msgspec.Struct, frozen=True, rename="camel"):
+class Spec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A pod's containers, volumes, network, node requirements and service account."""
 
     containers: list[Container]
     init_containers: list[Container] | None = None
+    ephemeral_containers: list[msgspec.Raw] | None = None
     volumes: list[Volume] | None = None
     host_network: bool | None = None
     node_selector: dict[str, str] | None = None
@@ -124,7 +135,7 @@ class Spec(msgspec.Struct, frozen=True, rename="camel"):
     service_account_name: str | None = None
 
 
-class Pod(msgspec.Struct, frozen=True):
+class Pod(msgspec.Struct, frozen=True, gc=False):
     """A pod."""
 
     metadata: Metadata
@@ -160,7 +171,12 @@ class Pod(msgspec.Struct, frozen=True):
 
 
 def decode_pod(body: bytes | msgspec.Raw) -> Pod:
-    """Decode a pod's JSON. Raises MalformedPodError."""
+    """Decode a pod's JSON. Raises MalformedPodError and TooManyFieldsError."""
+    # Commas in texts count as well; an exact count would take as long as decoding.
+    if (commas := bytes(body).count(b",")) > FIELD_LIMIT:
+        raise TooManyFieldsError(
+            f"the pod has about {commas} fields and list items; at most {FIELD_LIMIT} are possible"
+        )
     try:
         return msgspec.json.decode(body, type=Pod)
     except (msgspec.MsgspecError, RecursionError) as error:

@@ -14,6 +14,9 @@ from osm_probes.foundation.errors import OsmError
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
 
+_UID_LIMIT: Final = 128  # Kubernetes' own uids have 36 characters
+_MESSAGE_LIMIT: Final = 1024
+
 
 class MalformedReviewError(OsmError):
     """The body is not a valid AdmissionReview v1; the text names the field."""
@@ -62,7 +65,10 @@ class Denial:
 def decode_review(body: bytes) -> AdmissionRequest:
     """Decode a review. Raises MalformedReviewError."""
     try:
+        body.decode()  # msgspec does not check the parts that it skips
         review = msgspec.json.decode(body, type=_Review)
+    except UnicodeDecodeError as error:
+        raise MalformedReviewError(f"not an AdmissionReview: byte {error.start} is not valid UTF-8") from error
     except (msgspec.MsgspecError, RecursionError) as error:
         raise MalformedReviewError(f"not an AdmissionReview: {error}") from error
     if (review.api_version, review.kind) != (API_VERSION, KIND):
@@ -71,6 +77,9 @@ def decode_review(body: bytes) -> AdmissionRequest:
         )
     if not review.request.uid:
         raise MalformedReviewError("not an AdmissionReview: the uid is empty - at `$.request.uid`")
+    if len(review.request.uid) > _UID_LIMIT or not review.request.uid.isprintable():
+        text = f"the uid is not printable, or longer than {_UID_LIMIT} characters"
+        raise MalformedReviewError(f"not an AdmissionReview: {text} - at `$.request.uid`")
     return review.request
 
 
@@ -85,7 +94,9 @@ def allow(uid: str, *, patch: tuple[Operation, ...] = ()) -> bytes:
 
 def deny(uid: str, denial: Denial) -> bytes:
     """The response that denies the pod. Its author reads the message."""
-    return _encode({"uid": uid, "allowed": False, "status": {"message": denial.message, "code": denial.code}})
+    return _encode(
+        {"uid": uid, "allowed": False, "status": {"message": denial.message[:_MESSAGE_LIMIT], "code": denial.code}}
+    )
 
 
 def _encode(response: dict[str, object]) -> bytes:

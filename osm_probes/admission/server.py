@@ -9,13 +9,13 @@ from types import TracebackType
 from typing import Final, Self
 
 from osm_probes.admission.handler import WebhookHandler
-from osm_probes.admission.tls import server_context
+from osm_probes.foundation.listen import SocketLostError
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.recovery import recover
 from osm_probes.health.supervise import supervised
-from osm_probes.http.server import HttpServer, Limits
-from osm_probes.pki.certificate import Certificate
+from osm_probes.http.limits import Limits
+from osm_probes.http.server import HttpServer
 
 # An idle connection is kept longer than the 90 s of the API server's (Go's) HTTP client. If the server closed it first,
 # a review could be sent at the same moment and be lost.
@@ -30,7 +30,7 @@ Listen = Callable[[int], socket.socket]
 class WebhookServer:
     """Listens from its creation, and serves the webhook while it is entered.
 
-    A new certificate is used from the next TLS handshake on. Open connections stay open, also if the listening socket
+    A new TLS context is used from the next handshake on. Open connections stay open, also if the listening socket
     is lost and replaced. On exit, in-flight requests get `grace` seconds to finish.
     """
 
@@ -38,7 +38,7 @@ class WebhookServer:
         self,
         listen: Listen,
         *,
-        certificate: Certificate,
+        tls: ssl.SSLContext,
         handler: WebhookHandler,
         lifecycle: Lifecycle,
         grace: float = 5.0,
@@ -49,13 +49,17 @@ class WebhookServer:
         self.port: int = self._listening_socket.getsockname()[1]
         self._lifecycle = lifecycle
         self._grace = grace
-        self._tls = server_context(certificate)
+        self._tls = tls
         self._stack = contextlib.AsyncExitStack()
         self._http = HttpServer(handler, limits=limits, secure=self._secure)
 
-    def update_certificate(self, certificate: Certificate) -> None:
-        """Use this certificate from the next TLS handshake on."""
-        self._tls = server_context(certificate)
+    def update_tls(self, tls: ssl.SSLContext) -> None:
+        """Use this context from the next TLS handshake on."""
+        self._tls = tls
+
+    def close_connections(self) -> None:
+        """Close each connection after the response to its request in flight, so that its client is verified again."""
+        self._http.close_connections()
 
     async def __aenter__(self) -> Self:
         """Start to accept connections."""
@@ -84,8 +88,8 @@ class WebhookServer:
         while True:
             try:
                 await self._http.accept(self._listening_socket)
-            except OSError as error:
-                reason = f"port {self.port}: {error.strerror or error}"
+            except SocketLostError as error:
+                reason = f"port {self.port}: {error}"
             self._close()
             if self._lifecycle.phase is not Phase.SERVING:
                 return

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.pod import SIDECAR_NAME
-from osm_probes.admission.redirect import PROXY_UID
+from osm_probes.admission.redirect import PROXY_UID, RedirectRules
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.ports import ADMIN_PORT, INBOUND_PORT, PROXY_METRICS_PORT
 from osm_probes.xds.app_probes import HTTP_PROBE_PORTS, ProbeKind, ProbeScheme, RewrittenProbe
@@ -65,14 +65,16 @@ def envoy_container(options: InjectionOptions, *, identity: Identity, app_probes
     }
 
 
-def init_container(options: InjectionOptions, *, rules: str) -> Json:
+def init_container(options: InjectionOptions, *, rules: RedirectRules) -> Json:
     """The container that installs the redirect rules, then exits."""
     return {
         "name": INIT_NAME,
         "image": options.init_image,
         **_common(options),
         "command": ["/bin/sh"],
-        "args": ["-c", f"iptables-restore --noflush <<'EOF'\n{rules}EOF\n"],
+        "args": ["-c", rules.script],
+        # The status of the pod then says why the rules cannot be set.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "runAsUser": 0,
             "runAsNonRoot": False,

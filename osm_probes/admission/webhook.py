@@ -3,18 +3,30 @@
 import asyncio
 import uuid
 from collections.abc import Callable
-from typing import Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol, TypeVar
 
+from osm_probes.admission.bootstrap_budget import BootstrapBudget, TooManyPendingError
 from osm_probes.admission.canary_review import CANARY_NAMESPACE, canary_namespace_metadata
 from osm_probes.admission.eligibility import NAMESPACE_REASONS, ineligibility_reason
 from osm_probes.admission.namespaces import NamespaceLookup
 from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.patch import SidecarInjection, inject_sidecar
 from osm_probes.admission.pod import InjectionError, Pod, decode_pod
-from osm_probes.admission.review import AdmissionRequest, Denial, allow, decode_review, deny
+from osm_probes.admission.pod_rules import check_pod
+from osm_probes.admission.review import AdmissionRequest, Denial, MalformedReviewError, allow, decode_review, deny
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.rate_limited_log import RateLimitedLog
+from osm_probes.foundation.text import excerpt
 from osm_probes.mesh.mesh import NamespaceMetadata
+from osm_probes.mesh.names import is_dns_label
+
+_LARGE: Final = 64 * 1024
+"""Bytes of a body that is decoded in a thread. Hardly any real pod is as large."""
+_THREADS: Final = 2
+
+T = TypeVar("T")
 
 
 class BootstrapStore(Protocol):
@@ -45,6 +57,7 @@ class Webhook:
     """Answers reviews of new pods. within: the time limit of each answer, in seconds.
 
     Every failure denies the pod: a pod that is admitted without its sidecar would be outside the mesh, unnoticed.
+    Large reviews are decoded in two threads, where they wait for each other; small ones do not wait for them.
     bootstrap_store: not used for dry runs, and only checked for the canary; None: bootstraps are not stored.
     """
 
@@ -64,16 +77,23 @@ class Webhook:
         self._bootstrap_store = bootstrap_store
         self._observer = observer
         self._new_uuid = new_uuid
+        self._budget = BootstrapBudget()
+        self._threads = ThreadPoolExecutor(_THREADS, "review")  # it starts a thread when there is work for it
         self._log = logger("admission")
+        # Whoever reaches the port can cause these lines.
+        self._injection_log = RateLimitedLog("admission", limit=600)
+        self._denial_log = RateLimitedLog("admission", limit=60)
 
     def update_options(self, options: InjectionOptions) -> None:
         """Use these options from the next pod on."""
         self._options = options
 
-    async def answer(self, body: bytes) -> bytes:
-        """The response to a review. Raises MalformedReviewError."""
+    async def answer(self, body: bytes, *, client: str = "") -> bytes:
+        """The response to a review. Raises MalformedReviewError. client: the IP address that it came from."""
         try:
-            request = decode_review(body)
+            request = await self._decode(decode_review, body)
+            if request.creates_pod and request.namespace != CANARY_NAMESPACE and not is_dns_label(request.namespace):
+                raise MalformedReviewError(f"the request's namespace {excerpt(request.namespace)} is no DNS label")
         except OsmError:
             self._count(None, success=False)
             raise
@@ -82,7 +102,9 @@ class Webhook:
             return allow(request.uid)
         try:
             async with asyncio.timeout(self._within):
-                response = await self._review_pod(request)
+                response = await self._review_pod(request, client)
+        except TooManyPendingError as error:
+            return self._deny(request, Denial(str(error), 429))
         except InjectionError as error:
             return self._deny(request, Denial(str(error), 400))
         except TimeoutError:
@@ -93,23 +115,35 @@ class Webhook:
         self._count(request, success=True)
         return response
 
-    async def _review_pod(self, request: AdmissionRequest) -> bytes:
-        pod, options = decode_pod(request.object), self._options
+    async def _review_pod(self, request: AdmissionRequest, client: str) -> bytes:
+        pod, options = await self._decode(decode_pod, bytes(request.object)), self._options
         metadata, reason = await self._check_eligibility(pod, request.namespace, options)
         if reason or metadata is None:
             self._log.debug("a pod gets no sidecar", namespace=request.namespace, reason=reason)
             return allow(request.uid)
+        check_pod(pod, namespace=request.namespace)
         injection = inject_sidecar(
             pod, uuid=self._new_uuid(), namespace=request.namespace, metadata=metadata, options=options
         )
-        if self._bootstrap_store is not None and request.namespace == CANARY_NAMESPACE:
+        await self._store_bootstrap(injection, request, client)
+        return allow(request.uid, patch=injection.operations)
+
+    async def _store_bootstrap(self, injection: SidecarInjection, request: AdmissionRequest, client: str) -> None:
+        if self._bootstrap_store is None:
+            return
+        if request.namespace == CANARY_NAMESPACE:
             await self._bootstrap_store.check_permission()
-        elif self._bootstrap_store is not None and not request.dry_run:
+        elif not request.dry_run:
+            self._budget.take(client=client, namespace=request.namespace)
             await self._bootstrap_store.store(injection)
-            self._log.info(
+            self._injection_log.info(
                 "a pod gets a sidecar", namespace=injection.namespace, pod=injection.pod, proxy=injection.proxy.uuid
             )
-        return allow(request.uid, patch=injection.operations)
+
+    async def _decode(self, decode: Callable[[bytes], T], body: bytes) -> T:
+        if len(body) <= _LARGE:
+            return decode(body)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, decode, body)
 
     async def _check_eligibility(
         self, pod: Pod, namespace: str, options: InjectionOptions
@@ -128,7 +162,7 @@ class Webhook:
         return metadata, reason
 
     def _deny(self, request: AdmissionRequest, denial: Denial) -> bytes:
-        log = self._log.error if denial.code >= 500 else self._log.warning
+        log = self._denial_log.error if denial.code >= 500 else self._denial_log.warning
         if request.namespace == CANARY_NAMESPACE:  # the judge logs a failing check itself
             log = self._log.debug
         log("a pod is denied", namespace=request.namespace, uid=request.uid, error=denial.message)

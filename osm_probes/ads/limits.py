@@ -18,6 +18,8 @@ class Limits:
     hand_over_tries: how often the new server tries to bind the port of the old one, about once in a millisecond. This
     is a count and not a time, because a time would be over after the process was paused. unanswered: the time after
     which a response without an answer counts as stuck. stream_check: the interval at which all streams are checked.
+    overhead_bytes: what a connection may send besides requests, for TLS, headers and the frames of HTTP/2, and how much
+    more each second.
     """
 
     connections: int = 12_000
@@ -31,6 +33,8 @@ class Limits:
     unanswered: float = 60.0
     stream_check: float = 5.0
     request_bytes: int = 4 * 1024 * 1024
+    overhead_bytes: int = 256 * 1024
+    overhead_bytes_per_second: int = 4 * 1024
 
     def jittered_stream_age(self, draw: Callable[[], float] = random.random) -> float:
         """The age at which one stream is ended. The jitter keeps streams of the same age from ending together."""
@@ -55,6 +59,8 @@ def channel_options(limits: Limits) -> Sequence[tuple[str, int]]:
         ("grpc.max_concurrent_streams", 4),
         ("grpc.max_receive_message_length", limits.request_bytes),
         ("grpc.max_send_message_length", -1),
+        # A compressed request would count as more bytes than were sent. Envoy sends none; others are refused.
+        ("grpc.per_message_decompression", 0),
         # Otherwise an Envoy that sends a ping every second loses its stream every few seconds.
         ("grpc.http2.max_ping_strikes", 0),
         # Detects proxies that disappeared without closing the connection.

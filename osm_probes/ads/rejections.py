@@ -7,7 +7,7 @@ from typing import Final
 
 from osm_probes.ads.events import Event, Observer, Rejection, RejectionReporter
 from osm_probes.ads.known_proxies import KnownProxies, ProxyRecord
-from osm_probes.foundation.logs import logger
+from osm_probes.foundation.rate_limited_log import RateLimitedLog
 from osm_probes.mesh.identity import ProxyName
 
 _REPORT_EVERY: Final = 10.0
@@ -42,6 +42,7 @@ class Rejections:
         self._clock = clock
         self._now = now
         self._delayed: dict[tuple[ProxyName, str], None] = {}
+        self._log = RateLimitedLog("ads")
 
     def of(self, name: ProxyName) -> tuple[Rejection, ...]:
         """What the proxy rejects now. Safe to call from another thread."""
@@ -93,7 +94,7 @@ class Rejections:
         self.report(name, type_url, rejection)
 
     def _log_rejection(self, name: ProxyName, rejection: Rejection) -> None:
-        logger("ads").error(
+        self._log.error(
             "a proxy rejected its configuration",
             proxy=name.uuid,
             identity=str(name.identity),
@@ -103,7 +104,7 @@ class Rejections:
         )
 
     def _log_recovery(self, name: ProxyName, before: Rejection) -> None:
-        logger("ads").info(
+        self._log.info(
             "a proxy accepted its configuration again",
             proxy=name.uuid,
             identity=str(name.identity),

@@ -17,15 +17,15 @@ from osm_probes.ads.events import ConnectedProxy, Event, Observer
 from osm_probes.ads.limits import Limits, channel_options
 from osm_probes.ads.listen import ListenConfig
 from osm_probes.ads.registry import StreamRegistry
-from osm_probes.ads.rejections import Rejections
 from osm_probes.ads.session import XdsSession
 from osm_probes.ads.sotw import StateOfTheWorld
 from osm_probes.ads.stream import Stream, StreamContext, StreamStatus
-from osm_probes.ads.stream_monitor import StreamMonitor
+from osm_probes.ads.traffic import TrafficLimiter
 from osm_probes.ads.write_limiter import WriteLimiter
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.latest import Changes, Latest
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.rate_limited_log import RateLimitedLog
 from osm_probes.foundation.tasks import TaskPool, background_tasks, start
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.listening import OwnSocket
@@ -80,6 +80,8 @@ class AdsServer:
         self._registry = StreamRegistry(cache, observe=observe, check_every=self._limits.stream_check)
         write_limiter = WriteLimiter(limit=_CONCURRENT_WRITES, timeout=_SLOW_WRITE)
         self._shared = StreamContext(authenticator, self._limits, self._registry, write_limiter)
+        self._traffic = TrafficLimiter(self._limits)
+        self._stream_log = RateLimitedLog("ads")
         self._canary_snapshot: Latest[Snapshot | None] = Latest(canary_resource.snapshot())
         self._server = self._new_server()
         self._replaced: list[grpc.aio.Server] = []
@@ -98,9 +100,9 @@ class AdsServer:
         return self._registry.proxies
 
     @property
-    def monitor(self) -> StreamMonitor:
-        """Counts the streams that are stuck, and the proxies that use an old configuration."""
-        return self._registry.monitor
+    def registry(self) -> StreamRegistry:
+        """All streams, with what proxies reject and which streams are stuck."""
+        return self._registry
 
     @property
     def max_streams(self) -> int:
@@ -115,11 +117,6 @@ class AdsServer:
     def full(self) -> bool:
         """Whether one more proxy would be refused."""
         return self._registry.full
-
-    @property
-    def rejections(self) -> Rejections:
-        """What proxies reject. Set its `report` to be told of changes."""
-        return self._registry.rejections
 
     async def recheck(self) -> None:
         """End the streams of proxies that no longer belong to the mesh. Call it after each change of the mesh."""
@@ -140,6 +137,7 @@ class AdsServer:
             monitor=self._registry.monitor.run(),
             socket=supervised(self._lifecycle, self._watch_socket()),
             replaced=self._stop_replaced_servers(),
+            traffic=supervised(self._lifecycle, self._traffic.watch(self.port)),
         ):
             self._lifecycle.move(Phase.SERVING, reason=f"listening on {self._listen_config.address}")
             try:
@@ -268,10 +266,10 @@ class AdsServer:
             status = await self._run(session, rpc)
         except Exception as error:
             # grpc would send the exception's text to the proxy.
-            logger("ads").error("a stream failed", error=f"{type(error).__name__}: {error}")
+            self._stream_log.error("a stream failed", error=f"{type(error).__name__}: {error}")
             status = StreamStatus(grpc.StatusCode.INTERNAL, "internal error")
         if status.code in _LOGGED:
-            logger("ads").warning("a stream was ended", peer=rpc.peer(), error=status.details)
+            self._stream_log.warning("a stream was ended", peer=rpc.peer(), error=status.details)
         if status.code is not grpc.StatusCode.OK:
             await rpc.abort(status.code, status.details)
 
@@ -279,8 +277,8 @@ class AdsServer:
         try:
             name = self._shared.authenticator.identify(rpc.auth_context())
             await self._registry.until_admitted(name, self._shared.authenticator.admit)
-            with self._subscribe(name) as snapshots:
-                stream = Stream(name, session, rpc=rpc, snapshots=snapshots, shared=self._shared)
+            with self._subscribe(name) as snapshots, self._traffic.counted(rpc) as counted:
+                stream = Stream(name, session, rpc=counted, snapshots=snapshots, shared=self._shared)
                 with self._registry.registered(stream):
                     status = await stream.run()
             await stream.finish_write(within=self._limits.longest_stream_age)

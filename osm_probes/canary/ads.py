@@ -126,9 +126,10 @@ def _check_status(headers: dict[str, str]) -> None:
     if (status := headers.get(":status", "200")) != "200":
         raise UnhealthyError(f"the ADS answers with HTTP status {status}")
     if (code := headers.get("grpc-status")) is not None:
-        name = _CODES[int(code)] if code.isdecimal() and int(code) < len(_CODES) else code
+        name = _CODES[int(code)] if code.isdecimal() and int(code) < len(_CODES) else "an unknown code"
         message = headers.get("grpc-message", "")
-        raise UnhealthyError(f"the ADS ended the stream: {name}{': ' if message else ''}{message}")
+        reason = f"the ADS ended the stream: {name}"
+        raise UnhealthyError(reason, detail=f"{reason}: {message}" if message else "")
 
 
 def _tls_context(canary: AdsCanary) -> ssl.SSLContext:

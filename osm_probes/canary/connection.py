@@ -1,6 +1,7 @@
 """A new TLS connection to one's own server, or the reason why there is none, as text for a person."""
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -9,9 +10,11 @@ from typing import Final, TypeVar
 
 from osm_probes.health.checks import UnhealthyError
 
+_LOOPBACK: Final = "127.0.0.1"
+_LOOPBACK_IPV6: Final = "::1"
+_NO_ADDRESS: Final = (errno.EADDRNOTAVAIL, errno.EHOSTUNREACH, errno.EINVAL, errno.ENETUNREACH)
 _RETRY_AFTER: Final = 0.02
 _TLS_SHUTDOWN_WITHIN: Final = 0.05  # grpc never answers a TLS close_notify; a connection holds 256 KB until then
-
 
 T = TypeVar("T")
 Exchange = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[T]]
@@ -81,6 +84,16 @@ class _Attempt:
 
 
 async def _open_tcp(address: str, port: int) -> socket.socket:
+    try:
+        return await _connect(address, port)
+    except OSError as error:
+        # In an IPv6-only network the loopback interface may lack its IPv4 address.
+        if address != _LOOPBACK or error.errno not in _NO_ADDRESS:
+            raise
+        return await _connect(_LOOPBACK_IPV6, port)
+
+
+async def _connect(address: str, port: int) -> socket.socket:
     connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         connection.settimeout(0.0)

@@ -57,9 +57,10 @@ async def check_bundle(canary: WebhookCanary, *, within: float) -> None:
 
 async def check_review(canary: WebhookCanary, *, within: float) -> None:
     """Check that a synthetic pod gets a patch. Raises UnhealthyError. The certificate is left to the other checks."""
+    authorization = f"Authorization: Bearer {canary.token}\r\n" if canary.token else ""
     head = (
         f"POST {canary.path} HTTP/1.1\r\nHost: {canary.server_name}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(canary.body)}\r\nConnection: close\r\n\r\n"
+        f"{authorization}Content-Length: {len(canary.body)}\r\nConnection: close\r\n\r\n"
     )
 
     async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
@@ -95,7 +96,8 @@ def _check_response(response: bytes) -> None:
     try:
         review = msgspec.json.decode(body, type=_Review).response
         if not review.allowed:
-            raise UnhealthyError(f"the webhook refuses the synthetic pod: {review.status.message}")
+            reason = "the webhook refuses the synthetic pod"
+            raise UnhealthyError(reason, detail=f"{reason}: {review.status.message}")
         patch = msgspec.json.decode(base64.b64decode(review.patch, validate=True), type=list[dict[str, msgspec.Raw]])
     except ValueError as error:
         raise UnhealthyError(f"the webhook's response is not a review with a patch: {error}") from error

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from osm_probes.cli.arguments import build_parser
 from osm_probes.foundation.errors import OsmError
+from osm_probes.foundation.text import printable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         status = getattr(importlib.import_module(f"osm_probes.cli.{module}"), function)(arguments)
     except OsmError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(printable(f"Error: {error}"), file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT

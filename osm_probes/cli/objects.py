@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 import msgspec
+
+_MAX_PORT: Final = 65535
 
 
 class Metadata(msgspec.Struct, frozen=True, rename="camel"):
@@ -118,6 +121,12 @@ class Condition(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+class PodIP(msgspec.Struct, frozen=True):
+    """One of a pod's addresses."""
+
+    ip: str = ""
+
+
 class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
     """The status of a pod, as the scheduler and its kubelet report it."""
 
@@ -127,6 +136,7 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
     conditions: list[Condition] = []
     container_statuses: list[ContainerStatus] = []
     init_container_statuses: list[ContainerStatus] = []
+    pod_ips: list[PodIP] = msgspec.field(name="podIPs", default_factory=list)
 
 
 class Pod(msgspec.Struct, frozen=True):
@@ -143,6 +153,11 @@ class Pod(msgspec.Struct, frozen=True):
                 if argument.startswith(f"--{flag}="):
                     return argument.partition("=")[2]
         return ""
+
+    def flag_port(self, flag: str) -> int:
+        """The same, as the number of a port; 0 if it is none."""
+        value = self.flag_value(flag)
+        return int(value) if value.isdecimal() and len(value) <= 5 and int(value) <= _MAX_PORT else 0
 
     @property
     def inactive_reason(self) -> str:

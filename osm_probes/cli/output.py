@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import os
+import secrets
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from osm_probes.foundation.errors import OsmError
-from osm_probes.foundation.text import one_line
+from osm_probes.foundation.text import one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _COLUMN_GAP: Final = "   "
 _MIN_LAST_COLUMN: Final = 20
 _PROGRESS_DELAY: Final = 1.0
+_MAX_NAME: Final = 200  # a file name has at most 255 bytes
 
 
 class Styled(NamedTuple):
@@ -68,7 +71,7 @@ class Console:
 
     def print_error(self, error: Exception) -> None:
         """Print `Error: …` on standard error."""
-        self.warn(f"Error: {error}")
+        self.warn(printable(f"Error: {error}"))
 
     @contextlib.contextmanager
     def progress(self, text: str) -> Iterator[None]:
@@ -119,7 +122,10 @@ class Console:
         if output_format == "yaml":
             import yaml
 
-            self.print(yaml.safe_dump(msgspec.to_builtins(value), sort_keys=False).rstrip("\n"))
+            from osm_probes.cli.yaml_dumper import Dumper
+
+            text = yaml.dump(msgspec.to_builtins(value), Dumper=Dumper, sort_keys=False)
+            self.print(text.rstrip("\n"))
         else:
             self.print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
@@ -146,12 +152,27 @@ class OutputError(OsmError):
 
 
 def write_private_file(file: Path, content: bytes) -> None:
-    """Write a file that only its owner can read; an existing file is replaced. Raises OutputError."""
+    """Write a file that only its owner can read: whole, or not at all. An existing regular file is replaced.
+
+    Raises OutputError.
+    """
+    new = file.with_name(f".{file.name[:_MAX_NAME]}.{secrets.token_hex(8)}")
     try:
-        # Writing to an existing file would keep its mode, so it is deleted first.
-        file.unlink(missing_ok=True)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(content)
+        if (file.is_symlink() or file.exists()) and not stat.S_ISREG(file.lstat().st_mode):
+            raise OutputError(f"--output {file}: it exists, and is not a regular file")
+        _write_new(new, content)
+        new.replace(file)
     except OSError as error:
         raise OutputError(f"--output {file}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            new.unlink()
+
+
+def _write_new(file: Path, content: bytes) -> None:
+    # O_EXCL: nobody else can have made the file, or a link in its place.
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(descriptor)

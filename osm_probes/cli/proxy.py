@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
-from osm_probes.cli.api_client import get_pod_json, run_with_client
+from osm_probes.cli.api_client import run_with_client
 from osm_probes.cli.control_planes import list_control_planes
+from osm_probes.cli.debug_port import get_debug_json
 from osm_probes.cli.objects import Pod
 from osm_probes.cli.output import Console
 from osm_probes.foundation.durations import age
@@ -64,8 +65,8 @@ def get_from_proxy(arguments: argparse.Namespace) -> int:
 
 
 async def get_connected_proxies(client: KubernetesClient, pod: Pod) -> ConnectedProxies:
-    """The proxies that are connected to a controller's pod. Raises KubernetesError."""
-    return await get_pod_json(client, pod, DEBUG_PROXIES_PATH, type=ConnectedProxies)
+    """The proxies that are connected to a controller. Raises KubernetesError."""
+    return await get_debug_json(client, pod, DEBUG_PROXIES_PATH, type=ConnectedProxies)
 
 
 async def _list(client: KubernetesClient, *, namespace: str, output_format: str, console: Console) -> int:
@@ -94,7 +95,7 @@ async def _connected_proxies(client: KubernetesClient, pod: Pod) -> list[ProxyRo
     try:
         connected = await get_connected_proxies(client, pod)
     except KubernetesError as error:
-        return ProxyError(f"cannot list the proxies of {name}: {error.explain('get pods/proxy')}")
+        return ProxyError(f"cannot list the proxies of {name}: {error}")
     return [ProxyRow(name, proxy) for proxy in connected.proxies]
 
 

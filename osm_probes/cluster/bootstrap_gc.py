@@ -138,7 +138,7 @@ class BootstrapGarbageCollector:
                 failure = await self._refresh_trust(secrets) or await self._collect(secrets)
                 if not informer.synced or informer.problem:
                     self.distributed_trust = ""
-                self._problem.update(informer.problem or (failure.explain(_PERMISSION) if failure else ""))
+                self._problem.update(str(informer.problem) or (failure.explain(_PERMISSION) if failure else ""))
                 if failure is None:
                     backoff.reset()
                 await asyncio.sleep(_INTERVAL if failure is None else backoff.pause(at_least=_INTERVAL))

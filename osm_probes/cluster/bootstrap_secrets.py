@@ -50,11 +50,15 @@ class CredentialIssuer:
 
 
 class BootstrapSecretStore:
-    """Stores the bootstrap Secrets of proxies that connect to the ADS at the controller's Service."""
+    """Stores the bootstrap Secrets of proxies that connect to the ADS at the controller's Service.
 
-    def __init__(self, client: KubernetesClient, credentials: CredentialIssuer) -> None:
+    ipv6: whether the cluster's pods have IPv6 addresses.
+    """
+
+    def __init__(self, client: KubernetesClient, credentials: CredentialIssuer, *, ipv6: bool) -> None:
         self._client = client
         self._credentials = credentials
+        self._ipv6 = ipv6
 
     async def store(self, injection: SidecarInjection) -> None:
         """Create the bootstrap Secret of this proxy. Raises KubernetesError."""
@@ -85,4 +89,5 @@ class BootstrapSecretStore:
             ads=AdsTarget(name, ADS_PORT, name),
             secrets=SdsFiles(BOOTSTRAP_FOLDER),
             app_probes=injection.app_probes,
+            ipv6=self._ipv6,
         )

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from osm_probes.cluster.ca_secret_content import (
     PRIVATE_KEY,
@@ -18,6 +18,7 @@ from osm_probes.cluster.ca_secret_content import (
 from osm_probes.foundation.backoff import Backoff
 from osm_probes.foundation.latest import Changes, Latest
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.problem_log import ProblemLog, Repeat
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.client import JsonObject, KubernetesClient
@@ -28,6 +29,8 @@ from osm_probes.kube.list_options import ListOptions
 from osm_probes.mesh.labels import CA_SIGNS_SINCE, MANAGED_BY
 from osm_probes.pki.authority import Authority, InvalidAuthorityError
 from osm_probes.pki.trust import Trust
+
+_IT: Final = "the Secret of the certificate authority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,13 @@ class StoredCa:
 class CaSecret:
     """The Secret `name` with the CA in `ca.crt` and `private.key`, and with the previous CA during a rotation.
 
-    problem: why the Secret cannot be used now, while the program continues with the CA that it has; "" if it can.
+    problem: why the Secret cannot be used now, while the program continues with the CA that it has; false if it
+    can.
     stored: the last usable contents; None before the first read.
     """
 
     def __init__(self, client: KubernetesClient, *, namespace: str, name: str, common_name: str) -> None:
-        self.problem: Latest[str] = Latest("")
+        self.problem: Latest[Problem] = Latest(Problem())
         self.stored: Latest[StoredCa | None] = Latest(None)
         self._client = client
         self._namespace = namespace
@@ -66,7 +70,7 @@ class CaSecret:
             repeat=Repeat.WHEN_CHANGED,
         )
 
-    async def load_or_create(self, *, on_waiting: Callable[[str], None]) -> Trust:
+    async def load_or_create(self, *, on_waiting: Callable[[Problem], None]) -> Trust:
         """Load the CA, or create it: of several replicas that start at once, one creates it and all load the same.
 
         While the API server does not respond this retries and passes each new reason to `on_waiting`. Raises
@@ -85,7 +89,7 @@ class CaSecret:
             except KubernetesError as error:
                 reason = f"{self._display_name} cannot be read: {error.explain(self._permission)}"
                 if waiting.update(reason):
-                    on_waiting(reason)
+                    on_waiting(Problem(f"{_IT} cannot be read: {error.summary}", reason))
                 await asyncio.sleep(backoff.pause(at_least=error.retry_after))
             else:
                 waiting.update("")
@@ -146,19 +150,20 @@ class CaSecret:
                 if informer.synced:
                     content = informer.objects.get((self._namespace, self._name))
                     problem = await self._restore() if content is None else self._apply(content, trust)
-                    self._problem_log.update(problem)
+                    self._problem_log.update(str(problem))
                     self.problem.set(problem)
 
-    def _apply(self, content: CaSecretContent, trust: Latest[Trust]) -> str:
+    def _apply(self, content: CaSecretContent, trust: Latest[Trust]) -> Problem:
         """Set `trust` by the contents; the problem, if they cannot be used."""
         try:
             self.stored.set(stored := StoredCa.of(content))
             trust.set(next_trust(stored.authorities, current=trust.value))
         except InvalidAuthorityError as error:
-            return f"{self._display_name}: {error}; the authority in use stays until a restart"
-        return ""
+            summary = f"{_IT} cannot be used; the authority in use stays until a restart"
+            return Problem(summary, f"{self._display_name}: {error}; the authority in use stays until a restart")
+        return Problem()
 
-    async def _restore(self) -> str:
+    async def _restore(self) -> Problem:
         """Create the deleted Secret again; the problem, if that is forbidden."""
         stored = self.stored.value
         if stored is None:
@@ -168,13 +173,14 @@ class CaSecret:
             try:
                 await self._create(stored.content)
             except ConflictError:
-                return ""  # another replica was faster
+                return Problem()  # another replica was faster
             except ForbiddenError as error:
-                return f"{self._display_name} was deleted and cannot be created again: {error}"
+                deleted = "was deleted and cannot be created again"
+                return Problem(f"{_IT} {deleted}: {error.summary}", f"{self._display_name} {deleted}: {error}")
             except KubernetesError:
                 await asyncio.sleep(backoff.pause())
             else:
                 logger("pki").warning(
                     "the certificate authority's Secret was deleted: it is created again", secret=self._display_name
                 )
-                return ""
+                return Problem()

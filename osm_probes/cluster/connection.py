@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from osm_probes.cluster.ca_secret import CaSecret
 from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.connect import connect
@@ -36,7 +37,7 @@ async def connect_cluster(
     component: str,
     kinds: Mapping[Kind, type[MeshObject]],
     observe: Observer,
-    on_waiting: Callable[[str], None],
+    on_waiting: Callable[[Problem], None],
 ) -> AsyncGenerator[Cluster, None]:
     """Connect to the cluster that the flags name, and disconnect at the end of the block.
 

@@ -12,13 +12,14 @@ from osm_probes.configuration.shared import (
     add_shared_flags,
     read_shared_flags,
 )
-from osm_probes.mesh.ports import ADS_PORT
+from osm_probes.mesh.ports import ADS_PORT, DEBUG_PORT
 
 _NO_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType({})
 _DESCRIPTION: Final = """\
 The control plane of the mesh. It configures Envoy sidecars over gRPC with mTLS
 (ADS, port 15128) and serves plain HTTP on port 9091: /health/alive,
-/health/ready, /metrics, /version and /smi/version."""
+/health/ready, /metrics, /version and /smi/version. Pages with names of the
+mesh's objects, such as /debug/proxies, are on port 9092 of loopback alone."""
 _EPILOG: Final = """\
 environment variables:
   CONTROLLER_POD_NAME  name of the program's own pod, which gets its Events
@@ -28,7 +29,8 @@ examples:
   # on one machine, with the same ports as in a cluster:
   osm-controller --mesh-dir examples/bookstore
   # on any free ports; the log says which:
-  osm-controller --mesh-dir examples/bookstore --ads-port 0 --http-port 0
+  osm-controller --mesh-dir examples/bookstore --ads-port 0 --http-port 0 \\
+    --debug-port 0
   curl -i localhost:9091/health/alive
 
 exit status:
@@ -65,6 +67,13 @@ def parse_controller(argv: Sequence[str], environment: Mapping[str, str] = _NO_E
         metavar="N",
         help="largest number of connected proxies; 0 means the MeshConfig's limit (default: %(default)s)",
     )
+    ads.add_argument(
+        "--debug-port",
+        type=parse_port,
+        default=DEBUG_PORT,
+        metavar="PORT",
+        help="port of /debug/proxies, on loopback alone; a taken port is only a warning (default: %(default)s)",
+    )
     compatibility = add_compatibility_flags(parser)
     compatibility.add_argument(
         "--osm-service-account", default="", metavar="NAME", help="service account of the pod (default: empty)"
@@ -81,6 +90,6 @@ def parse_controller(argv: Sequence[str], environment: Mapping[str, str] = _NO_E
         default=True,
         help_text="an invalid TrafficTarget is always logged and ignored",
     )
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     shared = read_shared_flags(parser, arguments, pod=environment.get("CONTROLLER_POD_NAME", ""))
     return ControllerConfiguration(shared, arguments.ads_port, arguments.max_data_plane_connections)

@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -97,6 +98,13 @@ def parse_folder(text: str) -> Path:
     return Path(text)
 
 
+def parse_file(text: str) -> Path:
+    """Convert the path of a file."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is not a file")
+    return Path(text)
+
+
 class WrongFlagsError(SystemExit):
     """A program got wrong flags, so it exits with status 2. `message` says what is wrong."""
 
@@ -133,10 +141,24 @@ class FlagParser(argparse.ArgumentParser):
             formatter_class=_FlagHelpFormatter,
         )
 
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse all flags. Raises WrongFlagsError, whose message has no values of unknown flags: one may be a token."""
+        arguments, unknown = self.parse_known_args(argv)
+        if unknown:
+            self.error(f"unrecognized arguments: {_without_values(unknown)}")
+        return arguments
+
     def error(self, message: str) -> NoReturn:
         """Print the usage and the message on stderr, then exit with status 2. Raises WrongFlagsError."""
         sys.stderr.write(f"{self.format_usage()}{self.prog}: error: {message}\nRun {self.prog} --help for all flags.\n")
         raise WrongFlagsError(message)
+
+
+def _without_values(arguments: Sequence[str]) -> str:
+    """The names of the flags, and the number of the other arguments."""
+    names = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
+    others = len(arguments) - len(names)
+    return " ".join([*names, *([f"({others} without a flag's name)"] if others else [])])
 
 
 def add_boolean_flag(group: argparse._ArgumentGroup, flag: str, *, default: bool, help_text: str) -> None:

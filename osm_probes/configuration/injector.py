@@ -2,9 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from osm_probes.configuration.flag_parser import FlagParser, add_boolean_flag, add_duration_flag, parse_port
+from osm_probes.configuration.flag_parser import (
+    FlagParser,
+    add_boolean_flag,
+    add_duration_flag,
+    parse_file,
+    parse_port,
+)
 from osm_probes.configuration.shared import (
     SharedConfiguration,
     add_compatibility_flags,
@@ -45,7 +52,10 @@ _PULL_POLICIES: Final = ("", "Always", "IfNotPresent", "Never")
 
 @dataclass(frozen=True, slots=True)
 class InjectorConfiguration:
-    """The configuration of osm-injector. `webhook_timeout` is in seconds; the images come from the environment."""
+    """The configuration of osm-injector. `webhook_timeout` is in seconds; the images come from the environment.
+
+    client_ca: the file with the CAs of the clients whose reviews are answered; None: those of all clients.
+    """
 
     shared: SharedConfiguration
     webhook_port: int
@@ -53,6 +63,7 @@ class InjectorConfiguration:
     webhook_timeout: float
     pull_policy: str
     native_sidecars: bool
+    client_ca: Path | None
     sidecar_image: str
     init_image: str
 
@@ -63,7 +74,7 @@ def parse_injector(argv: Sequence[str], environment: Mapping[str, str]) -> Injec
     add_shared_flags(parser)
     _add_webhook_flags(parser)
     add_compatibility_flags(parser)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     return InjectorConfiguration(
         read_shared_flags(parser, arguments, pod=environment.get("INJECTOR_POD_NAME", "")),
         arguments.webhook_port,
@@ -71,6 +82,7 @@ def parse_injector(argv: Sequence[str], environment: Mapping[str, str]) -> Injec
         arguments.webhook_timeout,
         arguments.osm_container_pull_policy,
         arguments.native_sidecars,
+        arguments.client_ca,
         environment.get("OSM_DEFAULT_SIDECAR_IMAGE", _SIDECAR_IMAGE),
         environment.get("OSM_DEFAULT_INIT_CONTAINER_IMAGE", _INIT_IMAGE),
     )
@@ -108,4 +120,11 @@ def _add_webhook_flags(parser: FlagParser) -> None:
         "--native-sidecars",
         default=False,
         help_text="inject Envoy as an init container that keeps running; needs Kubernetes 1.29 or later",
+    )
+    webhook.add_argument(
+        "--client-ca",
+        type=parse_file,
+        metavar="FILE",
+        help="file with CA certificates in PEM: a review is answered only if its client, the API server, has a "
+        "certificate of one of them; /healthz needs none (default: all reviews are answered)",
     )

@@ -63,6 +63,7 @@ class SharedConfiguration:
     drain_delay: float
     grace: float
     pod: str
+    debug_port: int | None
 
     @property
     def ca_common_name(self) -> str:
@@ -73,6 +74,7 @@ class SharedConfiguration:
 def add_shared_flags(parser: FlagParser) -> None:
     """Add the flags of SharedConfiguration, and --version."""
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="print the version")
+    parser.set_defaults(debug_port=None)  # only osm-controller has the flag
     _add_mesh_flags(parser)
     _add_standalone_flags(parser)
     _add_port_flags(parser)

@@ -19,6 +19,7 @@ from osm_probes.controller.capacity import capacity_of_process, max_streams
 from osm_probes.controller.debug import PROXIES_PAGE, proxies_page
 from osm_probes.controller.metrics import ControllerMetrics
 from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.judge_state import AdsCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
@@ -107,8 +108,8 @@ class ControllerApp:
             from osm_probes.runtime.pod_events import transition_recorder
 
             self._process.judge.on_transition = transition_recorder(self._environment.cluster.events)
-        self._metrics.stuck = lambda: self._ads.monitor.stuck
-        self._metrics.rejecting = lambda: self._ads.monitor.rejecting
+        self._metrics.stuck = lambda: self._ads.registry.monitor.stuck
+        self._metrics.rejecting = lambda: self._ads.registry.monitor.rejecting
         # Before it listens: the judge must know how to connect as soon as the first proxy is served.
         self._update_judge()
         async with (
@@ -165,7 +166,7 @@ class ControllerApp:
         events = EventRecorder(
             cluster.client, namespace=shared.osm_namespace, pod=shared.pod, component=CONTROLLER, limits=PROXY_EVENTS
         )
-        self._ads.rejections.report = ProxyEvents(events, self._source.mesh).report
+        self._ads.registry.rejections.report = ProxyEvents(events, self._source.mesh).report
         return background_tasks(proxy_events=events.run())
 
     def _settings(self) -> Settings:
@@ -243,21 +244,21 @@ class ControllerApp:
             ),
         )
 
-    def _warnings(self) -> Iterator[str]:
+    def _warnings(self) -> Iterator[Problem]:
         if self._source.mesh.value is not None and self._source.problem.value:
-            yield f"the last good mesh is served: {self._source.problem.value}"
+            yield self._source.problem.value.after("the last good mesh is served")
         if self._environment.ca_problem.value:
             yield self._environment.ca_problem.value
-        for identity, reason in self._publisher.failing.value.items():
-            yield f"the last good configuration of {identity} is served: {reason}"
+        if self._publisher.warning:
+            yield self._publisher.warning
 
-    def _mesh_problem(self) -> str:
+    def _mesh_problem(self) -> Problem:
         if self._source.mesh.value is not None:
             return self._publisher.problem.value
-        return self._source.problem.value or "the mesh has not been read yet"
+        return self._source.problem.value or Problem("the mesh has not been read yet")
 
-    def _capacity_problem(self) -> str:
-        return f"all {self._ads.max_streams} places for proxies are taken" if self._ads.full else ""
+    def _capacity_problem(self) -> Problem:
+        return Problem(f"all {self._ads.max_streams} places for proxies are taken" if self._ads.full else "")
 
     def _admit(self, name: ProxyName) -> None:
         """Admit only pods of the mesh, with their own service account. Raises NotAdmittedError, MeshUnknownError."""

@@ -1,4 +1,4 @@
-"""The ADS's streams -> the JSON of /debug/proxies."""
+"""The ADS's streams -> the JSON of /debug/proxies on the debug port."""
 
 from collections.abc import Sequence
 from itertools import islice

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
+from osm_probes.foundation.listen import SocketLostError
 from osm_probes.foundation.tasks import TaskPool
 
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -64,7 +65,7 @@ class Acceptor(Generic[C]):
         await self._tasks.__aexit__(kind, error, traceback)
 
     async def accept(self, listener: socket.socket) -> None:
-        """Accept until cancelled. Raises OSError if the listening socket is lost."""
+        """Accept until cancelled. Raises SocketLostError."""
         loop = asyncio.get_running_loop()
         listener.settimeout(0.0)
         while True:
@@ -74,12 +75,18 @@ class Acceptor(Generic[C]):
                 continue  # the client went away first
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
-                    raise
+                    raise SocketLostError(f"a listening socket is lost: {error.strerror or error}") from error
                 await self._make_room()
                 continue
             await self._admit(accepted)
             # An accept that need not wait does not yield: a flood of connections must not hold the loop.
             await asyncio.sleep(0)
+
+    def drop(self, condition: Callable[[C], bool]) -> None:
+        """Drop the connections for which the condition is true."""
+        for task, connection in self._open.items():
+            if condition(connection):
+                task.cancel()
 
     async def _admit(self, accepted: socket.socket) -> None:
         try:

@@ -8,9 +8,15 @@ from osm_probes.foundation.errors import OsmError
 
 BACKLOG: Final = 1024
 
+_NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+
 
 class AddressInUseError(OsmError):
     """Another process listens on the port."""
+
+
+class SocketLostError(OsmError):
+    """A listening socket was destroyed from outside."""
 
 
 class UnusableAddressError(OsmError):
@@ -27,7 +33,7 @@ def listen(port: int, *, address: str = "") -> socket.socket:
         try:
             return _bound(family, address or "::", port)
         except OSError as error:
-            if address or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT):
+            if address or error.errno not in _NO_FAMILY:
                 raise
             return _bound(socket.AF_INET, "0.0.0.0", port)  # IPv6 is off
     except OSError as error:
@@ -35,6 +41,16 @@ def listen(port: int, *, address: str = "") -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise AddressInUseError(f"cannot listen on {where}: another process listens there") from error
         raise UnusableAddressError(f"cannot listen on {where}: {error.strerror or error}") from error
+
+
+def listen_on_loopback(port: int) -> socket.socket:
+    """Listen on 127.0.0.1, or on ::1 where only that exists. Port 0 means any free port. Raises like `listen`."""
+    try:
+        return listen(port, address="127.0.0.1")
+    except UnusableAddressError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_FAMILY:
+            return listen(port, address="::1")
+        raise
 
 
 def _bound(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
@@ -50,3 +66,16 @@ def _bound(family: socket.AddressFamily, address: str, port: int) -> socket.sock
         listener.close()
         raise
     return listener
+
+
+def listens(listener: socket.socket) -> bool:
+    """Whether the socket still listens: it does not after it was destroyed from outside, as by `ss -K`."""
+    return bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def listen_again(lost: socket.socket) -> socket.socket:
+    """A new socket on the address and port of one that was destroyed, which is closed. Raises as `listen` does."""
+    address, port = lost.getsockname()[:2]
+    new = listen(port, address="" if address in {"::", "0.0.0.0"} else address)
+    lost.close()
+    return new

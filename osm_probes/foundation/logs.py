@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from osm_probes.foundation.line_limit import LineLimit
+
 LEVELS: Final[Mapping[str, int]] = {
     "trace": 5,
     "debug": logging.DEBUG,
@@ -29,6 +31,7 @@ _LINE_LIMIT = 4096
 # A pipe holds 64 KB in 16 pages: a line of 15 pages is written at once, unless its reader is behind.
 _LONG_LINE_LIMIT = 15 * 4096
 _QUEUE_LIMIT = 2000
+_FOREIGN_LIMIT = 60
 _SHORTER = (1500, 300, 40, 0)
 _LONG_SHORTER = (48_000, 40_000, 30_000, 20_000, 8_000, *_SHORTER)
 _MAX_FACTS = 30
@@ -133,14 +136,19 @@ def configure_logs(
 ) -> LogWriter:
     """Send all logs of this process to stderr, from `level` (a name of LEVELS) on; other libraries' from warnings on.
 
+    Other libraries write at most 60 lines a minute, because their peers can cause lines at will.
+
     With OSM_HUMAN_DEBUG_LOG=true the lines are for people instead of JSON.
     """
     writer = writer or LogWriter()
-    handler = _Handler(writer, _HumanFormatter() if environment.get("OSM_HUMAN_DEBUG_LOG") == "true" else _Formatter())
-    LOGGER.handlers = [handler]
+    formatter = _HumanFormatter() if environment.get("OSM_HUMAN_DEBUG_LOG") == "true" else _Formatter()
+    LOGGER.handlers = [_Handler(writer, formatter)]
     LOGGER.propagate = False
     set_log_level(level)
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    foreign = _Handler(writer, formatter)
+    foreign.addFilter(_ForeignLines(_FOREIGN_LIMIT))
+    logging.basicConfig(handlers=[foreign], level=logging.WARNING, force=True)
+    logging.captureWarnings(capture=True)  # else Python writes warnings to stderr itself, not as JSON
     return writer
 
 
@@ -157,6 +165,22 @@ class _Handler(logging.Handler):
             self._writer.put(self.format(record).encode("utf-8", "replace") + b"\n")
         except Exception:  # a fact that cannot be written must not end what logs it
             self._writer.dropped += 1
+
+
+class _ForeignLines(logging.Filter):
+    """Limits the lines of other libraries."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = LineLimit(limit)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record may be written. The next line has the count of those that were not."""
+        if (suppressed := self._limit.admit()) is None:
+            return False
+        if suppressed:
+            record.facts = {**_error_of(record), "suppressed": suppressed}
+        return True
 
 
 class _Formatter(logging.Formatter):

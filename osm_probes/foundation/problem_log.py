@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from osm_probes.foundation.logs import logger
+from osm_probes.foundation.rate_limited_log import RateLimitedLog
 
 
 class Repeat(enum.Enum):
@@ -20,7 +20,7 @@ class ProblemLog:
     """Logs the beginning of a problem as a warning or an error; logs its end, with its duration, as info.
 
     began, ended: the messages of the two lines, which are constant. The text of the problem is the field `error`, its
-    duration in seconds is the field `after`.
+    duration in seconds is the field `after`. A problem that comes and goes writes 20 lines a minute at most.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ProblemLog:
         repeat: Repeat = Repeat.NEVER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._logger = logger(component, depth=1)  # a line names who calls `update`
+        self._logger = RateLimitedLog(component, depth=1, clock=clock)  # a line names who calls `update`
         self._began = began
         self._ended = ended
         self._log = self._logger.warning if level == "warning" else self._logger.error

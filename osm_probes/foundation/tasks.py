@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from osm_probes.foundation.logs import logger
+from osm_probes.foundation.rate_limited_log import RateLimitedLog
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class TaskPool:
     """
 
     def __init__(self, component: str) -> None:
-        self._component = component
+        self._log = RateLimitedLog(component)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -63,4 +63,4 @@ class TaskPool:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger(self._component).error("a task failed", task=task.get_name(), error=repr(error))
+            self._log.error("a task failed", task=task.get_name(), error=repr(error))

@@ -11,7 +11,14 @@ from osm_probes.foundation.tasks import start
 
 
 class UnhealthyError(OsmError):
-    """A check failed; the text is the reason, for a person."""
+    """A check failed; the text is the reason, for everybody, without names of objects.
+
+    detail: the whole reason, with names and texts of others; "" if there is no more to say.
+    """
+
+    def __init__(self, reason: str, *, detail: str = "") -> None:
+        super().__init__(reason)
+        self.detail = detail
 
 
 CheckFunction = Callable[[], Awaitable[None]]
@@ -20,11 +27,12 @@ CheckFunction = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The result of one check; an empty reason means healthy. `took` is in seconds."""
+    """The result of one check; an empty reason means healthy. `took` is in seconds. detail: see UnhealthyError."""
 
     name: str
     reason: str = ""
     took: float = 0.0
+    detail: str = ""
 
     @property
     def healthy(self) -> bool:
@@ -40,18 +48,18 @@ async def run_checks(checks: Mapping[str, CheckFunction], *, within: float) -> d
 
 async def _run(name: str, check: CheckFunction, *, within: float) -> CheckResult:
     started = time.monotonic()
-    reason = ""
+    reason = detail = ""
     try:
         async with asyncio.timeout(within):
             await check()
     except UnhealthyError as error:
-        reason = str(error) or "no reason given"
+        reason, detail = str(error) or "no reason given", error.detail
     except TimeoutError:
         reason = f"no answer within {within:g} s"
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        logger("health").error("a check failed with an unexpected error", check=name, error=reason)
-    return CheckResult(name, reason, time.monotonic() - started)
+        reason, detail = f"an unexpected {type(error).__name__}", f"{type(error).__name__}: {error}"
+        logger("health").error("a check failed with an unexpected error", check=name, error=detail)
+    return CheckResult(name, reason, time.monotonic() - started, detail)
 
 
 def coalesced(check: CheckFunction, *, keep: float, clock: Callable[[], float] = time.monotonic) -> CheckFunction:

@@ -5,6 +5,8 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
+from osm_probes.foundation.problem import Problem
+
 
 class AdsCanary(Struct, frozen=True, kw_only=True):
     """How to connect to the ADS as a proxy does, and the resource to expect.
@@ -30,7 +32,7 @@ class WebhookCanary(Struct, frozen=True, kw_only=True):
 
     address: an IP address. bundle_pem: the certificates that the API server trusts; server_name: the name that it
     verifies. body: an AdmissionReview whose pod the webhook must patch. no_bundle: why there is no bundle; "" if there
-    is one.
+    is one. token: sent with the review in place of a client certificate; "" if the webhook demands none.
     """
 
     address: str
@@ -40,6 +42,10 @@ class WebhookCanary(Struct, frozen=True, kw_only=True):
     path: str
     body: bytes
     no_bundle: str = ""
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"WebhookCanary({self.address}:{self.port})"  # never the token
 
 
 class JudgeState(Struct, frozen=True, kw_only=True, tag=True):
@@ -49,8 +55,8 @@ class JudgeState(Struct, frozen=True, kw_only=True, tag=True):
     ready: the names of readiness's checks, in the order in which answers list them.
     ready_bodies: the paths of readiness, and the body of each when the program is ready.
     fixed_bodies: paths whose body is known beforehand, such as /version.
-    program_pages: paths whose JSON only the program can write, with the name of the page.
-    problems: the answers of the checks that the program decides, by name; "" means healthy, a missing one unhealthy.
+    debug_pages: paths of the debug port whose JSON only the program can write, with the name of the page.
+    problems: the answers of the checks that the program decides, by name; a false one means healthy, a missing one not.
     expiries: when each certificate in use expires, by kind (root, ads, canary, webhook), as aware times.
     warnings: what a person should know although it decides nothing, such as one proxy that cannot be configured.
     heartbeat_limit, canary_limit: in seconds. log_level: a name of foundation.logs.LEVELS.
@@ -60,10 +66,10 @@ class JudgeState(Struct, frozen=True, kw_only=True, tag=True):
     ready: tuple[str, ...]
     ready_bodies: Mapping[str, str]
     fixed_bodies: Mapping[str, str] = field(default_factory=dict)
-    program_pages: Mapping[str, str] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)
+    debug_pages: Mapping[str, str] = field(default_factory=dict)
+    problems: Mapping[str, Problem] = field(default_factory=dict)
     expiries: Mapping[str, datetime] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
     ads: AdsCanary | None = None
     webhook: WebhookCanary | None = None
     heartbeat_limit: float = 15.0

@@ -5,7 +5,7 @@ the server. A library such as grpc reports nothing when its listening socket is 
 """
 
 import asyncio
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -50,10 +50,10 @@ def _kernel_form(host: str, port: int) -> bytes:
 class OwnSocket:
     """The socket of this process that listens on an IP address. `claim` remembers its inode."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, tables: Sequence[Path] = _TABLES) -> None:
         self._address = {"host": host, "port": port}
         self._among = kernel_forms(host, port)
-        self._tables = [table for table in _TABLES if table.exists()]  # without IPv6 there is one
+        self._tables = [table for table in tables if table.exists()]  # without IPv6 there is one
         self._inode: int | None = None
 
     def claim(self) -> None:

@@ -32,13 +32,18 @@ async def _empty(*, limit: int, within: float) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request. Path and query are decoded; `secure` means over TLS. A body that is not read is skipped."""
+    """A request. Path and query are decoded. A body that is not read is skipped.
+
+    secure: over TLS. verified: the client has a certificate that the server's TLS context accepts. client: IP address.
+    """
 
     path: str
     method: str = "GET"
     query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     secure: bool = False
+    verified: bool = False
+    client: str = ""
     body: Body = _empty
 
 

@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -14,9 +12,12 @@ from typing import Final, Self
 from aiohttp import web
 
 from osm_probes.foundation.accept import Acceptor
-from osm_probes.foundation.logs import logger
+from osm_probes.foundation.rate_limited_log import RateLimitedLog
+from osm_probes.http.body_budget import BodyBudget
 from osm_probes.http.connection import Connection, ContractRequest, respond
+from osm_probes.http.limits import Limits
 from osm_probes.http.message import Handler
+from osm_probes.http.tls import connect_tls
 
 _TLS_CLOSE_WITHIN: Final = 1.0
 
@@ -30,24 +31,6 @@ async def plain(_: socket.socket) -> None:
 
 def uncounted() -> None:
     """Malformed requests are not counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of a server's clients; durations in seconds.
-
-    connections: at most so many; when one more comes, the oldest idle one is dropped. idle: between two requests.
-    head: for the TLS handshake, and for the head of a request. linger: for a body that nobody reads, so that the client
-    reads the response instead of a reset. sent: until the client has read what was sent. busy: a request in flight for
-    longer makes room as well when no connection is idle.
-    """
-
-    connections: int
-    idle: float
-    head: float = 3.0
-    linger: float = 3.0
-    sent: float = 3.0
-    busy: float = math.inf
 
 
 class HttpServer:
@@ -68,13 +51,17 @@ class HttpServer:
         self._limits = limits
         self._secure = secure
         self._malformed = malformed
+        self._budget = BodyBudget(limits.bodies)
+        self._log = RateLimitedLog("http")
         self._acceptor = Acceptor(
             "http", new=self._connection, serve=self._serve, limit=limits.connections, busy=limits.busy
         )
 
     async def __aenter__(self) -> Self:
         """Be ready to accept."""
-        self._server = web.Server(partial(respond, handler=self._handler), request_factory=ContractRequest.make)
+        self._server = web.Server(
+            partial(respond, handler=self._handler, failures=self._log), request_factory=ContractRequest.make
+        )
         await self._acceptor.__aenter__()
         return self
 
@@ -85,8 +72,12 @@ class HttpServer:
         await self._acceptor.__aexit__(kind, error, traceback)
 
     async def accept(self, listener: socket.socket) -> None:
-        """Accept until cancelled. Raises OSError if the listening socket is lost."""
+        """Accept until cancelled. Raises SocketLostError."""
         await self._acceptor.accept(listener)
+
+    def close_connections(self) -> None:
+        """Close each connection, after the response to its request in flight, so that its client connects again."""
+        self._acceptor.drop(lambda connection: not connection.close_after_response())
 
     async def finish(self, *, within: float) -> None:
         """Close idle connections, and give requests in flight so many seconds."""
@@ -96,15 +87,7 @@ class HttpServer:
                 await self._server.shutdown(within)
 
     def _connection(self) -> Connection:
-        limits = self._limits
-        return Connection(
-            self._server,
-            idle=limits.idle,
-            head=limits.head,
-            linger=limits.linger,
-            sent=limits.sent,
-            malformed=self._malformed,
-        )
+        return Connection(self._server, limits=self._limits, budget=self._budget, malformed=self._malformed)
 
     async def _serve(self, accepted: socket.socket, connection: Connection) -> None:
         with accepted:
@@ -115,19 +98,17 @@ class HttpServer:
             except (OSError, EOFError, TimeoutError):
                 return  # the client's fault, and not worth a log line
             except Exception as error:
-                logger("http").error("a connection failed", error=f"{type(error).__name__}: {error}")
+                self._log.error("a connection failed", error=f"{type(error).__name__}: {error}")
 
     async def _serve_http(self, accepted: socket.socket, connection: Connection, *, tls: ssl.SSLContext | None) -> None:
-        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: connection,
-            accepted,
-            ssl=tls,
-            ssl_handshake_timeout=self._limits.head if tls else None,
-            ssl_shutdown_timeout=_TLS_CLOSE_WITHIN if tls else None,
-        )
+        if tls is None:
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
+        else:
+            transport = await connect_tls(
+                accepted, connection, context=tls, handshake=self._limits.head, close=_TLS_CLOSE_WITHIN
+            )
         try:
             await connection.closed
         except asyncio.CancelledError:
-            # Only then: aborting a closed TLS transport raises AttributeError in Python 3.11.2, which Debian 12 has.
             transport.abort()
             raise

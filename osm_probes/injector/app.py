@@ -1,7 +1,9 @@
 """osm-injector: CA, namespaces and webhook put together; what its judge is told; the stop in reverse order."""
 
 import asyncio
+import secrets
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -10,14 +12,17 @@ from typing import Any, Final
 from msgspec import structs
 
 from osm_probes.admission.canary_review import canary_review
+from osm_probes.admission.client_ca import follow_client_ca, load_client_ca
 from osm_probes.admission.handler import WebhookHandler
 from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.server import WebhookServer
+from osm_probes.admission.tls import server_context
 from osm_probes.admission.webhook import Webhook
 from osm_probes.canary.webhook import check_bundle, check_certificate, check_review
 from osm_probes.configuration.injector import InjectorConfiguration
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.listen import listen
+from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.checks import UnhealthyError, coalesced
 from osm_probes.health.judge_state import WebhookCanary
@@ -83,10 +88,16 @@ class InjectorApp:
             bootstrap_store=self._backends.bootstrap_store,
             observer=metrics,
         )
+        client_ca, token = configuration.client_ca, ""
+        self._client_ca_pem = b""
+        if client_ca is not None:
+            self._client_ca_pem, token = load_client_ca(client_ca), secrets.token_urlsafe()
         self._server = WebhookServer(
             self._listen,
-            certificate=self._certificates.certificate(self._name),
-            handler=WebhookHandler(self._webhook, can_inject=coalesced(self._can_inject, keep=_KEEP)),
+            tls=self._tls(),
+            handler=WebhookHandler(
+                self._webhook, can_inject=coalesced(self._can_inject, keep=_KEEP), canary_token=token
+            ),
             lifecycle=self._lifecycle,
             grace=max(1.0, shared.grace - shared.drain_delay - _LAST_STEPS),
         )
@@ -99,6 +110,7 @@ class InjectorApp:
             path=REVIEW_PATH,
             body=canary_review(),
             no_bundle=bundle.missing,
+            token=token,
         )
 
     async def run(self) -> None:
@@ -118,6 +130,7 @@ class InjectorApp:
             background_tasks(
                 settings=self._follow_mesh(),
                 certificate=self._follow_certificate(),
+                client_ca=self._follow_client_ca(),
                 trust=self._follow_trust(),
                 bundle=self._follow_bundle(),
                 authority=self._update_judge_after(self._ca_problem),
@@ -186,8 +199,19 @@ class InjectorApp:
 
     async def _follow_certificate(self) -> None:
         async for _ in self._certificates.renewed.values():
-            self._server.update_certificate(self._certificates.certificate(self._name))
+            self._server.update_tls(self._tls())
             self._update_judge()
+
+    async def _follow_client_ca(self) -> None:
+        if self._configuration.client_ca is None:
+            return
+        async for pem in follow_client_ca(self._configuration.client_ca, last=self._client_ca_pem):
+            self._client_ca_pem = pem
+            self._server.update_tls(self._tls())
+            self._server.close_connections()
+
+    def _tls(self) -> ssl.SSLContext:
+        return server_context(self._certificates.certificate(self._name), client_ca_pem=self._client_ca_pem)
 
     def _update_judge(self) -> None:
         """Tell the judge all that it cannot see itself."""
@@ -195,9 +219,9 @@ class InjectorApp:
         expiries = {"root": self._trust.value.signer.not_after, "webhook": served.not_after}
         self._process.update_judge(webhook=self._canary, expiries=expiries, warnings=tuple(self._warnings()))
 
-    def _warnings(self) -> Iterator[str]:
-        if self._source.mesh.value is not None and self._source.problem.value:
-            yield f"what was last read is used: {self._source.problem.value}"
+    def _warnings(self) -> Iterator[Problem]:
+        if problem := self._source.problem.value:
+            yield problem if self._source.mesh.value is None else problem.after("what was last read is used")
         if self._ca_problem.value:
             yield self._ca_problem.value
 

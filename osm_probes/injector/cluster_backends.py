@@ -10,6 +10,7 @@ from osm_probes.cluster.connection import Cluster
 from osm_probes.cluster.namespaces import ApiServerNamespaces
 from osm_probes.cluster.webhook_ca_bundle import CaBundleReconciler
 from osm_probes.configuration.injector import InjectorConfiguration
+from osm_probes.foundation.ipv6 import has_global_ipv6_address
 from osm_probes.foundation.latest import Latest
 from osm_probes.injector.backends import InjectorBackends
 from osm_probes.pki.trust import Trust
@@ -28,6 +29,8 @@ def cluster_backends(cluster: Cluster, configuration: InjectorConfiguration, tru
         bootstrap_store=BootstrapSecretStore(
             cluster.client,
             CredentialIssuer(trust, trust_domain=shared.trust_domain, osm_namespace=shared.osm_namespace),
+            # The addresses of a new pod are not known yet. All pods of a cluster have the same address families.
+            ipv6=has_global_ipv6_address(),
         ),
         background_work={"bundle": reconciler.run},
     )

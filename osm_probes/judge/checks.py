@@ -10,9 +10,12 @@ from typing import ClassVar, Final, Generic, TypeVar
 
 from osm_probes.canary.ads import check_ads
 from osm_probes.canary.webhook import check_bundle, check_certificate, check_review
+from osm_probes.foundation.problem import Problem
 from osm_probes.health.checks import UnhealthyError, coalesced
 from osm_probes.health.judge_state import AdsCanary, WebhookCanary
 from osm_probes.judge.program_view import UNSERVED, ProgramView
+
+_UNKNOWN: Final = Problem("nothing known yet")
 
 Canary = TypeVar("Canary", AdsCanary, WebhookCanary)
 
@@ -143,10 +146,10 @@ class ProblemCheck(Check):
 
     async def run(self, *, wait: float) -> None:
         if problem := self._problem():
-            raise UnhealthyError(problem)
+            raise UnhealthyError(problem.summary, detail=problem.detail)
 
-    def _problem(self) -> str:
-        return self._program.judge_state.problems.get(self.name, "nothing known yet")
+    def _problem(self) -> Problem:
+        return self._program.judge_state.problems.get(self.name, _UNKNOWN)
 
 
 class MeshCheck(ProblemCheck):

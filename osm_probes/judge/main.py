@@ -2,26 +2,22 @@
 
 import asyncio
 import contextlib
-import ctypes
-import os
 import resource
-import signal
 import socket
 import sys
 import time
 from typing import Final
 
-from osm_probes.foundation.logs import configure_logs, set_log_level
+from osm_probes.foundation.listen import SocketLostError
+from osm_probes.foundation.logs import configure_logs, logger, set_log_level
 from osm_probes.foundation.tasks import background_tasks
-from osm_probes.health.heartbeat import Heartbeat
 from osm_probes.health.inherited_sockets import InheritedSockets
 from osm_probes.health.judge_state import JudgeState
 from osm_probes.health.messages import JudgeBeat, Transition
-from osm_probes.health.stacks import StackFile
 from osm_probes.judge.evaluator import ProbeEvaluator
 from osm_probes.judge.grpc_health.server import GRPC_CONNECTIONS, GrpcHealth
 from osm_probes.judge.hang import HangWatch
-from osm_probes.judge.http import CONNECTIONS, ProbeHandlers, serving
+from osm_probes.judge.http import CONNECTIONS, DEBUG_CONNECTIONS, DebugHandlers, ProbeHandlers, serving
 from osm_probes.judge.metrics import JudgeMetrics
 from osm_probes.judge.program_link import ProgramLink
 from osm_probes.judge.program_view import ProgramView
@@ -33,29 +29,27 @@ _ASK_EVERY: Final = 5.0
 _OWN_DESCRIPTORS: Final = (
     48  # the loop, connections of checks, and clients' connections that are being accepted or dropped
 )
-_SET_DEATH_SIGNAL: Final = 1  # prctl(2): PR_SET_PDEATHSIG
 
 
 def main() -> None:
     """Answer probes until the program ends.
 
     Arguments: the log level, the program's process id, and the descriptors of the socket pair and of InheritedSockets.
-    SIGTERM, SIGINT and SIGHUP are blocked from the start on: the judge ends last, when the program closes the pair.
+    The signals that stop the program are blocked from the start on: the judge ends last, when the program closes the
+    pair.
     """
-    program, pair, http, heartbeat, stacks, *grpc = map(int, sys.argv[2:])
-    _die_with(program)
+    program, pair, *inherited = map(int, sys.argv[2:])
     writer = configure_logs(sys.argv[1])
-    listeners = [socket.socket(fileno=descriptor) for descriptor in (http, *grpc)]
-    sockets = InheritedSockets(listeners[0], Heartbeat(heartbeat), StackFile(stacks), *listeners[1:])
-    asyncio.run(_judge(sockets, program=program, pair=socket.socket(fileno=pair)))
+    sockets = InheritedSockets.inherited(*inherited)
+    status = 0
+    try:
+        asyncio.run(_judge(sockets, program=program, pair=socket.socket(fileno=pair)))
+    except SocketLostError as error:
+        # Only the program can listen again: it must have the socket for all judges to come.
+        logger("judge").error("the judge ends, and its program listens again", error=str(error))
+        status = 1
     writer.flush(within=0.2)
-
-
-def _die_with(program: int) -> None:
-    """Be killed when the program dies, even if this process is stuck."""
-    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != program:  # it died before the call
-        sys.exit(1)
+    sys.exit(status)
 
 
 async def _judge(sockets: InheritedSockets, *, program: int, pair: socket.socket) -> None:
@@ -81,13 +75,20 @@ async def _judge(sockets: InheritedSockets, *, program: int, pair: socket.socket
 
     view = ProgramView(sockets.heartbeat, judge_state)
     evaluator = ProbeEvaluator(view, observe=observe)
-    handlers = ProbeHandlers(view, evaluator, transitions=transitions, metrics=metrics, program_page=link.page)
+    handlers, debug = (
+        kind(view, evaluator, transitions=transitions, metrics=metrics, program_page=link.page)
+        for kind in (ProbeHandlers, DebugHandlers)
+    )
     grpc_health = GrpcHealth(evaluator, watch, count=metrics.count_request)
     hang = HangWatch(view, stacks=sockets.stacks, program=program)
-    connections = _connections_beside(_OWN_DESCRIPTORS + (GRPC_CONNECTIONS if sockets.grpc else 0))
+    others = (GRPC_CONNECTIONS if sockets.grpc else 0) + (DEBUG_CONNECTIONS if sockets.debug else 0)
+    connections = _connections_beside(_OWN_DESCRIPTORS + others)
     async with (
         serving(sockets.http, handlers.answer, malformed=handlers.malformed, connections=connections),
         grpc_health.serving(sockets.grpc) if sockets.grpc else contextlib.nullcontext(),
+        serving(sockets.debug, debug.answer, malformed=debug.malformed, connections=DEBUG_CONNECTIONS)
+        if sockets.debug
+        else contextlib.nullcontext(),
         background_tasks(beat=_beat(evaluator, link), ask=_ask_regularly(evaluator), hang=hang.run()),
     ):
         await link.receive(update)
@@ -120,7 +121,3 @@ async def _ask_regularly(evaluator: ProbeEvaluator) -> None:
         if time.monotonic_ns() - evaluator.ready_checked_at > _ASK_EVERY * 1e9:
             await evaluator.ready()
         await asyncio.sleep(_BEAT_EVERY)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,14 @@
 """The result of a probe, and its forms: bare for a kubelet, a line a check for people, JSON for programs."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
+from osm_probes.foundation.text import one_line
 from osm_probes.health.checks import CheckResult
 from osm_probes.health.messages import Transition
 from osm_probes.health.verdict import CheckVerdict, Verdict
@@ -39,6 +40,11 @@ class ProbeResult:
         """The first check that said no; one without a name if none did."""
         return next((check for check in self.checks if not check.healthy), CheckResult(""))
 
+    @property
+    def detailed(self) -> "ProbeResult":
+        """The same result for the debug port: each reason is the whole one, with names."""
+        return replace(self, checks=tuple(replace(each, reason=each.detail or each.reason) for each in self.checks))
+
     def bare(self, *, ok: str) -> str:
         """The contract's sentence: `ok`, or the first check that fails."""
         if self.healthy:
@@ -55,7 +61,7 @@ class ProbeResult:
         """
         lines = [_line(check) for check in self.checks]
         lines += [f"[+]{name} excluded" for name in known if name in excluded]
-        lines += [f"warn: no check {name} to exclude" for name in sorted(set(excluded) - set(known))]
+        lines += [f"warn: no check {one_line(name)} to exclude" for name in sorted(set(excluded) - set(known))]
         lines += [f"warn: {warning}" for warning in warnings]
         return "\n".join([*lines, self.bare(ok=ok)])
 

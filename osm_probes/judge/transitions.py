@@ -58,28 +58,30 @@ class TransitionLog:
         held = self._held[result.probe] = _Held(result.healthy, self._clock(), self._now())
         if before:
             failure = result.first_failure
-            self._record(
-                Transition(
-                    at=held.since_time,
-                    probe=result.probe,
-                    healthy=result.healthy,
-                    check=failure.name,
-                    reason=failure.reason,
-                    lasted=round(held.since - before.since, 3),
-                )
+            transition = Transition(
+                at=held.since_time,
+                probe=result.probe,
+                healthy=result.healthy,
+                check=failure.name,
+                reason=failure.reason,
+                lasted=round(held.since - before.since, 3),
             )
+            _log(transition, detail=failure.detail)
+            self.newest.append(transition)
+            self._notify(transition)
 
-    def _record(self, transition: Transition) -> None:
-        log = logger("judge")
-        if transition.healthy:
-            log.info("a probe recovered", probe=transition.probe, after=transition.lasted)
-        else:
-            # A failed liveness leads to a restart, which a person should look at; a drain was asked for.
-            write = log.error if transition.probe == "alive" else log.warning
-            write = log.info if transition.reason == DRAINING else write
-            write("a probe fell", probe=transition.probe, check=transition.check, reason=transition.reason)
-        self.newest.append(transition)
-        self._notify(transition)
+
+def _log(transition: Transition, *, detail: str) -> None:
+    """Log a transition. Only the log has the detail, and not the transition, which port 9091 shows."""
+    log = logger("judge")
+    if transition.healthy:
+        log.info("a probe recovered", probe=transition.probe, after=transition.lasted)
+        return
+    # A failed liveness leads to a restart, which a person should look at; a drain was asked for.
+    write = log.error if transition.probe == "alive" else log.warning
+    write = log.info if transition.reason == DRAINING else write
+    details = {"detail": detail} if detail else {}
+    write("a probe fell", probe=transition.probe, check=transition.check, reason=transition.reason, **details)
 
 
 class VerdictWatch:

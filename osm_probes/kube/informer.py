@@ -19,6 +19,7 @@ import msgspec
 from osm_probes.foundation.backoff import Backoff
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.problem import Problem
 from osm_probes.kube.errors import ExpiredError, KubernetesError, NotFoundError
 from osm_probes.kube.list_options import ListOptions
 from osm_probes.kube.paging import ListClient, list_pages
@@ -81,7 +82,7 @@ class Informer(Generic[T]):
     revision: a counter of changes of `objects`, `errors` and `kind`.
     synced: true after the first complete list. From then on the objects stay available while the API server is away.
     kind: the kind in the version that is served. An optional kind that is not served is an empty list.
-    problem: why the kind cannot be listed or watched now; "" if it can.
+    problem: why the kind cannot be listed or watched now; false if it can.
     An object that becomes invalid keeps its last valid form; `errors` says why it is invalid.
     """
 
@@ -96,7 +97,7 @@ class Informer(Generic[T]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.options = options
-        self.problem = ""
+        self.problem = Problem()
         self.synced = False
         self.revision = 0
         self.kind = options.kind
@@ -235,7 +236,7 @@ class Informer(Generic[T]):
         self._last_contact = self._clock()
         self.revision += changed
         if changed or self.problem:
-            self.problem = ""
+            self.problem = Problem()
             self._notify()
 
     async def _handle_not_served(self, error: NotFoundError) -> None:
@@ -251,7 +252,8 @@ class Informer(Generic[T]):
 
     async def _handle_failure(self, error: KubernetesError) -> None:
         self._observe(self.options.kind.plural, "failed")
-        self.problem = f"{self.options.kind.plural} cannot be watched: {error.explain(self.options.permission)}"
+        reason = Problem(error.summary, error.explain(self.options.permission))
+        self.problem = reason.after(f"{self.options.kind.plural} cannot be watched")
         self._notify()
         await asyncio.sleep(self._backoff.pause(at_least=error.retry_after))
 

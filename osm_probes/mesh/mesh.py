@@ -18,10 +18,19 @@ class Protocol(enum.Enum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """One address behind a service port: an IP address and the port on the pod."""
+    """One pod behind a service port: its IP address and its port.
+
+    alternatives: the pod's further addresses behind the same service port, in a dual-stack cluster.
+    """
 
     address: str
     port: int
+    alternatives: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses, the first one first."""
+        return (self.address, *self.alternatives)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +59,13 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A pod with a sidecar: the proxy's uuid (label osm-proxy-uuid), and the pod's name, identity and address."""
+    """A pod with a sidecar: the proxy's uuid (label osm-proxy-uuid), and the pod's name, identity and addresses."""
 
     uuid: str
     namespace: str
     pod: str
     identity: Identity
-    address: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ ADS_PORT: Final = 15128
 """The controller's xDS server (ADS), which sidecars connect to."""
 PROBE_PORT: Final = 9091
 """The probes, metrics and versions of both programs, in plain HTTP."""
+DEBUG_PORT: Final = 9092
+"""The controller's pages with names of the mesh's objects, in plain HTTP, on the pod's loopback alone."""
 WEBHOOK_PORT: Final = 9090
 """The injector's webhook and its HEALTHZ_PATH."""
 

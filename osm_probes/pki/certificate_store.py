@@ -10,7 +10,6 @@ from osm_probes.foundation.latest import Changes
 from osm_probes.foundation.logs import logger
 from osm_probes.pki.certificate import Certificate
 
-_LONGEST_SLEEP: Final = 3600.0
 _SHORTEST_SLEEP: Final = 0.05
 _RETRY: Final = 5.0
 
@@ -22,12 +21,21 @@ class CertificateStore:
     """Certificates by name: issued on first use, renewed by `renew` before they expire.
 
     `renewed` notifies after renewals. If a renewal fails, the old certificate stays and the renewal is retried.
+    longest_sleep: seconds after which the wall clock is read again, which may have jumped, as after a suspension.
     """
 
-    def __init__(self, issue: Issue, *, validity: timedelta, now: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self,
+        issue: Issue,
+        *,
+        validity: timedelta,
+        now: Callable[[], datetime] | None = None,
+        longest_sleep: float = 10.0,
+    ) -> None:
         self.renewed = Changes()
         self._issue = issue
         self._validity = validity
+        self._longest_sleep = longest_sleep
         self._now = now or (lambda: datetime.now(UTC))
         self._certificates: dict[str, Certificate] = {}
         self._outdated: set[str] = set()
@@ -68,7 +76,7 @@ class CertificateStore:
 
     def _renew_due(self) -> float:
         """Renew what is due now. Returns the seconds until the next renewal."""
-        pause = _LONGEST_SLEEP
+        pause = self._longest_sleep
         changed = False
         for name, certificate in list(self._certificates.items()):
             left = (certificate.renew_at - self._now()).total_seconds()

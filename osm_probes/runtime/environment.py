@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.mesh.source import MeshSource
 from osm_probes.pki.ca_folder import load_or_create_authority
@@ -43,18 +44,24 @@ class Reads(enum.Enum):
 class Environment:
     """A watched mesh, the CA that signs and the roots that are trusted, and the cluster; None without Kubernetes.
 
-    ca_problem: what is wrong with the stored CA while the program goes on with the one that it has; "" if nothing is.
+    ca_problem: what is wrong with the stored CA while the program goes on with the one that it has; false if nothing
+    is.
     """
 
     trust: Latest[Trust]
     source: MeshSource
     cluster: "Cluster | None" = None
-    ca_problem: Latest[str] = field(default_factory=lambda: Latest(""))
+    ca_problem: Latest[Problem] = field(default_factory=lambda: Latest(Problem()))
 
 
 @contextlib.asynccontextmanager
 async def load_environment(
-    shared: SharedConfiguration, *, agent: str, reads: Reads, metrics: ProgramMetrics, waiting: Callable[[str], None]
+    shared: SharedConfiguration,
+    *,
+    agent: str,
+    reads: Reads,
+    metrics: ProgramMetrics,
+    waiting: Callable[[Problem], None],
 ) -> AsyncGenerator[Environment, None]:
     """The environment that the flags name. The CA is created on the first start.
 

@@ -7,7 +7,7 @@ CONTROLLER = JudgeState(
     alive="ads",
     ready=("ads", "mesh", "certificates", "capacity", "draining"),
     ready_bodies={READY_PATH: "Service is ready"},
-    program_pages={DEBUG_PROXIES_PATH: "proxies"},
+    debug_pages={DEBUG_PROXIES_PATH: "proxies"},
 )
 """A controller's state at its start."""
 

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -29,15 +28,18 @@ from osm_probes.health.messages import (
     line_of,
     message_to_program,
 )
+from osm_probes.runtime.progress import Progress, reap_orphans
 
 _SPARE_DESCRIPTORS: Final = 8  # what starting a process needs, and some more that other threads may take first
 _POLL_EVERY: Final = 0.5
-_FIRST_BEAT_WITHIN: Final = 10.0  # a new judge imports its modules, perhaps with little processor time
 _BEAT_WITHIN: Final = 2.0
-# Under a CPU quota a silent judge may only wait for its turn, and a new one would need far more processor time.
-_STARVED_FOR: Final = 10.0
+# Seconds of processor time, not of the clock: under a CPU quota a silent judge may only wait for its turn, and a new
+# one would need far more. A judge that uses this much between two messages hangs.
+_START_CPU: Final = 20.0
+_BEAT_CPU: Final = 5.0
 _SHORT_LIFE: Final = 1.0
 _PAUSE: Final = 0.5
+_BLOCKED: Final = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 _CHUNK: Final = 65536
 _SENT_WITHIN: Final = 2.0
 
@@ -49,8 +51,10 @@ class JudgeGoneError(OsmError):
 class JudgeSupervisor:
     """Keeps one judge running: from `start()` to `stop()`, or in a `with` block.
 
-    A judge that dies is replaced at once. One that is silent for 2 s, or for 12 s if it only lacks a processor, is
-    killed and replaced. Each gets the newest state. If this process dies, however it dies, the judge dies with it.
+    A judge that dies is replaced at once. One that is silent for 2 s is killed and replaced, unless it makes progress:
+    it waits for a processor or a disk, or has used less than 5 s of processor time (20 s at its start). Each gets the
+    newest state. If this process dies, in whatever way, the judge dies with it. A listening socket that was destroyed
+    from outside is replaced before the next judge starts. As process 1 of a container, orphans are reaped.
 
     `pages` (texts that only the program can write, by name) and `on_transition` may be set at any time. They are called
     in the supervisor's thread, so they must be quick and thread-safe. The supervisor needs no event loop and no heavy
@@ -64,6 +68,7 @@ class JudgeSupervisor:
         self._judge_state = judge_state
         self._log_level = log_level
         self._stopping = False
+        self._judge: JudgeProcess | None = None
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._spare: list[int] = []
         self._thread = threading.Thread(target=self._supervise, name="judge-supervisor", daemon=True)
@@ -99,9 +104,15 @@ class JudgeSupervisor:
         self._thread.join(3.0)
         self._release_descriptors()
 
+    def kill(self) -> None:
+        """Kill the judge and start no other: for a process that ends at once. It may be called in a signal handler."""
+        self._stopping = True
+        if self._judge is not None:
+            self._judge.kill()
+
     def _supervise(self) -> None:
         # Never unblocked: each judge inherits the mask from its first moment on, and ends when its socket pair ends.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+        signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
         while not self._stopping:
             started = time.monotonic()
             try:
@@ -115,7 +126,8 @@ class JudgeSupervisor:
     def _run_one(self) -> None:
         self._release_descriptors()
         try:
-            judge = JudgeProcess(self._sockets, log_level=self._log_level)
+            self._sockets = self._sockets.relisten()
+            judge = self._judge = JudgeProcess(self._sockets, log_level=self._log_level)
         finally:
             self._reserve_descriptors()
         try:
@@ -129,7 +141,8 @@ class JudgeSupervisor:
         poll.register(judge.descriptor, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         sent = None
-        due = time.monotonic() + _FIRST_BEAT_WITHIN
+        due = time.monotonic() + _BEAT_WITHIN
+        progress = Progress(judge.pid, cpu_limit=_START_CPU)
         while not self._stopping:
             if sent is not (judge_state := self._judge_state):
                 judge.send(judge_state)
@@ -145,8 +158,11 @@ class JudgeSupervisor:
                 for message in judge.receive():
                     self._handle(message, judge=judge)
                 due = time.monotonic() + _BEAT_WITHIN
-            elif (late := time.monotonic() - due) > 0 and (late > _STARVED_FOR or not judge.is_runnable):
+                progress = Progress(judge.pid, cpu_limit=_BEAT_CPU)
+            elif not progress.made() and (late := time.monotonic() - due) > 0:
                 raise JudgeGoneError(f"silent for {_BEAT_WITHIN + late:.1f} s")
+            if os.getpid() == 1:
+                reap_orphans(judge.pid)
 
     def _handle(self, message: ToProgram, *, judge: "JudgeProcess") -> None:
         try:
@@ -186,9 +202,9 @@ class JudgeProcess:
             passed = (theirs.fileno(), *sockets.descriptors)
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with numbers
                 # -P: a file in the working directory must not replace a module of the judge.
-                [sys.executable, "-P", "-m", "osm_probes.judge.main", log_level, *map(str, (os.getpid(), *passed))],
+                [sys.executable, "-P", "-m", "osm_probes.judge", log_level, *map(str, (os.getpid(), *passed))],
                 stdin=subprocess.DEVNULL,
-                pass_fds=passed,
+                pass_fds=[descriptor for descriptor in passed if descriptor >= 0],
                 start_new_session=True,  # Ctrl-C in a terminal is for the program, which ends its judge last
             )
         except BaseException:
@@ -204,9 +220,13 @@ class JudgeProcess:
         return self._pair.fileno()
 
     @property
-    def is_runnable(self) -> bool:
-        """Whether the judge only waits for a processor or a disk, so it is slow and not stuck."""
-        return is_runnable(self._process.pid)
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Kill it at once, and do not wait."""
+        self._process.kill()
 
     def send(self, message: ToJudge) -> None:
         """Send a message. Raises JudgeGoneError."""
@@ -238,13 +258,3 @@ class JudgeProcess:
     def _gone(self, error: Exception) -> JudgeGoneError:
         status = self._process.poll()
         return JudgeGoneError(f"exit status {status}" if status is not None else f"it does not read or write: {error}")
-
-
-def is_runnable(pid: int) -> bool:
-    """Whether a process would continue at once if it had a processor, or its disk answered."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return False
-    # proc_pid_stat(5): the state follows the command's name, which may contain anything.
-    return status.rpartition(b")")[2].split()[0] in {b"R", b"D"}

@@ -4,27 +4,31 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
+import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 import msgspec
 
 from osm_probes import __version__
 from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.errors import OsmError
-from osm_probes.foundation.listen import listen
-from osm_probes.foundation.logs import configure_logs, logger, set_log_level
+from osm_probes.foundation.listen import AddressInUseError, UnusableAddressError, listen, listen_on_loopback
+from osm_probes.foundation.logs import LongText, configure_logs, logger, set_log_level
+from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.signals import StopSignals
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.heartbeat import Heartbeat
 from osm_probes.health.inherited_sockets import InheritedSockets
-from osm_probes.health.judge_state import JudgeState
+from osm_probes.health.judge_state import AdsCanary, JudgeState, WebhookCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.messages import METRICS
-from osm_probes.health.stacks import StackFile
+from osm_probes.health.stacks import StackFile, stacks_of_this_process
 from osm_probes.mesh.ports import VERSION_PATH
 from osm_probes.runtime.judge_process import JudgeSupervisor
 
@@ -39,6 +43,18 @@ _STDERR: Final = 2
 _SWITCH_INTERVAL: Final = 0.0005
 # With the default thresholds, collections paused the loop for up to 357 ms with 5,000 proxies.
 _GC_THRESHOLDS: Final = (50_000, 20, 100)
+
+
+class JudgeStateChanges(TypedDict, total=False):
+    """Fields of JudgeState with their new values."""
+
+    problems: Mapping[str, Problem]
+    warnings: tuple[Problem, ...]
+    expiries: Mapping[str, datetime]
+    ads: AdsCanary
+    webhook: WebhookCanary
+    fixed_bodies: Mapping[str, str]
+    log_level: str
 
 
 class Process:
@@ -67,8 +83,8 @@ class Process:
             await asyncio.sleep(_BEAT_EVERY)
             self._observe_lag(max(0.0, time.monotonic() - due))
 
-    def update_judge(self, **changes: Any) -> None:
-        """Send the judge what has changed: fields of JudgeState with their new values."""
+    def update_judge(self, **changes: Unpack[JudgeStateChanges]) -> None:
+        """Send the judge what has changed."""
         judge_state = msgspec.structs.replace(self._judge_state, **changes)
         if judge_state != self._judge_state:
             self._judge_state = judge_state
@@ -78,7 +94,7 @@ class Process:
         """Have the judge answer requests for this path with this body."""
         self.update_judge(fixed_bodies={**self._judge_state.fixed_bodies, path: body})
 
-    def set_warnings(self, *warnings: str) -> None:
+    def set_warnings(self, *warnings: Problem) -> None:
         """Have `?verbose` show these warnings, and no others."""
         self.update_judge(warnings=warnings)
 
@@ -95,11 +111,12 @@ class Process:
 
     async def until_stop(self, *, grace: float) -> None:
         """Wait until a stop is asked for. From then on the process ends within `grace` seconds, whatever hangs."""
+        # Started now: when memory is short, a thread can no longer be started. The interpreter would wait for a thread
+        # that reads a slow disk, and nothing can interrupt that.
+        stopping = threading.Event()
+        threading.Thread(target=_exit_after, args=(stopping, grace), name="grace", daemon=True).start()
         await self.signals.stop()
-        # The interpreter would wait for a thread that reads a slow disk, and nothing can interrupt that.
-        limit = threading.Timer(grace, _exit_now)
-        limit.daemon = True
-        limit.start()
+        stopping.set()
 
     async def drain(self, lifecycle: Lifecycle, *, delay: float) -> None:
         """Be not ready at once, and go on serving for `delay` seconds, in which endpoints propagate."""
@@ -126,6 +143,7 @@ def run_program(
     Status 0 when `serve` returns; 1, with one log line, when it raises an OsmError, which `report_fatal` gets as well.
     """
     _open_standard_descriptors()
+    _forbid_core_dumps()
     writer = configure_logs(shared.verbosity)
     judge_state = msgspec.structs.replace(
         judge_state,
@@ -161,14 +179,30 @@ def _run(
         grpc = None
         if shared.grpc_health_port is not None:
             grpc = stack.enter_context(listen(shared.grpc_health_port, address=address))
-        sockets = InheritedSockets(http, heartbeat, StackFile.create(), grpc)
+        debug = _listen_for_debugging(shared.debug_port)
+        stack.enter_context(debug or contextlib.nullcontext())
+        sockets = InheritedSockets(http, heartbeat, StackFile.create(), grpc, debug)
         judge = stack.enter_context(JudgeSupervisor(sockets, judge_state=judge_state, log_level=shared.verbosity))
+        signals.before_exit = judge.kill
+        signals.on_quit = _log_stacks
         sys.setswitchinterval(_SWITCH_INTERVAL)
         gc.set_threshold(*_GC_THRESHOLDS)
         logger("probes").info("listening", port=http.getsockname()[1])
         if grpc is not None:
             logger("grpc-health").info("listening", port=grpc.getsockname()[1])
+        if debug is not None:
+            logger("debug").info("listening", port=debug.getsockname()[1])
         asyncio.run(_serve(Process(signals, heartbeat=heartbeat, judge=judge, judge_state=judge_state), serve))
+
+
+def _listen_for_debugging(port: int | None) -> socket.socket | None:
+    if port is None:
+        return None
+    try:
+        return listen_on_loopback(port)
+    except (AddressInUseError, UnusableAddressError) as error:
+        logger("debug").warning("the debug port is not served: osm proxy list cannot ask here", error=str(error))
+        return None
 
 
 async def _serve(process: Process, serve: ServeProgram) -> None:
@@ -176,10 +210,16 @@ async def _serve(process: Process, serve: ServeProgram) -> None:
         await serve(process)
 
 
-def _exit_now() -> None:
+def _exit_after(stopping: threading.Event, grace: float) -> None:
+    stopping.wait()
+    time.sleep(grace)
     logger("program").warning("the grace period is over: the process ends without having drained")
     time.sleep(_LAST_LINE_WITHIN)
     os._exit(0)
+
+
+def _log_stacks() -> None:
+    logger("program").warning("SIGQUIT: the stacks of all threads", stacks=LongText(stacks_of_this_process()))
 
 
 def _open_standard_descriptors() -> None:
@@ -187,6 +227,16 @@ def _open_standard_descriptors() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
     os.close(descriptor)
+
+
+def _forbid_core_dumps() -> None:
+    """Leave no core file of this process or its judge, which would contain the private keys.
+
+    A limit of 1 byte also keeps the kernel from piping it to a program (see core_pattern in core(5)); 0 does not.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    limit = 0 if hard == 0 else 1
+    resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
 
 
 def _version_body() -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.text import legible
 from osm_probes.mesh.mesh import Mesh
 from osm_probes.sources.exclusion_log import ExclusionLog
@@ -53,13 +54,13 @@ class FolderSource:
     """The mesh in a folder of manifests: *.yaml, *.yml and *.json, at any depth.
 
     `mesh` is None until the first complete read. If the folder becomes invalid, the last good mesh stays and `problem`
-    says why; it is "" if the folder is valid. The folder is polled `every` so many seconds; a change is read when the
-    files have stopped changing.
+    says why; it is false if the folder is valid. The folder is polled `every` so many seconds; a change is read when
+    the files have stopped changing.
     """
 
     def __init__(self, folder: Path, *, mesh_name: str, every: float = 0.25) -> None:
         self.mesh: Latest[Mesh | None] = Latest(None)
-        self.problem: Latest[str] = Latest("")
+        self.problem: Latest[Problem] = Latest(Problem())
         self._folder = folder
         self._mesh_name = mesh_name
         self._every = every
@@ -120,7 +121,8 @@ class FolderSource:
         if self._errors and not errors:
             log.info("the manifests are valid again", folder=legible(self._folder))
         self._errors = errors
-        self.problem.set(_summary(errors))
+        summary = f"errors in the mesh folder: {len(errors)}" if errors else ""
+        self.problem.set(Problem(summary, _summary(errors)))
 
 
 def read_mesh(folder: Path, *, mesh_name: str) -> Mesh:

@@ -1,11 +1,12 @@
 """The objects of a cluster -> mesh, kept up to date by watches."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from osm_probes.foundation.latest import Changes, Latest
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.problem_log import ProblemLog
 from osm_probes.foundation.settle import settle
 from osm_probes.foundation.tasks import background_tasks
@@ -65,8 +66,8 @@ class KubernetesSource:
     """The mesh in the objects of a cluster. kinds: the watched kinds, by default those of a controller.
 
     `mesh` is None until the first list of every kind is complete; afterwards it stays while the API server is
-    unreachable. `problem` says which kind cannot be watched, or which object is invalid; "" if neither. `versions` has
-    the served apiVersion of each kind that has several, by the kind's name.
+    unreachable. `problem` says which kind cannot be watched, or which object is invalid; false if neither. `versions`
+    has the served apiVersion of each kind that has several, by the kind's name.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class KubernetesSource:
         observe: Observer = ignore_event,
     ) -> None:
         self.mesh: Latest[Mesh | None] = Latest(None)
-        self.problem: Latest[str] = Latest("")
+        self.problem: Latest[Problem] = Latest(Problem())
         self.versions: Latest[Mapping[str, str]] = Latest({})
         self._mesh_name = mesh_name
         self._changes = Changes()
@@ -91,7 +92,7 @@ class KubernetesSource:
             ended="the mesh is up to date with the cluster again",
         )
         self._built_from: list[int] = []
-        self._build_error = ""
+        self._build_problem = Problem()
         selections = {
             NAMESPACES: ListOptions(NAMESPACES, labels=f"{MONITORED_BY}={mesh_name}"),
             ENDPOINT_SLICES: ListOptions(ENDPOINT_SLICES, labels=SERVICE_NAME),
@@ -140,15 +141,15 @@ class KubernetesSource:
 
     async def _update(self) -> None:
         read_problem = self._read_problem()
-        self._problem_log.update(read_problem)
+        self._problem_log.update(str(read_problem))
         not_synced = [informer.options.kind.plural for informer in self._informers if not informer.synced]
         revisions = [informer.revision for informer in self._informers]
         # Not when the API server only became unreachable or reachable: the objects are the same.
         if not not_synced and revisions != self._built_from:
             self._built_from = revisions
             await self._build_mesh()
-        not_listed = f"not listed yet: {', '.join(not_synced)}" if not_synced else ""
-        self.problem.set(read_problem or self._build_error or not_listed)
+        not_listed = Problem(f"not listed yet: {', '.join(not_synced)}" if not_synced else "")
+        self.problem.set(read_problem or self._build_problem or not_listed)
 
     async def _build_mesh(self) -> None:
         objects = [found for informer in self._informers for found in informer.objects.values()]
@@ -156,16 +157,27 @@ class KubernetesSource:
             # In a thread: it takes long for thousands of pods, and would block the streams of proxies.
             mesh = await asyncio.to_thread(mesh_from_objects, objects, mesh_name=self._mesh_name)
         except Exception as error:  # the boundary to objects of others: an unforeseen one must not end the program
-            self._build_error = f"the mesh cannot be built: {type(error).__name__}: {error}"
-            logger("sources").error("the mesh cannot be built: the last good one stays in use", error=self._build_error)
+            text = f"the mesh cannot be built: {type(error).__name__}: {error}"
+            self._build_problem = Problem("the mesh cannot be built", text)
+            logger("sources").error("the mesh cannot be built: the last good one stays in use", error=text)
         else:
-            self._build_error = ""
+            self._build_problem = Problem()
             self._exclusions.update(mesh)
             self.mesh.set(mesh)
 
-    def _read_problem(self) -> str:
+    def _read_problem(self) -> Problem:
         """The first problem of the watches and objects, and the number of the others."""
-        problems = [informer.problem for informer in self._informers if informer.problem]
-        problems += [error for informer in self._informers for error in informer.errors.values()]
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        return f"{problems[0]}{more}" if problems else ""
+        watches = [informer.problem for informer in self._informers if informer.problem]
+        errors = [error for informer in self._informers for error in informer.errors.values()]
+        if not watches and not errors:
+            return Problem()
+        details = [*map(str, watches), *errors]
+        summaries = [
+            *(problem.summary for problem in watches),
+            *([f"invalid objects: {len(errors)}"] if errors else []),
+        ]
+        return Problem(_first_of(summaries), _first_of(details))
+
+
+def _first_of(texts: Sequence[str]) -> str:
+    return f"{texts[0]}{f' (and {len(texts) - 1} more)' if len(texts) > 1 else ''}"

@@ -1,18 +1,20 @@
 """Bytes of manifests, from files or from the API server -> typed objects. Hostile YAML is rejected safely."""
 
-import contextlib
 import ipaddress
-import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-import yaml
 
 from osm_probes.foundation.durations import seconds_of
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
+from osm_probes.foundation.text import legible, one_line
+from osm_probes.foundation.yaml_loader import YamlDocument, YamlError, load_yaml
+from osm_probes.foundation.yaml_schema import with_yaml11_booleans
 from osm_probes.sources.objects import (
     Endpoints,
     EndpointSlice,
@@ -23,15 +25,13 @@ from osm_probes.sources.objects import (
     ServiceAccount,
     ServiceObject,
 )
-from osm_probes.sources.regex import check_regex
 from osm_probes.sources.schema import ClusterAddress, Pattern, Validity
 from osm_probes.sources.smi import HTTPRouteGroup, TCPRoute, TrafficSplit, TrafficTarget
 
 T = TypeVar("T", bound=MeshObject)
 
-_MAX_DEPTH: Final = 64
-_MAX_NODES: Final = 1_000_000
-_END: Final = object()
+_LONGEST_ERROR: Final = 500
+_MAX_WARNED_LINES: Final = 20
 # In seconds. With less, the controller would do nothing but issue certificates; with more, the end is out of range.
 _MIN_VALIDITY: Final = 5.0
 _MAX_VALIDITY: Final = 1e10
@@ -57,23 +57,30 @@ class ManifestError(OsmError):
 def read_objects(path: Path, content: bytes) -> tuple[MeshObject, ...]:
     """The objects of a file; kinds that do not belong to a mesh are skipped, and a List is unwrapped.
 
-    Raises ManifestError with the number of the document, from 1, and the field, but without the file.
+    Raises ManifestError with the number of the document, from 1, and the line or the field, but without the file.
     """
     objects: list[MeshObject] = []
-    documents = _documents(path, content)
-    for number in itertools.count(1):
-        try:
-            document = next(documents, _END)
-            if document is _END:
-                break
-            clean = _without_nulls(document)
-            if clean is not None:
-                objects += _objects(clean, at="")
-        except (ManifestError, yaml.YAMLError, msgspec.DecodeError, ValueError) as error:
-            raise ManifestError(f"document {number}: {' '.join(str(error).split())}") from error
-        except RecursionError as error:
-            raise ManifestError(f"document {number}: nested too deep") from error
+    with _as_manifest_error():
+        for document in [_read_json(content)] if path.suffix == ".json" else load_yaml(content):
+            with _as_manifest_error(f"document {document.number}: "):
+                objects += _document_objects(document, path)
     return tuple(objects)
+
+
+@contextmanager
+def _as_manifest_error(where: str = "") -> Iterator[None]:
+    """The boundary to texts of others: whatever is raised becomes a ManifestError, so that it never ends a program."""
+    try:
+        yield
+    except MemoryError:  # not a fault of the text
+        raise
+    except (ManifestError, YamlError) as error:
+        raise ManifestError(f"{where}{one_line(str(error))[:_LONGEST_ERROR]}") from error
+    except RecursionError as error:
+        raise ManifestError(f"{where}nested too deep") from error
+    except Exception as error:
+        text = one_line(f"{type(error).__name__}: {error}")
+        raise ManifestError(f"{where}it cannot be read: {text[:_LONGEST_ERROR]}") from error
 
 
 def object_decoder(object_type: type[T]) -> Callable[[bytes], T | None]:
@@ -84,19 +91,18 @@ def object_decoder(object_type: type[T]) -> Callable[[bytes], T | None]:
     decoder = msgspec.json.Decoder(object_type, dec_hook=_decode_field)
 
     def decode(content: bytes) -> T | None:
-        try:
-            return decoder.decode(content)
-        except msgspec.ValidationError:
-            # The object is invalid or, rarely, has a null: the slow way accepts nulls.
-            return _decode_with_nulls(content, object_type)
-        except msgspec.DecodeError as error:
-            raise ManifestError(f"not JSON: {error}") from error
+        with _as_manifest_error():
+            try:
+                return decoder.decode(content)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                # The object is invalid or, rarely, has a null: the slow way accepts nulls.
+                return _decode_with_nulls(content, object_type)
 
     return decode
 
 
 def _decode_with_nulls(content: bytes, object_type: type[T]) -> T | None:
-    document = _without_nulls(msgspec.json.decode(content))
+    document = _without_nulls(_decode_json(content))
     if not isinstance(document, dict):
         raise ManifestError("not an object")
     if _has_dns_names(document):
@@ -104,69 +110,63 @@ def _decode_with_nulls(content: bytes, object_type: type[T]) -> T | None:
     return _convert(document, object_type, at="")
 
 
-class _Loader(yaml.CSafeLoader):
-    """Loads YAML as Kubernetes does: a date stays a string."""
+def _read_json(content: bytes) -> YamlDocument:
+    with _as_manifest_error("document 1: "):
+        value = _without_nulls(_decode_json(content))
+        # A second decoder, because msgspec keeps the last of two equal keys.
+        json.loads(content, object_pairs_hook=_refuse_duplicate_keys, parse_int=str, parse_float=str)
+        return YamlDocument(1, value, {})
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [resolver for resolver in resolvers if resolver[0] != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
+def _decode_json(content: bytes) -> object:
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(f"not JSON: {error}") from error
 
 
-def _documents(path: Path, content: bytes) -> Iterator[object]:
-    if path.suffix == ".json":
-        yield msgspec.json.decode(content)
-        return
-    # The C loader is recursive: 100,000 brackets overflow its stack and crash the process. Parsing to events is not.
-    if _is_too_deep(content):
-        raise RecursionError
-    yield from yaml.load_all(content, Loader=_Loader)
+def _refuse_duplicate_keys(pairs: list[tuple[str, object]]) -> None:
+    keys: set[str] = set()
+    for key, _ in pairs:
+        if key in keys:
+            raise ManifestError(f"the key {key[:64]!r} is defined twice in one object")
+        keys.add(key)
 
 
-def _is_too_deep(content: bytes) -> bool:
-    depth = 0
-    # The loader reports syntax errors, with the number of the document.
-    with contextlib.suppress(yaml.YAMLError):
-        for event in yaml.parse(content, Loader=_Loader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > _MAX_DEPTH:
-                return True
-    return False
+def _without_nulls(node: object) -> object:
+    """The node without nulls, which mean unset in Kubernetes."""
+    if isinstance(node, dict):
+        return {key: _without_nulls(value) for key, value in node.items() if value is not None}
+    if isinstance(node, list):
+        return [_without_nulls(value) for value in node if value is not None]
+    return node
 
 
-def _without_nulls(document: object) -> object:
-    """The document without nulls, which mean unset in Kubernetes. Raises ManifestError if it is too large."""
-    return _NullRemover().clean(document)[0]
-
-
-class _NullRemover:
-    """Copies one document without its nulls, and counts its nodes with all aliases expanded."""
-
-    def __init__(self) -> None:
-        self._cleaned: dict[int, tuple[Any, int]] = {}
-
-    def clean(self, node: object) -> tuple[object, int]:
-        """The copy of a node, and its number of nodes. Raises ManifestError if that exceeds the limit."""
-        if not isinstance(node, (dict, list)):
-            return node, 1
-        cleaned = self._cleaned.get(id(node))
-        if cleaned is not None:
-            return cleaned
-        # A node that contains itself is found again before it is complete: then it exceeds the limit.
-        self._cleaned[id(node)] = (None, _MAX_NODES)
-        items = node.items() if isinstance(node, dict) else enumerate(node)
-        kept = [(key, *self.clean(value)) for key, value in items if value is not None]
-        size = 1 + sum(item_size for _, _, item_size in kept)
-        if size > _MAX_NODES:
-            raise ManifestError("its aliases make it too large")
-        copy = {key: value for key, value, _ in kept} if isinstance(node, dict) else [value for _, value, _ in kept]
-        self._cleaned[id(node)] = (copy, size)
-        return copy, size
+def _document_objects(document: YamlDocument, path: Path) -> list[MeshObject]:
+    """The objects of a document as kubectl reads it; if kubectl would refuse it, as YAML 1.2, with a warning."""
+    if document.value is None:
+        return []
+    if not document.yaml11_booleans:
+        return list(_objects(document.value, at=""))
+    try:
+        return list(_objects(with_yaml11_booleans(document.value), at=""))
+    except ManifestError as error:
+        # The error is not about a boolean: the reading as texts would have it too.
+        if "got `bool`" not in str(error):
+            raise
+    objects = list(_objects(document.value, at=""))
+    lines = ", ".join(f"{line}: {text}" for line, text in list(document.yaml11_booleans.items())[:_MAX_WARNED_LINES])
+    logger("sources").warning(
+        "kubectl would refuse a manifest: it reads an unquoted yes, no, on, off, y or n as a boolean; quote the text",
+        manifest=legible(path),
+        document=document.number,
+        lines=lines,
+    )
+    return objects
 
 
 def _objects(document: object, *, at: str) -> Iterator[MeshObject]:
-    """The objects of a document without nulls. at: the path of the document in a List, for error messages."""
+    """The objects of a document. at: the path of the document in a List, for error messages."""
     if not isinstance(document, dict):
         raise ManifestError(f"{at or 'the document'}: expected an object, got {type(document).__name__}")
     kind, version = document.get("kind"), document.get("apiVersion")
@@ -197,7 +197,9 @@ def _convert(document: dict[str, Any], object_type: type[T], *, at: str) -> T:
     try:
         return msgspec.convert(document, object_type, dec_hook=_decode_field)
     except msgspec.ValidationError as error:
-        problem, _, path = str(error).partition(" - at `$")
+        problem, separator, path = str(error).rpartition(" - at `$")
+        if not separator:
+            problem, path = path, ""
         field = _join(at, path.rstrip("`").lstrip("."))
         raise ManifestError(f"{field}: {problem}" if field else problem) from error
 
@@ -214,7 +216,7 @@ def _decode_field(field_type: type, value: object) -> object:
     if field_type is Validity:
         return Validity(_parse_validity(value))
     if field_type is Pattern:
-        return Pattern(check_regex(value))
+        return Pattern(value)
     if field_type is ClusterAddress and value in {"", "None"}:
         return ClusterAddress(value)
     try:
@@ -222,7 +224,7 @@ def _decode_field(field_type: type, value: object) -> object:
     except ValueError:
         address = None
     if address is None or "%" in value:
-        raise ValueError(f"{value!r} is not an IP address")
+        raise ValueError(f"{value[:64]!r} is not an IP address")
     return field_type(str(address))
 
 

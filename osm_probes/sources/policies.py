@@ -8,6 +8,7 @@ from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.names import SERVICE_DOMAINS
 from osm_probes.mesh.policy import IgnoredPolicy, Permission, RequestMatch, Split
 from osm_probes.sources.objects import MeshObject
+from osm_probes.sources.route_group import UsableMatches, usable_matches
 from osm_probes.sources.schema import ObjectKey
 from osm_probes.sources.smi import HTTPMatch, HTTPRouteGroup, Rule, Subject, TCPRoute, TrafficSplit, TrafficTarget
 
@@ -25,7 +26,7 @@ class Policies:
 class _RouteIndex:
     """The routes that the rules of TrafficTargets refer to."""
 
-    groups: Mapping[ObjectKey, HTTPRouteGroup] = field(default_factory=dict)
+    groups: Mapping[ObjectKey, UsableMatches] = field(default_factory=dict)
     tcp: Mapping[ObjectKey, TCPRoute] = field(default_factory=dict)
 
 
@@ -38,7 +39,11 @@ def policies_from_objects(objects: Iterable[MeshObject]) -> Policies:
     routes = _index_routes(ordered)
     permissions: list[Permission] = []
     splits: dict[ObjectKey, Split] = {}
-    ignored: list[IgnoredPolicy] = []
+    ignored = [
+        IgnoredPolicy(f"HTTPRouteGroup {'/'.join(key)}", reason)
+        for key, group in routes.groups.items()
+        for reason in group.problems
+    ]
     for policy in ordered:
         reasons: tuple[str, ...] = ()
         if isinstance(policy, TrafficTarget):
@@ -54,12 +59,12 @@ def policies_from_objects(objects: Iterable[MeshObject]) -> Policies:
 
 
 def _index_routes(objects: Iterable[MeshObject]) -> _RouteIndex:
-    groups: dict[ObjectKey, HTTPRouteGroup] = {}
+    groups: dict[ObjectKey, UsableMatches] = {}
     tcp: dict[ObjectKey, TCPRoute] = {}
     for found in objects:
         key = found.metadata.namespace, found.metadata.name
         if isinstance(found, HTTPRouteGroup):
-            groups[key] = found
+            groups[key] = usable_matches(found)
         elif isinstance(found, TCPRoute):
             tcp[key] = found
     return _RouteIndex(groups, tcp)
@@ -136,7 +141,7 @@ def _route_keys(target: TrafficTarget, kind: str) -> Iterator[ObjectKey]:
 def _matches(target: TrafficTarget, rule: Rule, routes: _RouteIndex) -> Iterator[HTTPMatch]:
     group = routes.groups.get((target.metadata.namespace, rule.name))
     if group is not None:
-        yield from (match for match in group.spec.matches if not rule.matches or match.name in rule.matches)
+        yield from (match for match in group.matches if not rule.matches or match.name in rule.matches)
 
 
 def _request_match(match: HTTPMatch) -> RequestMatch:
@@ -158,8 +163,7 @@ def _missing_routes(target: TrafficTarget, routes: _RouteIndex) -> Iterator[str]
         if key not in (routes.groups if rule.kind == "HTTPRouteGroup" else routes.tcp):
             yield f"{rule.kind} {'/'.join(key)} does not exist"
         elif key in routes.groups and rule.kind == "HTTPRouteGroup":
-            names = {match.name for match in routes.groups[key].spec.matches}
-            missing = (name for name in rule.matches if name not in names)
+            missing = (name for name in rule.matches if name not in routes.groups[key].names)
             yield from (f"{rule.kind} {'/'.join(key)} has no match {name!r}" for name in missing)
 
 

@@ -1,8 +1,11 @@
 """Base classes of Kubernetes objects as they are decoded here, and the validated types of their fields."""
 
+from functools import cached_property
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
+
+from osm_probes.sources.regex import Program, compile_regex
 
 
 class Address(str):
@@ -18,9 +21,15 @@ class ClusterAddress(str):
 
 
 class Pattern(str):
-    """A regular expression that Envoy (RE2) accepts. It must match a whole text."""
+    """A regular expression, which must match a whole text. It is compiled when it is first asked about.
 
-    __slots__ = ()
+    So RE2 runs in the thread that builds the mesh, once for an expression, and never on the event loop.
+    """
+
+    @cached_property
+    def program(self) -> Program:
+        """What RE2 makes of it."""
+        return compile_regex(self)
 
 
 class Validity(float):

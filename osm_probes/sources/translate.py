@@ -4,6 +4,7 @@ import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, TypeVar
 
 from osm_probes.mesh.identity import Identity
@@ -73,9 +74,13 @@ class _ObjectIndex:
 
 @dataclass(frozen=True, slots=True)
 class _ReadyAddress:
-    """A ready address of a service. ports: those of the address; None means the target ports of the service."""
+    """A ready address of a service, and its pod if it is known.
+
+    ports: those of the address; None means the target ports of the service.
+    """
 
     address: str
+    pod: Pod | None
     ports: tuple[EndpointPort, ...] | None = None
 
 
@@ -148,8 +153,8 @@ def _proxies(index: _ObjectIndex) -> Iterator[Proxy]:
         # If the label is not a uuid, no certificate can name the proxy.
         if PROXY_UUID_PATTERN.match(uuid) and (uuid, _identity(pod)) not in seen:
             seen.add((uuid, _identity(pod)))
-            address = next(iter(_addresses(pod)), "")
-            yield Proxy(uuid, pod.metadata.namespace, pod.metadata.name, _identity(pod), address)
+            addresses = tuple(_addresses(pod))
+            yield Proxy(uuid, pod.metadata.namespace, pod.metadata.name, _identity(pod), addresses)
 
 
 def _service(found: ServiceObject, index: _ObjectIndex) -> Service:
@@ -187,16 +192,17 @@ def _ready_addresses(
     if key in index.slices:
         for part in index.slices[key]:
             for endpoint in part.endpoints:
-                pods += (_pod(key[0], endpoint.target_ref, address, index) for address in endpoint.addresses)
-                if endpoint.conditions.ready:
-                    ready += (_ReadyAddress(str(address), tuple(part.ports)) for address in endpoint.addresses)
+                for address in endpoint.addresses:
+                    pods.append(pod := _pod(key[0], endpoint.target_ref, address, index))
+                    if endpoint.conditions.ready:
+                        ready.append(_ReadyAddress(str(address), pod, tuple(part.ports)))
     elif key in index.endpoints:
         for subset in index.endpoints[key].subsets:
-            for address in subset.addresses:
-                pods.append(_pod(key[0], address.target_ref, address.ip, index))
-                ready.append(_ReadyAddress(str(address.ip), tuple(subset.ports)))
+            for address_object in subset.addresses:
+                pods.append(pod := _pod(key[0], address_object.target_ref, address_object.ip, index))
+                ready.append(_ReadyAddress(str(address_object.ip), pod, tuple(subset.ports)))
     else:
-        ready = [_ReadyAddress(address) for pod in selected if _is_ready(pod) for address in _addresses(pod)]
+        ready = [_ReadyAddress(address, pod) for pod in selected if _is_ready(pod) for address in _addresses(pod)]
     return ready, [pod for pod in pods if pod is not None]
 
 
@@ -211,14 +217,16 @@ def _is_ready(pod: Pod) -> bool:
 
 
 def _port(port: ServicePortSpec, ready: list[_ReadyAddress], selected: list[Pod], index: _ObjectIndex) -> ServicePort:
-    endpoints_found = set()
+    found_at: dict[tuple[ObjectKey | str, int], dict[str, _ReadyAddress]] = defaultdict(dict)
     for at in ready:
         if at.ports is not None:
             numbers = [found.port for found in at.ports if found.name == port.name and found.protocol == "TCP"]
         else:
             numbers = [_target_port(port, [pod] if (pod := index.pods_by_address.get(at.address)) else [])]
-        endpoints_found |= {Endpoint(at.address, number) for number in numbers if number}
-    endpoints = tuple(sorted(endpoints_found, key=_by_address))
+        for number in filter(None, numbers):
+            found_at[_key(at.pod) if at.pod else at.address, number][at.address] = at
+    of_pods = (_endpoints(list(found.values()), number) for (_, number), found in found_at.items())
+    endpoints = tuple(sorted(set(chain.from_iterable(of_pods)), key=_by_address))
     target = _target_port(port, selected) or port.port
     endpoint_ports = {endpoint.port for endpoint in endpoints} or {target}
     return ServicePort(
@@ -226,9 +234,23 @@ def _port(port: ServicePortSpec, ready: list[_ReadyAddress], selected: list[Pod]
     )
 
 
-def _by_address(endpoint: Endpoint) -> tuple[int, int, int]:
+def _endpoints(ready: list[_ReadyAddress], port: int) -> list[Endpoint]:
+    """The endpoints of one pod. Its IPv4 and its IPv6 address are one endpoint, the pod's primary address first.
+
+    As two endpoints, they would fail for half of the requests of a caller that has only one of the families.
+    """
+    by_address = sorted((Endpoint(at.address, port) for at in ready), key=_by_address)
+    if [":" in endpoint.address for endpoint in by_address] != [False, True]:
+        return by_address
+    ipv4, ipv6 = (endpoint.address for endpoint in by_address)
+    pod = ready[0].pod
+    ipv6_first = pod is not None and _addresses(pod)[:1] == [ipv6]
+    return [Endpoint(ipv6, port, (ipv4,)) if ipv6_first else Endpoint(ipv4, port, (ipv6,))]
+
+
+def _by_address(endpoint: Endpoint) -> tuple[int, int, int, tuple[str, ...]]:
     address = ipaddress.ip_address(endpoint.address)
-    return address.version, int(address), endpoint.port
+    return address.version, int(address), endpoint.port, endpoint.alternatives
 
 
 def _target_port(port: ServicePortSpec, pods: list[Pod]) -> int | None:

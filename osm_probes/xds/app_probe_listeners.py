@@ -23,9 +23,8 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from osm_probes.mesh.mesh import Endpoint
 from osm_probes.xds.app_probes import ProbeScheme, RewrittenProbe
-from osm_probes.xds.clusters import HTTP_OPTIONS, static_cluster
-from osm_probes.xds.endpoints import socket_address
-from osm_probes.xds.listeners import connection_manager_filter, http_connection_manager
+from osm_probes.xds.clusters import HTTP_OPTIONS, application_cluster, loopback_addresses, static_cluster
+from osm_probes.xds.listeners import connection_manager_filter, http_connection_manager, new_listener
 from osm_probes.xds.protobuf import to_any, to_duration
 from osm_probes.xds.transport_sockets import tls_socket
 
@@ -34,18 +33,16 @@ _TCP_CHECK_INTERVAL: Final = 1.0
 _ROUTER: Final = HttpFilter(name="envoy.filters.http.router", typed_config=to_any(Router(suppress_envoy_headers=True)))
 
 
-def app_probe_clusters(probes: Iterable[RewrittenProbe]) -> list[Cluster]:
+def app_probe_clusters(probes: Iterable[RewrittenProbe], *, ipv6: bool) -> list[Cluster]:
     """One cluster for each probed port of the applications."""
     probed_ports = {(probe.scheme, probe.port) for probe in probes}
-    return [_cluster(scheme, port) for scheme, port in sorted(probed_ports, key=_sort_key)]
+    return [_cluster(scheme, port, ipv6=ipv6) for scheme, port in sorted(probed_ports, key=_sort_key)]
 
 
-def app_probe_listeners(probes: Sequence[RewrittenProbe], *, address: str) -> list[Listener]:
-    """One listener on this address for each port that the kubelet sends probes to."""
+def app_probe_listeners(probes: Sequence[RewrittenProbe], *, ipv6: bool) -> list[Listener]:
+    """One listener for each port that the kubelet sends probes to."""
     ports = sorted({probe.sidecar_port for probe in probes})
-    return [
-        _listener(port, [probe for probe in probes if probe.sidecar_port == port], address=address) for port in ports
-    ]
+    return [_listener(port, [probe for probe in probes if probe.sidecar_port == port], ipv6=ipv6) for port in ports]
 
 
 def _sort_key(probed_port: tuple[ProbeScheme, int]) -> tuple[str, int]:
@@ -56,11 +53,14 @@ def _cluster_name(scheme: ProbeScheme, port: int) -> str:
     return f"probe-{scheme.value}-{port}"
 
 
-def _cluster(scheme: ProbeScheme, port: int) -> Cluster:
-    cluster = static_cluster(_cluster_name(scheme, port), at=Endpoint("127.0.0.1", port))
+def _cluster(scheme: ProbeScheme, port: int, *, ipv6: bool) -> Cluster:
+    name = _cluster_name(scheme, port)
     if scheme is ProbeScheme.TCP:
+        # Health checks do not try an endpoint's alternatives (Envoy 1.40), so each address is an endpoint.
+        cluster = static_cluster(name, *(Endpoint(address, port) for address in loopback_addresses(ipv6=ipv6)))
         cluster.health_checks.append(_tcp_health_check())
         return cluster
+    cluster = application_cluster(name, port=port, ipv6=ipv6)
     if scheme is ProbeScheme.HTTPS:
         # The certificate is not verified, as by the kubelet.
         cluster.transport_socket.CopyFrom(tls_socket(UpstreamTlsContext()))
@@ -93,16 +93,17 @@ def _tcp_health_check() -> HealthCheck:
     )
 
 
-def _listener(port: int, probes: list[RewrittenProbe], *, address: str) -> Listener:
+def _listener(port: int, probes: list[RewrittenProbe], *, ipv6: bool) -> Listener:
     name = f"probes-{port}"
     tcp_ports = {probe.sidecar_path: probe.port for probe in probes if probe.scheme is ProbeScheme.TCP}
-    health_filters = [_health_filter(path, port=tcp_port) for path, tcp_port in sorted(tcp_ports.items())]
+    health_filters = [_health_filter(path, port=tcp_port, ipv6=ipv6) for path, tcp_port in sorted(tcp_ports.items())]
     manager = http_connection_manager(name, filters=[*health_filters, _ROUTER])
     manager.generate_request_id.CopyFrom(BoolValue(value=False))
     host = VirtualHost(name=name, domains=["*"], routes=list(_routes(probes)))
     manager.route_config.CopyFrom(RouteConfiguration(virtual_hosts=[host]))
-    chain = FilterChain(filters=[connection_manager_filter(manager)])
-    return Listener(name=name, address=socket_address(address, port), filter_chains=[chain])
+    listener = new_listener(name, port=port, ipv6=ipv6)
+    listener.filter_chains.append(FilterChain(filters=[connection_manager_filter(manager)]))
+    return listener
 
 
 def _routes(probes: list[RewrittenProbe]) -> Iterator[Route]:
@@ -120,12 +121,13 @@ def _routes(probes: list[RewrittenProbe]) -> Iterator[Route]:
         yield Route(match=RouteMatch(path=path), route=action)
 
 
-def _health_filter(path: str, *, port: int) -> HttpFilter:
-    """Answers 200 while the port accepts connections, else 503."""
+def _health_filter(path: str, *, port: int, ipv6: bool) -> HttpFilter:
+    """Answers 200 while the port accepts connections on one of the addresses, else 503."""
     cluster = _cluster_name(ProbeScheme.TCP, port)
+    one_endpoint = Percent(value=100 / len(loopback_addresses(ipv6=ipv6)))
     health_check = HealthCheckFilter(
         pass_through_mode=BoolValue(value=False),
-        cluster_min_healthy_percentages={cluster: Percent(value=100)},
+        cluster_min_healthy_percentages={cluster: one_endpoint},
         headers=[HeaderMatcher(name=":path", string_match=StringMatcher(exact=path))],
     )
     return HttpFilter(name="envoy.filters.http.health_check", typed_config=to_any(health_check))

@@ -71,13 +71,13 @@ def build_bootstrap(
     ads: AdsTarget,
     secrets: Secrets | SdsFiles,
     app_probes: Sequence[RewrittenProbe] = (),
-    app_probe_address: str = "0.0.0.0",
+    ipv6: bool = False,
 ) -> bytes:
     """The bootstrap of a proxy as JSON.
 
     secrets: the TLS material for the connection to the ADS. It is written into the bootstrap, private key included,
     unless it is in files. app_probes: the pod's rewritten probes; Envoy answers them without the ADS, at the latest 4 s
-    after its start. app_probe_address: the address that it answers them on; "::" if pods have IPv6.
+    after its start. ipv6: it answers them on IPv6 addresses too, and the application may listen only on IPv6.
     """
     message = Bootstrap(
         node=Node(id=proxy.common_name(trust_domain), cluster=str(proxy.identity)),
@@ -87,8 +87,8 @@ def build_bootstrap(
     for source in (message.dynamic_resources.cds_config, message.dynamic_resources.lds_config):
         source.CopyFrom(ads_config_source())
         source.initial_fetch_timeout.CopyFrom(to_duration(_INITIAL_FETCH_TIMEOUT))
-    message.static_resources.clusters.extend([_ads_cluster(ads, secrets), *app_probe_clusters(app_probes)])
-    message.static_resources.listeners.extend(app_probe_listeners(app_probes, address=app_probe_address))
+    message.static_resources.clusters.extend([_ads_cluster(ads, secrets), *app_probe_clusters(app_probes, ipv6=ipv6)])
+    message.static_resources.listeners.extend(app_probe_listeners(app_probes, ipv6=ipv6))
     message.layered_runtime.CopyFrom(_runtime())
     return json.dumps(MessageToDict(message, preserving_proto_field_name=True), separators=(",", ":")).encode()
 
@@ -113,7 +113,7 @@ def _ads_config(mode: AdsMode) -> ApiConfigSource:
 
 
 def _ads_cluster(ads: AdsTarget, secrets: Secrets | SdsFiles) -> Cluster:
-    cluster = static_cluster(ADS_CLUSTER, at=Endpoint(ads.host, ads.port))
+    cluster = static_cluster(ADS_CLUSTER, Endpoint(ads.host, ads.port))
     cluster.connect_timeout.CopyFrom(to_duration(_CONNECT_TIMEOUT))
     cluster.transport_socket.CopyFrom(_ads_socket(ads, secrets))
     if not _is_ip_address(ads.host):

@@ -126,7 +126,7 @@ class SnapshotBuilder:
         for to in self._policy.callable_destinations(identity):
             yield self._cache(upstream_cluster, to, identity=identity)
         for to, target in inbound:
-            yield self._cache(local_cluster, to, target=target)
+            yield self._cache(local_cluster, to, target=target, ipv6=self._topology.ipv6)
         if self._topology.egress:
             yield self._cache(passthrough_cluster)
         yield self._cache(metrics_cluster)

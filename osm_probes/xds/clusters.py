@@ -36,9 +36,9 @@ def upstream_cluster(destination: Destination, *, identity: Identity) -> Resourc
     return _resource(cluster, protocol=destination.protocol)
 
 
-def local_cluster(destination: Destination, *, target: int) -> Resource:
+def local_cluster(destination: Destination, *, target: int, ipv6: bool) -> Resource:
     """The application behind the sidecar."""
-    cluster = static_cluster(local_cluster_name(destination, target=target), at=Endpoint("127.0.0.1", target))
+    cluster = application_cluster(local_cluster_name(destination, target=target), port=target, ipv6=ipv6)
     return _resource(cluster, protocol=destination.protocol)
 
 
@@ -51,14 +51,25 @@ def passthrough_cluster() -> Resource:
 
 def metrics_cluster() -> Resource:
     """The sidecar's own admin port, which serves its statistics."""
-    return _resource(static_cluster(METRICS_CLUSTER, at=ADMIN_ENDPOINT), protocol=Protocol.TCP)
+    return _resource(static_cluster(METRICS_CLUSTER, ADMIN_ENDPOINT), protocol=Protocol.TCP)
 
 
-def static_cluster(name: str, *, at: Endpoint) -> Cluster:
-    """A cluster with one fixed address."""
+def application_cluster(name: str, *, port: int, ipv6: bool) -> Cluster:
+    """A port of the application in the same pod, at the first loopback address where it accepts connections."""
+    first, *others = loopback_addresses(ipv6=ipv6)
+    return static_cluster(name, Endpoint(first, port, tuple(others)))
+
+
+def loopback_addresses(*, ipv6: bool) -> tuple[str, ...]:
+    """Where the application in the same pod may listen. With `ipv6` it may listen on IPv6 only."""
+    return ("127.0.0.1", "::1") if ipv6 else ("127.0.0.1",)
+
+
+def static_cluster(name: str, *endpoints: Endpoint) -> Cluster:
+    """A cluster with these fixed addresses."""
     cluster = _cluster(name)
     cluster.type = Cluster.STATIC
-    cluster.load_assignment.CopyFrom(load_assignment(name, endpoints=[at]))
+    cluster.load_assignment.CopyFrom(load_assignment(name, endpoints=endpoints))
     return cluster
 
 

@@ -47,7 +47,11 @@ def destinations(service: Service) -> Iterator[tuple[Destination, tuple[Endpoint
 
 def _destination(service: Service, port: ServicePort) -> Destination:
     headless = not service.addresses
-    dialled = port.endpoints if headless else tuple(Endpoint(address, port.number) for address in service.addresses)
+    if headless:
+        at_pods = (Endpoint(address, found.port) for found in port.endpoints for address in found.addresses)
+        dialled = tuple(dict.fromkeys(at_pods))
+    else:
+        dialled = tuple(Endpoint(address, port.number) for address in service.addresses)
     return Destination(
         service.namespace,
         service.name,

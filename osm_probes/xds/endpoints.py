@@ -24,12 +24,20 @@ def load_assignment_resource(name: str, *, endpoints: tuple[Endpoint, ...], clus
 
 def load_assignment(name: str, *, endpoints: Iterable[Endpoint]) -> ClusterLoadAssignment:
     """The endpoints of the cluster with that name: equal weights, one locality."""
-    lb_endpoints = [
-        LbEndpoint(endpoint=EnvoyEndpoint(address=socket_address(endpoint.address, endpoint.port)))
-        for endpoint in endpoints
-    ]
+    lb_endpoints = [LbEndpoint(endpoint=_envoy_endpoint(endpoint)) for endpoint in endpoints]
     localities = [LocalityLbEndpoints(lb_endpoints=lb_endpoints)] if lb_endpoints else []
     return ClusterLoadAssignment(cluster_name=name, endpoints=localities)
+
+
+def _envoy_endpoint(endpoint: Endpoint) -> EnvoyEndpoint:
+    # Envoy connects to the alternatives if it cannot connect to the address before, or not within 300 ms.
+    return EnvoyEndpoint(
+        address=socket_address(endpoint.address, endpoint.port),
+        additional_addresses=[
+            EnvoyEndpoint.AdditionalAddress(address=socket_address(address, endpoint.port))
+            for address in endpoint.alternatives
+        ],
+    )
 
 
 def socket_address(address: str, port: int) -> Address:

@@ -104,14 +104,14 @@ def passthrough_filter_chain() -> bytes:
 
 def outbound_listener(chains: Iterable[bytes], *, ipv6: bool) -> Resource:
     """The listener of the application's own connections. Envoy closes connections that no filter chain matches."""
-    listener = _listener(OUTBOUND_LISTENER, port=OUTBOUND_PORT, ipv6=ipv6)
+    listener = new_listener(OUTBOUND_LISTENER, port=OUTBOUND_PORT, ipv6=ipv6)
     listener.listener_filters.extend([_listener_filter("original_dst", OriginalDst())])
     return Resource.of(OUTBOUND_LISTENER, LISTENER, b"".join([to_bytes(listener), *chains]))
 
 
 def inbound_listener(chains: Iterable[bytes], *, ipv6: bool) -> Resource:
     """The listener of connections to the application."""
-    listener = _listener(INBOUND_LISTENER, port=INBOUND_PORT, ipv6=ipv6)
+    listener = new_listener(INBOUND_LISTENER, port=INBOUND_PORT, ipv6=ipv6)
     listener.listener_filters.extend(
         [_listener_filter("original_dst", OriginalDst()), _listener_filter("tls_inspector", TlsInspector())]
     )
@@ -120,13 +120,22 @@ def inbound_listener(chains: Iterable[bytes], *, ipv6: bool) -> Resource:
 
 def prometheus_listener(*, ipv6: bool) -> Resource:
     """The sidecar's statistics, and nothing else of its admin port."""
-    listener = _listener(PROMETHEUS_LISTENER, port=PROXY_METRICS_PORT, ipv6=ipv6)
+    listener = new_listener(PROMETHEUS_LISTENER, port=PROXY_METRICS_PORT, ipv6=ipv6)
     route = Route(match=RouteMatch(path=PROXY_METRICS_PATH), route=RouteAction(cluster=METRICS_CLUSTER))
     host = VirtualHost(name=PROMETHEUS_LISTENER, domains=["*"], routes=[route])
     manager = http_connection_manager(PROMETHEUS_LISTENER)
     manager.route_config.CopyFrom(RouteConfiguration(virtual_hosts=[host]))
     listener.filter_chains.append(FilterChain(filters=[connection_manager_filter(manager)]))
     return to_resource(listener, name=PROMETHEUS_LISTENER)
+
+
+def new_listener(name: str, *, port: int, ipv6: bool) -> Listener:
+    """A listener on all IPv4 addresses, and with `ipv6` on all IPv6 addresses."""
+    listener = Listener(name=name, address=socket_address("0.0.0.0", port))
+    # Only if there are IPv6 addresses: where the kernel has no IPv6, Envoy would reject the listener.
+    if ipv6:
+        listener.additional_addresses.append(AdditionalAddress(address=socket_address("::", port)))
+    return listener
 
 
 def http_connection_manager(stat_prefix: str, *, filters: Sequence[HttpFilter] = (ROUTER,)) -> HttpConnectionManager:
@@ -166,14 +175,6 @@ def _tcp_proxy_filter(stat_prefix: str, clusters: Sequence[ClusterWeight]) -> Fi
         )
         proxy.weighted_clusters.CopyFrom(TcpProxy.WeightedCluster(clusters=weights))
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=to_any(proxy))
-
-
-def _listener(name: str, *, port: int, ipv6: bool) -> Listener:
-    listener = Listener(name=name, address=socket_address("0.0.0.0", port))
-    # Only if the mesh has IPv6 addresses: on a node without IPv6 Envoy would reject the listener.
-    if ipv6:
-        listener.additional_addresses.append(AdditionalAddress(address=socket_address("::", port)))
-    return listener
 
 
 def _listener_filter(name: str, configuration: Message) -> ListenerFilter:

@@ -4,6 +4,7 @@ A moved endpoint leaves the topology equal, so only load assignments (EDS) are b
 """
 
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from osm_probes.mesh.mesh import Endpoint, Mesh
 from osm_probes.mesh.policy import Permission, Split
@@ -17,6 +18,7 @@ class Topology:
     """The destinations of the mesh, in the order of its services, and the policies about them.
 
     permissions: who may call whom. In permissive mode there are none, so that a changed permission changes nothing.
+    ipv6: whether a pod or a service has an IPv6 address.
     """
 
     destinations: tuple[Destination, ...] = ()
@@ -45,14 +47,18 @@ def topology_from_mesh(mesh: Mesh) -> tuple[Topology, EndpointsByDestination]:
         permissions=() if permissive else mesh.permissions,
         splits=mesh.splits,
         egress=mesh.settings.egress,
-        ipv6=_has_ipv6(endpoints_of),
+        ipv6=_has_ipv6(mesh, endpoints_of),
     )
     return topology, endpoints_of
 
 
-def _has_ipv6(endpoints_of: EndpointsByDestination) -> bool:
-    return any(
-        ":" in endpoint.address
+def _has_ipv6(mesh: Mesh, endpoints_of: EndpointsByDestination) -> bool:
+    # The pods count too: their IPv6 connections are redirected, also if all services have only IPv4 addresses.
+    by_proxy = (address for proxy in mesh.proxies.values() for address in proxy.addresses)
+    by_destination = (
+        address
         for destination, endpoints in endpoints_of.items()
         for endpoint in (*destination.dialled, *endpoints)
+        for address in endpoint.addresses
     )
+    return any(":" in address for address in chain(by_destination, by_proxy))

@@ -6,7 +6,7 @@ import pytest
 
 from osm_probes.admission.annotations import BadAnnotationError
 from osm_probes.admission.options import InjectionOptions
-from osm_probes.admission.patch import NameTakenError
+from osm_probes.admission.patch import NameTakenError, RulesTooLongError
 from osm_probes.mesh.identity import Identity, ProxyName
 from osm_probes.mesh.labels import METRICS
 from osm_probes.mesh.mesh import NamespaceMetadata
@@ -106,6 +106,7 @@ def test_the_added_containers_and_volume_are_complete() -> None:
         "name": "osm-init",
         "image": "init:1",
         "command": ["/bin/sh"],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "runAsUser": 0,
             "runAsNonRoot": False,
@@ -113,8 +114,8 @@ def test_the_added_containers_and_volume_are_complete() -> None:
             "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
         },
     }
-    assert script.startswith("iptables-restore --noflush <<'EOF'\n*nat\n")
-    assert script.endswith("COMMIT\nEOF\n")
+    assert "\niptables-restore --noflush <<'EOF'\n*nat\n" in script
+    assert "COMMIT\nEOF\nip6tables-restore --noflush <<'EOF' && exit\n*nat\n" in script
     envoy = after["spec"]["containers"][-1]
     assert [variable["name"] for variable in envoy.pop("env")] == [
         "POD_UID",
@@ -200,26 +201,29 @@ def test_prometheus_scrapes_the_pods_of_a_namespace_with_metrics() -> None:
     assert "annotations" not in patched(pod())["metadata"]
 
 
-def test_annotations_change_the_redirect() -> None:
+@pytest.mark.parametrize(
+    ("family", "excluded", "included"), [(0, "10.1.0.0/16", "10.0.0.0/8"), (1, "fd00:1::/32", "fd00::/8")]
+)
+def test_annotations_change_the_redirect(family: int, excluded: str, included: str) -> None:
     after = patched(
         annotated(
             inbound_port_exclusion_list="22",
             outbound_port_exclusion_list="6379, 3306",
-            outbound_ip_range_exclusion_list="10.1.2.3/16",
-            outbound_ip_range_inclusion_list="10.0.0.0/8",
+            outbound_ip_range_exclusion_list="10.1.2.3/16, fd00:1::2/32",
+            outbound_ip_range_inclusion_list="fd00::/8, 10.0.0.0/8",
         )
     )
-    rules = after["spec"]["initContainers"][0]["args"][1].splitlines()
+    rules = after["spec"]["initContainers"][0]["args"][1].split("COMMIT")[family].splitlines()
     inbound = [rule for rule in rules if rule.startswith("-A OSM_PROXY_INBOUND")]
     assert inbound[-2:] == [
         "-A OSM_PROXY_INBOUND -p tcp --dport 22 -j RETURN",
         "-A OSM_PROXY_INBOUND -p tcp -j OSM_PROXY_IN_REDIRECT",
     ]
     assert [rule for rule in rules if rule.startswith("-A OSM_PROXY_OUTBOUND")][-4:] == [
-        "-A OSM_PROXY_OUTBOUND -d 10.1.0.0/16 -j RETURN",
+        f"-A OSM_PROXY_OUTBOUND -d {excluded} -j RETURN",
         "-A OSM_PROXY_OUTBOUND -p tcp --dport 6379 -j RETURN",
         "-A OSM_PROXY_OUTBOUND -p tcp --dport 3306 -j RETURN",
-        "-A OSM_PROXY_OUTBOUND -d 10.0.0.0/8 -j OSM_PROXY_OUT_REDIRECT",
+        f"-A OSM_PROXY_OUTBOUND -d {included} -j OSM_PROXY_OUT_REDIRECT",
     ]
 
 
@@ -285,3 +289,11 @@ def test_the_patch_applies_to_a_pod_with_the_defaults_of_the_api_server() -> Non
     ) | {"apiVersion": "v1", "kind": "Pod", "status": {}}
     operations = encoded(list(injection(before).operations)).decode()
     assert without_sidecar(jsonpatch.apply_patch(before, operations), before) == before
+
+
+def test_rules_that_do_not_fit_into_an_argument_of_a_command_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = annotated(outbound_port_exclusion_list=",".join(str(port) for port in range(1, 501)))
+    assert "osm-init" in str(injection(original).operations)
+    monkeypatch.setattr("osm_probes.admission.patch._ARGUMENT_LIMIT", 10_000)
+    with pytest.raises(RulesTooLongError, match=r"make redirect rules of \d+ bytes; 10000 are possible"):
+        injection(original)

@@ -55,14 +55,18 @@ def test_a_review_of_anything_else_creates_no_pod(request_parts: dict[str, Any])
         (b"", "not an AdmissionReview: Input data was truncated"),
         (b"{", "not an AdmissionReview: Input data was truncated"),
         (b"[]", r"Expected `object`, got `array`"),
-        (b"\xff", "not an AdmissionReview: JSON is malformed"),
-        (b'{"a":"\xff"}', "not an AdmissionReview"),
+        (b"\xff", "not an AdmissionReview: byte 0 is not valid UTF-8"),
+        (b'{"a":"\xff"}', "not an AdmissionReview: byte 6 is not valid UTF-8"),
+        (encoded(review()).replace(b"app:1", b"app:\xff"), "not an AdmissionReview: byte .* is not valid UTF-8"),
+        (encoded(review(extra="x")).replace(b'"x"', b'"\xc3"'), "not an AdmissionReview: byte .* is not valid UTF-8"),
         (b"[" * 100_000, "not an AdmissionReview"),
         (b'{"request":{"object":' + b"[" * 100_000, "not an AdmissionReview: maximum recursion depth"),
         (encoded(changed("request", None)), "missing required field `request`"),
         (encoded(changed("request.uid", None)), r"missing required field `uid` - at `\$\.request`"),
         (encoded(changed("request.uid", 7)), r"Expected `str`, got `int` - at `\$\.request\.uid`"),
         (encoded(changed("request.uid", "")), r"uid is empty - at `\$\.request\.uid`"),
+        (encoded(changed("request.uid", "x" * 129)), r"longer than 128 characters - at `\$\.request\.uid`"),
+        (encoded(changed("request.uid", "a\nb")), r"uid is not printable.* - at `\$\.request\.uid`"),
         (encoded(changed("request.kind", "Pod")), r"Expected `object`, got `str` - at `\$\.request\.kind`"),
         (encoded(changed("apiVersion", "admission.k8s.io/v1beta1")), "v1beta1', kind 'AdmissionReview': only"),
         (encoded(changed("kind", "Pod")), "apiVersion 'admission.k8s.io/v1', kind 'Pod': only"),
@@ -92,6 +96,10 @@ def test_a_response_with_a_patch_has_the_form_that_the_api_server_expects() -> N
 
 def test_a_response_without_a_patch_has_no_patch_type() -> None:
     assert json.loads(allow("review-1"))["response"] == {"uid": "review-1", "allowed": True}
+
+
+def test_a_denial_has_at_most_1024_characters() -> None:
+    assert len(json.loads(deny("review-1", Denial("n" * 5000, 400)))["response"]["status"]["message"]) == 1024
 
 
 def test_a_denial_has_a_message_and_a_code() -> None:

@@ -20,11 +20,12 @@ def webhook(
     store: BootstrapStore | None = None,
     counter: ReviewCounter | None = None,
     bookstore: NamespaceMetadata | Exception = ENROLLED,
+    within: float = 5,
 ) -> Webhook:
     return Webhook(
         OPTIONS,
         namespaces=FakeNamespaces(bookstore=bookstore),
-        within=0.05,
+        within=within,
         bootstrap_store=store,
         observer=counter,
         new_uuid=lambda: UUID,
@@ -87,6 +88,17 @@ async def test_an_object_that_gets_no_sidecar_is_admitted_unchanged(request_revi
             "named envoy, which its sidecar needs",
         ),
         ({"spec": {"containers": []}}, "not a pod: Object missing required field `metadata`"),
+        (pod(*[container()] * 251), "the pod has 251 containers; a pod with a sidecar may have at most 250"),
+        (pod(*[container(livenessProbe={"httpGet": {"port": 80}})] * 22_556), "the pod has 22556 containers"),
+        (annotated(outbound_ip_range_exclusion_list="10.0.0.1," * 90_000), "has 90001 items and 810000 characters"),
+        (annotated(outbound_ip_range_exclusion_list="10.0.0.1," * 250_000), "the pod has about 2500"),
+        (pod(*[{"name": ""}] * 240_000), "the pod has about 2400"),
+        (
+            pod(metadata={"labels": {str(number): "" for number in range(230_000)}}),
+            "the pod has about 2300",
+        ),
+        (pod(serviceAccountName="a'b"), 'spec.serviceAccountName of the pod is "a\'b"'),
+        (pod(metadata={"name": None}), "the pod has no name"),
         (pod(container(ports=7)), "at `$.spec.containers[0].ports`"),
         ([[[]]], "not a pod: Expected `object`, got `array`"),
     ],
@@ -166,7 +178,7 @@ async def test_the_canary_review_only_checks_the_permission_to_store_bootstraps(
 
 
 async def test_a_review_that_takes_too_long_denies_the_pod() -> None:
-    answer = await respond(review(), webhook(store=FakeBootstrapStore(asyncio.Event().wait)))
+    answer = await respond(review(), webhook(store=FakeBootstrapStore(asyncio.Event().wait), within=0.05))
     assert answer["status"] == {"message": "no sidecar within 0.05 s; try again", "code": 504}
 
 
@@ -183,3 +195,46 @@ async def test_each_pod_gets_its_own_uuid() -> None:
     for _ in range(3):
         await target.answer(encoded(review()))
     assert len({stored.proxy.uuid for stored in store.stored}) == 3
+
+
+@pytest.mark.parametrize("namespace", ["", "Bookstore", "a.b", "a" * 64, "../default", "bookstore\n"])
+async def test_a_review_of_an_impossible_namespace_is_malformed(namespace: str) -> None:
+    namespaces = FakeNamespaces()
+    target = Webhook(OPTIONS, namespaces=namespaces, within=1)
+    with pytest.raises(MalformedReviewError, match=r"the request's namespace '.* is no DNS label"):
+        await target.answer(encoded(review(namespace=namespace)))
+    assert namespaces.requests == 0
+
+
+async def test_a_pod_without_a_sidecar_may_be_of_any_size() -> None:
+    large = pod(*[container()] * 1000, metadata={"annotations": {"openservicemesh.io/sidecar-injection": "no"}})
+    assert await respond(review(large), webhook()) == {"uid": "review-1", "allowed": True}
+
+
+async def test_pods_beyond_the_limit_of_their_namespace_are_denied_and_nothing_is_stored() -> None:
+    store = FakeBootstrapStore()
+    target = Webhook(OPTIONS, namespaces=FakeNamespaces(bookstore=ENROLLED), within=1, bootstrap_store=store)
+    body = encoded(review())
+    for _ in range(5000):
+        await target.answer(body, client="10.0.0.1")
+    status = json.loads(await target.answer(body, client="10.0.0.1"))["response"]["status"]
+    assert (status["code"], len(store.stored)) == (429, 5000)
+    assert "5000 pods of namespace bookstore" in status["message"]
+    assert json.loads(await target.answer(body, client="10.0.0.2"))["response"]["allowed"]
+
+
+async def test_a_dry_run_counts_for_no_limit() -> None:
+    target = webhook(store=FakeBootstrapStore())
+    for _ in range(5001):
+        answer = await target.answer(encoded(review(dryRun=True)))
+    assert b"JSONPatch" in answer
+
+
+async def test_a_small_review_does_not_wait_for_large_ones() -> None:
+    target = webhook()
+    large = encoded(review(pod(*[container("x" * 40)] * 30_000)))
+    waiting = [asyncio.ensure_future(target.answer(large)) for _ in range(20)]
+    await asyncio.sleep(0)
+    assert b"JSONPatch" in await target.answer(encoded(review()))
+    assert not all(answer.done() for answer in waiting)
+    assert all(b"30000 containers" in answer for answer in await asyncio.gather(*waiting))

@@ -75,12 +75,17 @@ async def test_the_status_of_an_ended_stream_is_the_reason() -> None:
     async def full(requests: AsyncIterator[bytes], rpc: Rpc) -> AsyncIterator[bytes]:
         async for _ in requests:
             rpc.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
-            rpc.set_details("1000 of 1000 proxies")
+            rpc.set_details("no pod of the mesh has the proxy 7c2d5a64 with service account shop/till")
             return
         yield b""
 
     async with fake_ads(full) as canary:
-        assert await unhealthy_reason(canary) == "the ADS ended the stream: RESOURCE_EXHAUSTED: 1000 of 1000 proxies"
+        with pytest.raises(UnhealthyError) as caught:
+            await check_ads(canary, within=5)
+    assert str(caught.value) == "the ADS ended the stream: RESOURCE_EXHAUSTED", "the text of the ADS may have names"
+    assert caught.value.detail.endswith(
+        "RESOURCE_EXHAUSTED: no pod of the mesh has the proxy 7c2d5a64 with service account shop/till"
+    )
 
 
 async def test_an_ads_that_does_not_respond_is_unhealthy_within_the_limit() -> None:

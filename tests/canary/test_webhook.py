@@ -87,6 +87,14 @@ async def test_a_webhook_that_does_not_patch_is_unhealthy_with_the_reason(respon
             await check_review(canary, within=5)
 
 
+async def test_the_reason_of_a_refused_review_is_a_detail_because_it_may_have_names() -> None:
+    async with webhook(http_response(review(allowed=False))) as canary:
+        with pytest.raises(UnhealthyError) as caught:
+            await check_review(canary, within=5)
+    assert str(caught.value) == "the webhook refuses the synthetic pod"
+    assert caught.value.detail.startswith("the webhook refuses the synthetic pod: ")
+
+
 async def test_an_expired_certificate_is_reported_with_its_date_and_does_not_fail_the_review_check() -> None:
     expired = AUTHORITY.issue(NAME, validity=timedelta(hours=-1))
     async with webhook(http_response(review()), certificate=expired) as canary:
@@ -133,3 +141,26 @@ def test_the_validity_of_a_certificate_is_read_from_its_der_bytes(year: int) -> 
 def test_bytes_that_are_not_a_certificate_are_refused(noise: bytes) -> None:
     with pytest.raises(UnhealthyError, match="cannot be read"):
         validity(noise)
+
+
+async def test_the_review_has_the_token_that_a_webhook_with_a_client_ca_demands() -> None:
+    received: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(http_response(review()))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context(VALID)) as server:
+        canary = WebhookCanary(
+            address="127.0.0.1",
+            port=server.sockets[0].getsockname()[1],
+            server_name=NAME,
+            bundle_pem=b"",
+            path="/",
+            body=b"{}",
+            token="secret",
+        )
+        await check_review(canary, within=5)
+    assert b"\r\nAuthorization: Bearer secret\r\n" in received[0]
+    assert "secret" not in repr(canary)

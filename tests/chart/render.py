@@ -18,7 +18,13 @@ MATRIX: Final[dict[str, Values]] = {
     "defaults": {},
     "alone": {"controller": {"replicas": 1}, "injector": {"replicas": 1}},
     "scaled": {"controller": {"autoscaling": {"enabled": True}}, "injector": {"autoscaling": {"enabled": True}}},
-    "guarded": {"networkPolicy": {"enabled": True, "httpFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}},
+    "guarded": {
+        "networkPolicy": {
+            "enabled": True,
+            "webhookFrom": [{"ipBlock": {"cidr": "10.1.0.0/16"}}],
+            "httpFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+        }
+    },
     "watched": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}},
     "any uid": {"podSecurityContext": {"runAsUser": None, "runAsGroup": None}},
     "own names": {
@@ -28,7 +34,7 @@ MATRIX: Final[dict[str, Values]] = {
         "meshConfig": {"traffic": {"enableEgress": True}, "sidecar": {"maxDataPlaneConnections": 100}},
         "image": {"repository": "registry.example:5000/osm", "digest": f"sha256:{'0' * 64}"},
         "imagePullSecrets": [{"name": "registry"}],
-        "webhook": {"failurePolicy": "Ignore", "excludedNamespaces": ["backup"]},
+        "webhook": {"failurePolicy": "Ignore", "excludedNamespaces": ["backup"], "clientCAConfigMap": "api-server-ca"},
         "priorityClassName": "",
     },
     "placed": {

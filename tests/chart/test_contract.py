@@ -1,5 +1,6 @@
 """The chart and the programs agree on ports, paths, flags, names and version."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +102,26 @@ def test_the_injector_accepts_the_flags_and_images_from_the_chart() -> None:
     assert parsed.shared.pod == "osm-injector-0"
     (webhook,) = find(objects(values), "MutatingWebhookConfiguration", parsed.webhook_config_name)["webhooks"]
     assert webhook["timeoutSeconds"] == 7
+
+
+def test_the_injector_reads_the_client_ca_from_the_config_map_of_the_value() -> None:
+    values = {"webhook": {"clientCAConfigMap": "api-server-ca"}}
+    spec = find(objects(values), "Deployment", "osm-injector")["spec"]["template"]["spec"]
+    (program,) = spec["containers"]
+    file = parse_injector(program["args"], {}).client_ca
+    (mount,) = program["volumeMounts"]
+    assert file == Path(mount["mountPath"]) / "ca.crt"
+    assert spec["volumes"] == [{"name": mount["name"], "configMap": {"name": "api-server-ca"}}]
+    assert parse_injector(container("osm-injector")["args"], {}).client_ca is None
+
+
+def test_the_network_policy_of_the_webhook_lists_the_peers_of_the_value() -> None:
+    peer = {"ipBlock": {"cidr": "10.1.0.0/16"}}
+    values = {"networkPolicy": {"enabled": True, "webhookFrom": [peer]}}
+    webhook, _ = find(objects(values), "NetworkPolicy", "osm-injector")["spec"]["ingress"]
+    assert (webhook["ports"], webhook["from"][-1]) == ([{"protocol": "TCP", "port": 9090}], peer)
+    webhook, _ = find(objects({"networkPolicy": {"enabled": True}}), "NetworkPolicy", "osm-injector")["spec"]["ingress"]
+    assert "from" not in webhook
 
 
 def test_the_charts_defaults_are_the_programs_defaults() -> None:

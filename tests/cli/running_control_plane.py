@@ -61,6 +61,8 @@ class RunningControlPlane:
             install(self.cluster, [document])
             self.programs[name] = program
             self.kubelet.logs[name, app] = program.log
+            if app == "osm-controller":
+                self.kubelet.ports[name, 9092] = program.debug_port
             try:
                 yield program
             finally:

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from osm_probes import __version__
-from osm_probes.cli.output import align_columns
+from osm_probes.cli.output import Console, OutputError, align_columns, write_private_file
+from osm_probes.foundation.errors import OsmError
 
 OSM = str(Path(sys.executable).with_name("osm"))
 
@@ -78,3 +81,47 @@ async def work(seconds):
 asyncio.run(work(0)); asyncio.run(work(1.2)); print("done")
 """
     assert on_terminal("-c", script, command=(sys.executable,)) == "work of 1.2 s …\r\x1b[Kdone\r\n"
+
+
+def test_an_error_has_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().print_error(OsmError("the pod says \x1b[2J"))
+    assert capsys.readouterr().err == "Error: the pod says  [2J\n"
+
+
+def test_a_private_file_replaces_a_regular_file_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "report"
+    file.write_text("old")
+    file.chmod(0o644)
+    write_private_file(file, b"new")
+    assert file.read_bytes() == b"new"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_private_file_that_cannot_be_written_whole_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "report"
+    file.write_text("old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("osm_probes.cli.output.os.fsync", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_private_file(file, b"new")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_private_file_never_replaces_a_link_or_a_device(tmp_path: Path) -> None:
+    target, link, pipe = tmp_path / "target", tmp_path / "link", tmp_path / "pipe"
+    target.write_text("old")
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    for special in (link, pipe):
+        with pytest.raises(OutputError, match="it exists, and is not a regular file"):
+            write_private_file(special, b"new")
+    assert link.is_symlink()
+    assert pipe.is_fifo()
+    assert target.read_text() == "old"

@@ -5,8 +5,10 @@ import contextlib
 import json
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,10 @@ from osm_probes.snapshot.snapshot import CLUSTER, LISTENER
 from tests.ads.client import STREAM, Call, open_channel, read_message
 from tests.ads.messages import SotwResponse, sotw_request
 from tests.cli.command_result import CommandResult, run_osm
+from tests.cli.control_plane_manifests import pod
 from tests.cli.running_control_plane import RunningControlPlane
 from tests.functional.programs import curl
+from tests.kubernetes.manifests import install
 from tests.standin import until
 
 pytestmark = pytest.mark.kubernetes
@@ -86,6 +90,70 @@ def test_a_controller_that_does_not_respond_is_an_error(control_plane: RunningCo
         program.process.send_signal(signal.SIGCONT)
     text = "Error: cannot list the proxies of osm-controller-0: the program does not answer\n"
     assert result == CommandResult(1, "", text)
+
+
+def test_an_older_controller_is_asked_on_its_probe_port(control_plane: RunningControlPlane) -> None:
+    """The older controller is a page of its form on a port of this machine."""
+    proxy = {
+        "uuid": PROXY.uuid,
+        "namespace": "bookstore",
+        "serviceAccount": "bookstore",
+        "pod": "bookstore-0",
+        "protocol": "state of the world",
+        "connected": 61.0,
+        "accepted": {"CDS": "0123456789"},
+    }
+    page = json.dumps({"count": 1, "proxies": [proxy]}).encode()
+    with http_server(page) as port:
+        document = pod("osm-controller-old", app="osm-controller", namespace="osm-system", mesh="osm", port=port)
+        install(control_plane.cluster, [document])
+        try:
+            result = run_osm("proxy", "list", cluster=control_plane.cluster)
+        finally:
+            control_plane.cluster.delete(document)
+    assert (result.status, result.err) == (0, "")
+    (row,) = [line.split() for line in result.out.splitlines() if "osm-controller-old" in line]
+    assert row[:5] == ["bookstore/bookstore-0", "bookstore", "osm-controller-old", "61s", "01234567"]
+
+
+def test_a_controller_without_its_debug_port_is_an_error_that_names_the_port(
+    control_plane: RunningControlPlane,
+) -> None:
+    port = control_plane.kubelet.ports.pop(("osm-controller-0", 9092))
+    try:
+        result = run_osm("proxy", "list", cluster=control_plane.cluster)
+    finally:
+        control_plane.kubelet.ports["osm-controller-0", 9092] = port
+    assert result == CommandResult(
+        1,
+        "",
+        "Error: cannot list the proxies of osm-controller-0: port 9092 of pod osm-system/osm-controller-0: "
+        "dial tcp4 127.0.0.1:9092: connect: connection refused\n",
+    )
+
+
+@contextlib.contextmanager
+def http_server(page: bytes) -> Iterator[int]:
+    """A server of one page on all addresses."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextlib.contextmanager

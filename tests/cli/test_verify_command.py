@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command_result import CommandResult, run_osm
-from tests.cli.control_plane_manifests import deployment, enrolled_namespace, namespace
+from tests.cli.control_plane_manifests import deployment, enrolled_namespace, namespace, patch_status, pod
 from tests.cli.running_control_plane import NAMESPACE, RunningControlPlane
 from tests.cli.verify_faults import HEALTHY, VERIFY, additional_pod, findings, grant, patched, verify
 from tests.kubernetes.apiserver import ApiServer
@@ -134,6 +134,30 @@ def test_a_second_mesh_without_pods_fails_beside_the_healthy_mesh(pristine: Runn
     assert found[f"{mesh}/Deployment osm-injector"][1] == "it does not exist"
     assert found[f"{mesh}/Services/osm-controller"][1] == "the Service does not exist"
     assert {path.partition("/")[0] for path in found} == {mesh}
+
+
+def test_a_pod_with_ipv6_that_was_injected_without_ipv6_rules_is_a_warning(pristine: RunningControlPlane) -> None:
+    document = pod("bookstore-1", app="bookstore", namespace="default", mesh="osm")
+    document["metadata"]["labels"]["osm-proxy-uuid"] = "00000000-0000-4000-8000-000000000001"
+    args = ["-c", "iptables-restore --noflush <<'EOF'\n*nat\nCOMMIT\nEOF\n"]
+    document["spec"] |= {
+        "initContainers": [{"name": "osm-init", "image": "osm-init", "command": ["/bin/sh"], "args": args}],
+        "serviceAccountName": "default",
+    }
+    install(pristine.cluster, [document])
+    patch_status(pristine.cluster, document, podIP="10.0.0.9", podIPs=[{"ip": "10.0.0.9"}, {"ip": "fd00::9"}])
+    found = verify(pristine)
+    pristine.cluster.delete(document)
+    assert found == (
+        0,
+        {
+            "IPv6 rules": [
+                "Warning",
+                "default/bookstore-1: no policy applies to connections to fd00::9",
+                "-> create these pods again: kubectl rollout restart deployment -n default",
+            ]
+        },
+    )
 
 
 def test_unreadable_objects_are_unknown_with_exit_status_2(pristine: RunningControlPlane) -> None:

@@ -46,6 +46,7 @@ Control planes: Success
 │   ├── Permissions of osm-injector: Success
 │   ├── Lease holder: Success
 │   └── Versions: Success
+├── IPv6 rules: Success
 └── CRDs: Success
     ├── meshconfigs.config.openservicemesh.io: Success
     ├── traffictargets.access.smi-spec.io: Success

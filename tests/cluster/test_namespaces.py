@@ -5,6 +5,7 @@ import pytest
 from osm_probes.admission.namespaces import NamespaceLookupError
 from osm_probes.cluster.namespaces import ApiServerNamespaces
 from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.problem import Problem
 from osm_probes.mesh.mesh import Mesh, NamespaceMetadata
 from tests.kube.fake_api_server import fake_api_server
 
@@ -14,7 +15,7 @@ class UnreadSource:
 
     def __init__(self) -> None:
         self.mesh: Latest[Mesh | None] = Latest(None)
-        self.problem: Latest[str] = Latest("not listed yet: namespaces")
+        self.problem: Latest[Problem] = Latest(Problem("not listed yet: namespaces", "not listed yet: Namespace shop"))
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,10 @@ async def test_get_cached_fails_before_the_first_list(tmp_path: Path) -> None:
         with pytest.raises(NamespaceLookupError, match="not listed yet: namespaces"):
             await ApiServerNamespaces(UnreadSource(), client, within=1).get_cached("shop")
         assert server.requests == 0
+
+
+async def test_a_lookup_error_does_not_name_objects(tmp_path: Path) -> None:
+    async with fake_api_server(tmp_path, "") as (client, _):
+        with pytest.raises(NamespaceLookupError) as caught:
+            await ApiServerNamespaces(UnreadSource(), client, within=1).get_cached("till")
+    assert "shop" not in str(caught.value), "its text is for whoever creates a pod"

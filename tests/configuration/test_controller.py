@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from osm_probes.configuration.controller import parse_controller
+from osm_probes.configuration.flag_parser import WrongFlagsError
 
 _UPSTREAM_CHART = [
     "--verbosity", "info", "--osm-namespace", "osm-system", "--osm-service-account", "osm", "--mesh-name", "osm",
@@ -52,7 +53,7 @@ def test_mesh_dir_needs_no_other_flag() -> None:
         (["--mesh-dir", ""], "argument --mesh-dir: '' is not a folder"),
         (["--mesh-dir", "m", "--ca-dir="], "argument --ca-dir: '' is not a folder"),
         (["--mesh-dir", "m", "-v", "loud"], "invalid choice: 'loud'"),
-        (["--mesh-dir", "m", "--mesh", "osm"], "unrecognized arguments: --mesh"),
+        (["--mesh-dir", "m", "--mesh", "osm"], "unrecognized arguments: --mesh (1 without a flag's name)"),
     ],
 )
 def test_a_wrong_flag_exits_with_status_2_and_an_error_message(
@@ -91,3 +92,14 @@ def test_the_help_states_the_default_of_each_flag(capsys: pytest.CaptureFixture[
     flags = [flag for flag in capsys.readouterr().out.split("\n  --")[1:] if not flag.startswith("version")]
     assert len(flags) > 20
     assert not [flag for flag in flags if "default: " not in " ".join(flag.split())]
+
+
+@pytest.mark.parametrize("given", [["--vault-tokn=hush"], ["--vault-tokn", "hush"], ["hush"], ["-xhush"]])
+def test_the_value_of_an_unknown_flag_is_not_in_the_message(
+    given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(WrongFlagsError) as caught:
+        parse_controller(["--mesh-dir", "m", *given])
+    assert "unrecognized arguments: " in caught.value.message
+    assert "hush" not in caught.value.message, "the message becomes an Event"
+    assert "hush" not in capsys.readouterr().err

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from osm_probes.configuration.injector import parse_injector
@@ -26,6 +28,17 @@ def test_the_images_of_a_sidecar_come_from_the_environment() -> None:
 )
 def test_sidecars_are_native_only_with_the_flag(flags: list[str], native: bool) -> None:  # noqa: FBT001 - a table's column
     assert parse_injector(["--mesh-dir", "m", *flags], {}).native_sidecars is native
+
+
+def test_reviews_of_all_clients_are_answered_without_a_client_ca() -> None:
+    assert parse_injector(["--mesh-dir", "m"], {}).client_ca is None
+    assert parse_injector(["--mesh-dir", "m", "--client-ca=ca.crt"], {}).client_ca == Path("ca.crt")
+
+
+def test_an_empty_client_ca_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_injector(["--mesh-dir", "m", "--client-ca="], {})
+    assert "argument --client-ca: '' is not a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("columns", [80, 120])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from osm_probes import __version__
 from tests.e2e.cluster import Cluster
 from tests.e2e.images import APPS_IMAGE
-from tools.images import IMAGES, INIT, PROGRAMS, ROOT, Image
+from tools.images import IMAGES, INIT, PROGRAMS, ROOT, Builder, Image, builder
 
 NAMESPACE: Final = "alone"
 EXAMPLE: Final = ROOT / "examples" / "bookstore"
@@ -107,6 +108,25 @@ def test_an_image_contains_no_configuration_of_the_build_machine(built: dict[str
     assert not left
     history = " ".join(layer.get("created_by", "") for layer in configuration(built[image.tag])["history"])
     assert "://" not in history
+
+
+class _WithoutCache(Builder):
+    def _build(self, *arguments: str) -> None:
+        super()._build("--no-cache", *arguments)
+
+
+@pytest.mark.usefixtures("built")
+def test_two_builds_of_the_init_image_have_the_same_digest() -> None:
+    program = builder().program
+    if program != "buildah":
+        pytest.skip("the digest is read with buildah")
+
+    def digest() -> str:
+        _WithoutCache(program).build(INIT)
+        command = [program, "inspect", "--type=image", "--format", "{{.FromImageDigest}}", INIT.tag]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    assert digest() == digest()
 
 
 def test_all_modules_are_compiled_to_unchecked_bytecode(built: dict[str, Path]) -> None:

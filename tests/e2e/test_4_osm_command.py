@@ -69,6 +69,14 @@ def test_osm_proxy_lists_the_connected_bookstore_and_gets_its_configuration(clus
     assert "PRIVATE KEY" not in osm(cluster, "proxy", "get", "config_dump", f"{STORE}/{name}")
 
 
+def test_names_of_proxies_are_on_the_debug_port_which_other_pods_cannot_reach(mesh: Mesh, cluster: Cluster) -> None:
+    pod = mesh.pods(CONTROLLER)[0]
+    assert pod.ask("/debug/proxies").status == 404
+    assert pod.inside("curl", "-s", "http://127.0.0.1:9092/debug/proxies").startswith('{"count":')
+    with pytest.raises(OSError, match="refused"):
+        cluster.node.network.request(f"http://{pod.status()['podIP']}:9092/debug/proxies")
+
+
 def test_a_bug_report_contains_the_logs(mesh: Mesh, cluster: Cluster, tmp_path: Path) -> None:
     file = tmp_path / "report.tar.gz"
     osm(cluster, "support", "bug-report", "--output", str(file))

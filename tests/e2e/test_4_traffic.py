@@ -62,6 +62,16 @@ def test_sidecars_use_tls_1_3_with_each_other(
     assert any(int(line.rpartition(" ")[2]) for line in inbound), page
 
 
+@pytest.mark.parametrize("tables", ["iptables", "ip6tables"])
+def test_the_init_container_sets_rules_of_both_address_families(
+    cluster: Cluster, store: dict[str, Any], tables: str
+) -> None:
+    container = next(status for status in store["status"]["initContainerStatuses"] if status["name"] == "envoy")
+    pid = cluster.node.pid(container["containerID"])
+    rules = cluster.node.run("nsenter", f"--target={pid}", "--net", "--", tables, "-t", "nat", "-S", "PREROUTING")
+    assert "-A PREROUTING -p tcp -j OSM_PROXY_INBOUND" in rules.splitlines()
+
+
 def test_a_caller_without_a_sidecar_is_refused(cluster: Cluster) -> None:
     assert output_of(cluster, caller("stranger", namespace="default")) == RESET
 

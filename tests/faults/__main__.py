@@ -65,7 +65,7 @@ class Matrix:
         self._keep = keep
         self._stop = threading.Event()
 
-    def interrupt(self, _number: int, _process: FrameType | None) -> None:
+    def interrupt(self, _number: int, _frame: FrameType | None) -> None:
         """Stop soon, and remove everything."""
         self._stop.set()
 

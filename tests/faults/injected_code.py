@@ -10,7 +10,7 @@ SIGNAL = signal.SIGRTMIN + 1
 # The code runs in the main thread, between two steps of the event loop.
 SITECUSTOMIZE = f"""\
 import os, sys
-if "osm_probes.judge.main" not in sys.orig_argv:
+if "osm_probes.judge" not in sys.orig_argv:
     def _execute(*_):
         with open(os.environ["FAULT_CODE"]) as file:
             exec(file.read(), {{}})

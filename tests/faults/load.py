@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults import proxies
+from osm_probes.mesh.ports import REVIEW_PATH
+from tests.faults import floods, proxies
 
 _HOST = "127.0.0.1"
 
@@ -23,7 +24,7 @@ def main() -> None:
     if kind in _SOCKETS:
         _SOCKETS[kind](int(port), *counts)
     else:
-        asyncio.run(proxies.KINDS[kind](int(port), Path(ca), *counts))
+        asyncio.run((proxies.KINDS | floods.KINDS)[kind](int(port), Path(ca), *counts))
 
 
 def report_up() -> None:
@@ -83,6 +84,18 @@ def closed_at_once(port: int, count: int, rounds: int) -> None:
 
 def slow(port: int, count: int) -> None:
     """Send `count` HTTP requests over TLS at one byte per second (slow loris)."""
+    _send_slowly(port, count, first=b"", piece=b"P", every=1.0)
+
+
+def slow_bodies(port: int, count: int) -> None:
+    """Send `count` reviews of 3 MiB over TLS at 640 KiB per second, so that none is complete within 3 s."""
+    size = 3 * 1024 * 1024
+    head = f"POST {REVIEW_PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+    _send_slowly(port, count, first=head.encode(), piece=b" " * 65536, every=0.1)
+
+
+def _send_slowly(port: int, count: int, *, first: bytes, piece: bytes, every: float) -> None:
+    """Send `first` and then a piece at an interval on each connection; reopen those that are closed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -90,19 +103,22 @@ def slow(port: int, count: int) -> None:
     def opened() -> ssl.SSLSocket:
         while True:
             with contextlib.suppress(OSError):
-                return context.wrap_socket(_open_connection(port, b""))
+                connection = context.wrap_socket(_open_connection(port, b""))
+                connection.sendall(first)
+                return connection
             time.sleep(0.05)
 
     connections = [opened() for _ in range(count)]
     report_up()
     while True:
+        due = time.monotonic() + every
         for index, connection in enumerate(connections):
             try:
-                connection.sendall(b"P")
+                connection.sendall(piece)
             except OSError:
                 connection.close()
                 connections[index] = opened()
-        time.sleep(1.0)
+        time.sleep(max(0.0, due - time.monotonic()))
 
 
 def _client_hello() -> bytes:
@@ -120,6 +136,7 @@ _SOCKETS: dict[str, Callable[..., None]] = {
     "garbage": garbage,
     "closed-at-once": closed_at_once,
     "slow": slow,
+    "slow-bodies": slow_bodies,
 }
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ async def rejecting(port: int, ca: Path, _count: int) -> None:
 
 async def unreading(port: int, ca: Path, count: int) -> None:
     """`count` proxies that send requests and never read; those that are disconnected connect again."""
-    contexts = [_context(own_credentials) for own_credentials in load_credentials(ca, count)]
+    contexts = [tls_context(own_credentials) for own_credentials in load_credentials(ca, count)]
     connected = 0
     slots = asyncio.Semaphore(_CONCURRENT_CONNECTS)
     all_connected = asyncio.Event()
@@ -180,7 +180,7 @@ async def stalled(port: int, ca: Path, _count: int) -> None:
     """
     http = H2Connection(H2Configuration(header_encoding="utf-8"))
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", port, ssl=_context(load_credentials(ca, 1)[0]), server_hostname=SERVER_NAME
+        "127.0.0.1", port, ssl=tls_context(load_credentials(ca, 1)[0]), server_hostname=SERVER_NAME
     )
     writer.write(_request_without_window(http))
     _report_up()
@@ -223,7 +223,8 @@ def _request_without_window(http: H2Connection) -> bytes:
     return http.data_to_send()
 
 
-def _context(own_credentials: Credentials) -> ssl.SSLContext:
+def tls_context(own_credentials: Credentials) -> ssl.SSLContext:
+    """TLS with a proxy's certificate."""
     context = ssl.create_default_context(cadata=own_credentials.root_pem.decode())
     context.set_alpn_protocols(["h2"])
     descriptor = os.memfd_create("pair")

@@ -105,7 +105,7 @@ class FaultTestbed:
     def _find_judge(self) -> int | None:
         children = Path(f"/proc/{self.pid}/task").glob("*/children")
         pids = [int(pid) for file in children for pid in file.read_text().split()]
-        return next((pid for pid in pids if "osm_probes.judge.main" in _command_line(pid)), None)
+        return next((pid for pid in pids if "osm_probes.judge" in _command_line(pid)), None)
 
     def make_ca(self) -> None:
         """Create the CA, so that real clients have an identity before the program starts."""
@@ -116,7 +116,8 @@ class FaultTestbed:
         ports = ["--ads-port=15128"] if self.row.program is Program.CONTROLLER else ["--webhook-port=9090"]
         limit = f"--heartbeat-limit={self.mode.heartbeat_limit:g}s"
         command = [*self.prefix, str(_BIN / self.row.program.value), *self.source, *ports, limit, *self.flags]
-        injection = {"PYTHONPATH": str(self.folder / "site"), "FAULT_CODE": str(self._code)}
+        # The programs are those of this checkout, wherever the virtual environment was installed from.
+        injection = {"PYTHONPATH": f"{self.folder / 'site'}{os.pathsep}{ROOT}", "FAULT_CODE": str(self._code)}
         environment = {**injection, **self.environment}
         with (self.folder / "program.log").open("ab") as log:
             self._program = self._popen(command, stderr=self.stderr or log.fileno(), environment=environment)
@@ -124,7 +125,7 @@ class FaultTestbed:
 
     def replica(self) -> Process:
         """Start another program of the same kind on other ports; it gets no probes."""
-        ports = ("--ads-port=15129", f"--http-port={REPLICA_HTTP_PORT}")
+        ports = ("--ads-port=15129", f"--http-port={REPLICA_HTTP_PORT}", "--debug-port=0")
         with (self.folder / "replica.log").open("ab") as log:
             return self._popen([str(_BIN / self.row.program.value), *self.source, *ports], stderr=log.fileno())
 

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from osm_probes.foundation.listen import AddressInUseError, UnusableAddressError, listen
+from osm_probes.foundation.listen import AddressInUseError, UnusableAddressError, listen, listen_on_loopback
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
@@ -42,3 +42,25 @@ def test_without_ipv6_it_listens_on_ipv4(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("osm_probes.foundation.listen.socket.socket", without_ipv6)
     with listen(0) as listener:
         assert listener.getsockname()[0] == "0.0.0.0"
+
+
+def test_on_loopback_only_this_machine_is_answered() -> None:
+    with listen_on_loopback(0) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+        with socket.create_connection(("127.0.0.1", listener.getsockname()[1]), timeout=5):
+            pass
+        with pytest.raises(AddressInUseError):
+            listen_on_loopback(listener.getsockname()[1])
+
+
+def test_without_ipv4_loopback_is_that_of_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.socket
+
+    def without_ipv4(family: int, kind: int) -> socket.socket:
+        if family == socket.AF_INET:
+            raise OSError(97, "Address family not supported by protocol")
+        return real(family, kind)
+
+    monkeypatch.setattr("osm_probes.foundation.listen.socket.socket", without_ipv4)
+    with listen_on_loopback(0) as listener:
+        assert listener.getsockname()[0] == "::1"

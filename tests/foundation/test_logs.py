@@ -6,6 +6,7 @@ import subprocess
 import sys
 import termios
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ def _restored() -> Iterator[None]:
     LOGGER.handlers.clear()
     LOGGER.propagate = True
     LOGGER.setLevel(logging.NOTSET)
+    logging.captureWarnings(capture=False)
     logging.getLogger().handlers.clear()
 
 
@@ -120,6 +122,20 @@ def test_records_of_other_libraries_have_the_same_form() -> None:
     assert [(line["level"], line["component"], line["message"], line["error"]) for line in lines] == [
         ("error", "asyncio", "socket.accept() out of system resource", "OSError: too many open files")
     ]
+
+
+def test_a_warning_of_python_has_the_same_form() -> None:
+    reading, writing = os.pipe()
+    writer = configure_logs("info", writer=LogWriter(writing))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("the name has more than 64 characters", UserWarning, stacklevel=1)
+    writer.flush(within=2)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        line = json.loads(pipe.read())
+    assert (line["level"], line["component"]) == ("warn", "py.warnings")
+    assert "the name has more than 64 characters" in line["message"]
 
 
 def test_a_line_with_too_many_facts_still_fits() -> None:

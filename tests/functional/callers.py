@@ -27,7 +27,9 @@ def foreign_certificate(name: str = BUYER) -> Certificate:
     return Authority.create("osm-ca").issue(name, validity=timedelta(hours=1))
 
 
-def over_tls(caller: Namespace, *, certificate: Certificate | None, service: str = "bookstore") -> bytes:
+def over_tls(
+    caller: Namespace, *, certificate: Certificate | None, service: str = "bookstore", address: str = BOOKSTORE_IP
+) -> bytes:
     """Send GET /books over TLS to the bookstore's inbound port, with the SNI of `service`, and return the response.
 
     Raises OSError if the bookstore's sidecar refuses the connection.
@@ -40,7 +42,7 @@ def over_tls(caller: Namespace, *, certificate: Certificate | None, service: str
             file.write(certificate.chain_pem + certificate.key_pem)
             file.flush()
             context.load_cert_chain(file.name)
-    connection = caller.connect(BOOKSTORE_IP, 14001)
+    connection = caller.connect(address, 14001)
     with context.wrap_socket(connection, server_hostname=f"{service}.bookstore.svc.cluster.local") as secure:
         secure.sendall(b"GET /books HTTP/1.1\r\nHost: bookstore.bookstore\r\nConnection: close\r\n\r\n")
         return b"".join(iter(lambda: secure.recv(65536), b""))

@@ -43,6 +43,11 @@ class Program:
         return int(self.logged("listening", component="probes")["port"])
 
     @property
+    def debug_port(self) -> int:
+        """The controller's port on loopback with the names of objects."""
+        return int(self.logged("listening", component="debug")["port"])
+
+    @property
     def served_port(self) -> int:
         """Wait until the ADS or the webhook listens, and return its port."""
         return int(self.logged("phase", phase="SERVING")["reason"].rpartition(":")[2].rpartition(" ")[2])
@@ -50,6 +55,10 @@ class Program:
     def get(self, path: str, *flags: str) -> str:
         """The output of curl for a path on the probes' port."""
         return curl(f"http://127.0.0.1:{self.http_port}{path}", *flags, where=self.where)
+
+    def debug(self, path: str, *flags: str) -> str:
+        """The output of curl for a path on the debug port."""
+        return curl(f"http://127.0.0.1:{self.debug_port}{path}", *flags, where=self.where)
 
     def until_ready(self) -> None:
         """Wait until /health/ready returns 200."""
@@ -87,7 +96,8 @@ def running(
         mesh_dir = folder / "mesh"
         shutil.copytree(BOOKSTORE, mesh_dir, dirs_exist_ok=True)
     source = source or ("--mesh-dir", str(mesh_dir), "--ca-dir", str(folder / "ca"))
-    ports = ("--http-port=0", "--ads-port=0") if name == "osm-controller" else ("--http-port=0", "--webhook-port=0")
+    own = ("--ads-port=0", "--debug-port=0") if name == "osm-controller" else ("--webhook-port=0",)
+    ports = ("--http-port=0", *own)
     standard = (*source, "--drain-delay=300ms", *ports)
     log = folder / f"{name}.log"
     command = [*where, str(_BIN / name), *standard, *flags]

@@ -160,7 +160,9 @@ def test_with_a_mismatched_ca_key_it_exits_with_1_and_overwrites_nothing(tmp_pat
 def test_with_unsupported_flags_it_exits_with_1_and_logs_the_reason(
     flags: list[str], word: str, tmp_path: Path
 ) -> None:
-    result = run_to_exit("osm-controller", [*flags, "--http-port=0", "--ads-port=0", "--ca-dir", str(tmp_path)])
+    result = run_to_exit(
+        "osm-controller", [*flags, "--http-port=0", "--ads-port=0", "--debug-port=0", "--ca-dir", str(tmp_path)]
+    )
     assert result.returncode == 1
     last = json.loads(result.stderr.splitlines()[-1])
     assert last["message"] == "cannot start"
@@ -184,6 +186,8 @@ def test_an_invalid_manifest_is_logged_once_and_the_last_valid_mesh_is_served(tm
         assert "port" in error
         assert program.get("/health/ready") == "Service is ready"
         until(lambda: "warn: the last good mesh is served: " in program.get("/health/ready?verbose"), within=2)
+        assert "served: errors in the mesh folder: 1\n" in program.get("/health/ready?verbose")
+        assert error in program.debug("/health/ready?verbose")
         manifest.write_text(good)
         program.logged("the manifests are valid again")
         assert len(program.lines("a manifest is invalid: the last good mesh stays in use")) == 1
@@ -197,9 +201,9 @@ def test_without_a_valid_mesh_it_is_alive_but_not_ready_until_there_is_one(tmp_p
         until(lambda: program.get("/health/alive") == "Service is alive", within=15)
         assert program.get("/health/ready") == "Readiness probe for mesh indicates it is not ready"
         until(
-            lambda: "[-]mesh failed: " in (text := program.get("/health/ready?verbose")) and "mesh.yaml" in text,
-            within=2,
+            lambda: "[-]mesh failed: errors in the mesh folder: 1\n" in program.get("/health/ready?verbose"), within=2
         )
+        assert f"[-]mesh failed: {mesh}/mesh.yaml: document 1: " in program.debug("/health/ready?verbose")
         (mesh / "mesh.yaml").write_text((BOOKSTORE / "mesh.yaml").read_text())
         program.until_ready()
 

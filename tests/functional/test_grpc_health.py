@@ -1,58 +1,23 @@
 """grpc.health.v1 of the real programs, queried by a real grpc client."""
 
 import os
-import queue
 import signal
 import socket
 import subprocess
-import threading
 import time
 from pathlib import Path
 
-import grpc
 import pytest
 
+from tests.functional.health_client import NOT_SERVING, SERVICES, SERVING, Watch, check
 from tests.functional.programs import Program, run_to_exit, running
 from tests.standin import children, until
 
-SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
-SERVICES = {"": b"", "liveness": b"\x0a\x08liveness", "readiness": b"\x0a\x09readiness"}
 FLAG = "--grpc-health-port=0"
-OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
 
 
 def grpc_port(program: Program) -> int:
     return int(program.logged("listening", component="grpc-health")["port"])
-
-
-def check(port: int, service: str, *, host: str = "127.0.0.1") -> bytes:
-    """Send a Check on a new connection, as a kubelet's gRPC probe does."""
-    with grpc.insecure_channel(f"{host}:{port}", options=OPTIONS) as channel:
-        method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
-        return method(SERVICES[service], timeout=5)
-
-
-class Watch:
-    """The statuses that a Watch has received, with the time of each."""
-
-    def __init__(self, port: int, service: str) -> None:
-        self.statuses: queue.Queue[tuple[float, bytes]] = queue.Queue()
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS)
-        method: grpc.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream("/grpc.health.v1.Health/Watch")
-        self._call = method(SERVICES[service])
-        self._thread = threading.Thread(target=self._receive, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._channel.close()
-        self._thread.join(2)
-
-    def _receive(self) -> None:
-        try:
-            for status in self._call:
-                self.statuses.put((time.monotonic(), status))
-        except grpc.RpcError:
-            return
 
 
 @pytest.mark.parametrize("name", ["osm-controller", "osm-injector"])
@@ -105,7 +70,7 @@ def test_it_is_off_by_default(tmp_path: Path) -> None:
         assert [line for line in program.lines("listening") if line["component"] == "grpc-health"] == []
         judge = children(program.process.pid)[0]
         listed = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True, timeout=10).stdout
-        assert listed.count(f"pid={judge},") == 1  # only the probes' port
+        assert listed.count(f"pid={judge},") == 2  # the probes' port and the debug port
 
 
 def test_with_a_port_in_use_the_program_exits_with_1_and_logs_one_line(tmp_path: Path) -> None:

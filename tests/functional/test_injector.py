@@ -6,6 +6,7 @@ import signal
 import socket
 from pathlib import Path
 
+from osm_probes.pki.authority import Authority
 from tests.functional.programs import BOOKSTORE, Program, curl, running
 from tests.standin import until
 
@@ -74,7 +75,9 @@ def test_without_a_valid_mesh_it_is_not_ready_on_both_ports(tmp_path: Path) -> N
         until(lambda: program.get("/health/alive") == "Service is alive", within=15)
         assert curl(f"http://127.0.0.1:{program.served_port}/healthz") == ""
         assert program.get("/health/ready") == "Readiness probe for review indicates it is not ready"
-        until(lambda: "mesh.yaml" in program.get("/health/ready?verbose"), within=2)
+        until(lambda: "warn: errors in the mesh folder: 1\n" in program.get("/health/ready?verbose"), within=10)
+        assert "mesh.yaml" not in program.get("/health/ready?verbose")
+        assert "mesh.yaml" in program.logged("a manifest is invalid: the last good mesh stays in use")["error"]
         (mesh / "mesh.yaml").write_text((BOOKSTORE / "mesh.yaml").read_text())
         program.until_ready()
         assert curl(f"http://127.0.0.1:{program.served_port}/healthz") == "Health OK"
@@ -114,3 +117,25 @@ def test_it_uses_the_same_certificate_authority_as_a_controller_with_the_same_fo
         controller.until_ready()
         injector.until_ready()
         assert _post_review(injector, tmp_path, "elsewhere")["allowed"] is True
+
+
+def test_with_a_client_ca_that_cannot_be_read_it_exits_with_1_and_logs_the_reason(tmp_path: Path) -> None:
+    file = tmp_path / "client-ca.crt"
+    file.write_text("no certificate")
+    for path, reason in ((file, "it has no CA certificate in PEM"), (tmp_path / "none", "No such file or directory")):
+        with running("osm-injector", tmp_path, f"--client-ca={path}") as program:
+            assert program.process.wait(15) == 1
+            assert f"--client-ca {path}: {reason}" in program.logged("cannot start")["error"]
+
+
+def test_with_a_client_ca_it_is_ready_and_answers_no_review_of_another_client(tmp_path: Path) -> None:
+    file = tmp_path / "client-ca.crt"
+    file.write_bytes(Authority.create("clients").root_pem)
+    with running("osm-injector", tmp_path, f"--client-ca={file}") as program:
+        program.until_ready()
+        url = f"https://127.0.0.1:{program.served_port}"
+        assert curl(f"{url}/healthz", "-k") == "Health OK"
+        headers = ("--header", "Content-Type: application/json")
+        answer = curl(f"{url}/mutate-pod-creation", "-k", "-i", "--data", _review("bookbuyer"), *headers)
+        assert answer.startswith("HTTP/1.1 403 Forbidden")
+        assert answer.endswith("a review needs a client certificate of the API server: see --client-ca")

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.functional.programs import running
-from tests.judge.test_metrics import samples
+from tests.metric_samples import samples
 from tests.standin import until
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"

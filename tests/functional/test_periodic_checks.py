@@ -16,8 +16,8 @@ from osm_probes.health.stacks import StackFile
 from osm_probes.runtime.initial_judge_state import CONTROLLER
 from osm_probes.runtime.judge_process import JudgeSupervisor
 from tests.ads.fake_ads import fake_ads
-from tests.functional.test_grpc_health import NOT_SERVING, SERVING, Watch
-from tests.judge.test_metrics import samples
+from tests.functional.health_client import NOT_SERVING, SERVING, Watch
+from tests.metric_samples import samples
 
 
 async def test_without_probe_requests_a_fault_is_in_watch_metrics_and_log_within_6_s(

@@ -157,7 +157,6 @@ def pod(envoy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
             ads=AdsTarget("127.0.0.1", free_port(), "osm-controller"),
             secrets=secrets(),
             app_probes=tuple(probes.values()),
-            app_probe_address="127.0.0.1",
         )
         document = json.loads(bootstrap_document)
         ports = on_free_ports(document)
@@ -168,11 +167,12 @@ def pod(envoy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
 
 
 def on_free_ports(document: dict[str, Any]) -> dict[int, int]:
-    """Replace the listeners' ports with free ones, so that several test runs can share a machine; old port -> new."""
+    """Put the listeners on free ports of loopback, so that several test runs can share a machine; old port -> new."""
     document["admin"]["address"]["socket_address"]["port_value"] = free_port()
     ports = {}
     for listener in document["static_resources"]["listeners"]:
         address = listener["address"]["socket_address"]
+        address["address"] = "127.0.0.1"
         ports[address["port_value"]] = address["port_value"] = free_port()
     return ports
 

@@ -11,6 +11,7 @@ from demo.namespaces import Namespace
 from demo.processes import eventually
 from demo.testbed import CLUSTER_IP, MeshTestbed
 from tests.functional.callers import mesh_certificate, over_tls
+from tests.sources.regexes import FORMERLY_ACCEPTED
 
 pytestmark = [
     pytest.mark.envoy,
@@ -20,6 +21,7 @@ pytestmark = [
 WITHIN = 3.0
 POLICY = "policy.yaml"
 SPLIT = "split.yaml"
+BAD = "bad.yaml"
 TCP_IP, CANARY_IP = "10.96.0.13", "10.96.0.14"
 THIEF = "bookthief.bookthief.cluster.local"
 
@@ -46,11 +48,11 @@ def manifest(kind: str, group: str, spec: Json, *, name: str = "buy") -> Json:
     return {"apiVersion": group, "kind": kind, "metadata": {"name": name, "namespace": "bookstore"}, "spec": spec}
 
 
-def target(kind: str) -> Json:
+def target(kind: str, *, name: str = "buy") -> Json:
     """A TrafficTarget: the bookbuyer may call the bookstore by the route object of this kind."""
     store, buyer = ({"kind": "ServiceAccount", "name": name, "namespace": name} for name in ("bookstore", "bookbuyer"))
-    spec = {"destination": store, "sources": [buyer], "rules": [{"kind": kind, "name": "buy"}]}
-    return manifest("TrafficTarget", "access.smi-spec.io/v1alpha3", spec)
+    spec = {"destination": store, "sources": [buyer], "rules": [{"kind": kind, "name": name}]}
+    return manifest("TrafficTarget", "access.smi-spec.io/v1alpha3", spec, name=name)
 
 
 def permit(testbed: MeshTestbed, **match: object) -> None:
@@ -110,6 +112,23 @@ def test_a_changed_policy_takes_effect_on_open_connections(testbed: MeshTestbed)
     permit(testbed, pathRegex="/films")
     soon(lambda: status() == 403, what="/books is no longer permitted")
     connection.close()
+
+
+@pytest.mark.parametrize("text", FORMERLY_ACCEPTED)
+def test_an_expression_that_envoy_rejects_does_not_hold_back_the_change_of_another_policy(
+    testbed: MeshTestbed, text: str
+) -> None:
+    permit(testbed, pathRegex="/books")
+    soon(lambda: outcome(testbed, "/books") == 200, what="/books is permitted")
+    matches = [{"name": "path", "pathRegex": text}, {"name": "header", "headers": {"x": text}}]
+    group = manifest("HTTPRouteGroup", "specs.smi-spec.io/v1alpha4", {"matches": matches}, name="bad")
+    testbed.control_plane.mesh.put(BAD, target("HTTPRouteGroup", name="bad"), group)
+    try:
+        permit(testbed, pathRegex="/films")
+        soon(lambda: outcome(testbed, "/books") == 403, what="/books is no longer permitted")
+        assert outcome(testbed, "/films") == 200
+    finally:
+        testbed.control_plane.mesh.remove(BAD)
 
 
 def test_the_callees_sidecar_refuses_a_caller_without_permission_with_403(

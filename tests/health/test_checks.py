@@ -28,8 +28,9 @@ async def test_each_question_has_its_result_in_the_order_asked() -> None:
         ("ads", ""),
         ("mesh", "no beat for 42 s"),
         ("capacity", "no answer within 0.02 s"),
-        ("draining", "KeyError: 'oops'"),
+        ("draining", "an unexpected KeyError"),
     ]
+    assert [result.detail for result in results] == ["", "", "", "KeyError: 'oops'"], "what it is about is for the log"
     assert [result.healthy for result in results] == [True, False, False, False]
 
 

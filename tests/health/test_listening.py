@@ -44,11 +44,13 @@ def test_another_socket_on_the_port_counts_as_lost_unless_it_is_claimed() -> Non
         assert (foreign, own.listens()) == (False, True)
 
 
-def test_a_table_that_cannot_be_read_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_cannot_be_read_is_no_loss(tmp_path: Path) -> None:
+    table = tmp_path / "tcp"
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        own = OwnSocket("127.0.0.1", listener.getsockname()[1])
+        table.write_bytes(Path("/proc/self/net/tcp").read_bytes())
+        own = OwnSocket("127.0.0.1", listener.getsockname()[1], tables=[table])
         own.claim()
-    monkeypatch.setattr(own, "_tables", [Path("/proc/self/nothing")])
+    table.unlink()
     assert own.listens()
 
 

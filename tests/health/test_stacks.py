@@ -16,6 +16,16 @@ def test_a_program_writes_its_stacks_on_request_and_again_after_they_were_cleare
     stacks.close()
 
 
+def test_stacks_have_files_lines_and_functions_but_no_values() -> None:
+    password = "hush-in-a-local-variable"
+    stacks = StackFile.create()
+    os.kill(os.getpid(), REQUEST)
+    text = stacks.read(limit=65536)
+    stacks.close()
+    assert "test_stacks_have_files" in text
+    assert password not in text
+
+
 def test_stacks_are_read_up_to_the_limit() -> None:
     stacks = StackFile.create()
     os.write(stacks.descriptor, b"x" * 100_000)

@@ -11,8 +11,9 @@ import pytest
 
 from osm_probes.foundation.listen import listen
 from osm_probes.foundation.tasks import background_tasks
+from osm_probes.http.limits import Limits
 from osm_probes.http.message import Answer, Handler, RefusedRequestError, Request
-from osm_probes.http.server import HttpServer, Limits, Secure, plain, uncounted
+from osm_probes.http.server import HttpServer, Secure, plain, uncounted
 
 SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 HEAD = (
@@ -50,7 +51,8 @@ async def serving(
 
     async def dial() -> Connection:
         client = socket.socket()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            client.setsockopt(socket.SOL_SOCKET, option, buffer)
         client.settimeout(0.0)
         await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
         reader, writer = await asyncio.open_connection(sock=client)
@@ -58,7 +60,8 @@ async def serving(
         return reader, writer
 
     with listen(0, address="127.0.0.1") as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            listener.setsockopt(socket.SOL_SOCKET, option, buffer)
         port = listener.getsockname()[1]
         async with (
             HttpServer(handler, limits=limits, secure=secure, malformed=malformed) as server,
@@ -186,6 +189,11 @@ async def test_path_and_query_come_decoded() -> None:
         b"GET /" + b"x" * 10_000,
         b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 2000,
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /x HTTP/0.9\r\nHost: x\r\n\r\n",
+        b"GET /x HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"GET /x HTTP/1.2\r\nHost: x\r\n\r\n",
+        b"GET /x HTTP/3.0\r\nHost: x\r\n\r\n",
+        b"GET /x\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )
@@ -359,7 +367,7 @@ async def test_idle_connections_are_dropped_in_the_order_in_which_they_became_id
 
 async def dropped(reader: asyncio.StreamReader) -> None:
     """At once, and not because a limit of time is over."""
-    with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await asyncio.wait_for(reader.readexactly(1), 1)
 
 
@@ -422,3 +430,116 @@ async def test_short_connections_leave_no_tasks_behind() -> None:
         reader, writer = await dial()
         writer.write(GET)
         await answer(reader)
+
+
+async def read_body(request: Request) -> Answer:
+    """Answers the body's size."""
+    return Answer(HTTPStatus.OK, str(len(await request.body(limit=4_000_000, within=5))))
+
+
+def posted(size: int, *, sent: int) -> bytes:
+    """A request that announces a body of this size, and its first bytes."""
+    return f"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n".encode() + b" " * sent
+
+
+def keeping(request: bytes) -> bytes:
+    """The same request, which does not ask for the end of its connection."""
+    return request.replace(b"Connection: close\r\n", b"")
+
+
+async def test_incomplete_bodies_beyond_the_budget_are_dropped_and_complete_ones_are_answered() -> None:
+    size = 3_000_000
+    async with serving(read_body, limits=Limits(64, idle=60, bodies=10_000_000)) as dial:
+        slow = [await dial() for _ in range(12)]
+        for _, writer in slow:
+            writer.write(posted(size, sent=size - 1))
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        for _ in range(10):
+            assert (await said(dial, posted(20_000, sent=20_000))).endswith(b"\r\n\r\n20000")
+        for reader, _ in slow[:9]:
+            await dropped(reader)
+        reader, writer = slow[-1]
+        writer.write(b" ")
+        assert (await asyncio.wait_for(reader.read(), 5)).endswith(b"\r\n\r\n3000000")
+
+
+async def test_a_dropped_body_ends_its_handler_too() -> None:
+    ended = asyncio.Event()
+
+    async def hold(request: Request) -> None:
+        await request.body(limit=4_000_000, within=5)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with serving(hold, limits=Limits(64, idle=60, bodies=1_500_000)) as dial:
+        for _ in range(2):
+            _, writer = await dial()
+            writer.write(posted(1_000_000, sent=500_000))
+            await asyncio.sleep(0.2)
+            writer.write(b" " * 500_000)
+        async with asyncio.timeout(5):
+            await ended.wait()
+
+
+async def test_a_connection_whose_body_is_still_arriving_makes_room() -> None:
+    async with serving(read_body, limits=Limits(4, idle=60)) as dial:
+        slow = [await dial() for _ in range(4)]
+        for _, writer in slow:
+            writer.write(posted(100, sent=1))
+        await asyncio.sleep(0.05)
+        assert (await said(dial, posted(5, sent=5))).endswith(b"\r\n\r\n5")
+        await dropped(slow[0][0])
+
+
+@pytest.mark.parametrize("chunk", [b"5\r\nhello\r\n", b"1\r\nx\r\n"])
+async def test_an_unread_body_and_requests_ahead_stay_in_the_kernel(chunk: bytes) -> None:
+    asked = asyncio.Event()
+
+    async def hung(_: Request) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with serving(hung, buffer=20_000) as dial:
+        _, writer = await dial()
+        writer.write(b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await asked.wait()
+        assert await accepted(writer, chunk * 1000) < 250_000
+        _, writer = await dial()
+        writer.write(GET)
+        assert await accepted(writer, keeping(posted(10_000, sent=10_000)) * 4) < 250_000
+
+
+async def accepted(writer: asyncio.StreamWriter, piece: bytes) -> int:
+    """How many bytes the other side takes until it takes no more for 0.5 s."""
+    taken = 0
+    while taken < 2_000_000:
+        writer.write(piece)
+        try:
+            await asyncio.wait_for(writer.drain(), 0.5)
+        except TimeoutError:
+            break
+        taken += len(piece)
+    return taken
+
+
+async def test_a_head_larger_than_16_kib_ends_its_connection_without_a_response() -> None:
+    counted: list[None] = []
+    async with serving(malformed=lambda: counted.append(None)) as dial:
+        reader, writer = await dial()
+        writer.write(GET[:-2])
+        for _ in range(30):
+            writer.write(b"X-Field: " + b"x" * 2000 + b"\r\n")
+            await asyncio.sleep(0.001)
+        await dropped(reader)
+    assert len(counted) == 1
+
+
+async def test_a_head_and_a_large_body_in_one_packet_are_not_mistaken_for_a_large_head() -> None:
+    async with serving(read_body) as dial:
+        reader, writer = await dial()
+        for _ in range(3):
+            writer.write(keeping(posted(200_000, sent=200_000)))
+            await answer(reader, b"200000")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from osm_probes.foundation.problem import Problem
 from osm_probes.health.checks import CheckFunction, UnhealthyError
 from osm_probes.health.heartbeat import Heartbeat
 from osm_probes.health.judge_state import AdsCanary, JudgeState
@@ -20,7 +21,7 @@ CANARY = AdsCanary(
 )
 HEALTHY = msgspec.structs.replace(
     CONTROLLER,
-    problems={"mesh": "", "capacity": ""},
+    problems={"mesh": Problem(), "capacity": Problem()},
     expiries={"ads": datetime.now(UTC) + timedelta(hours=1)},
     ads=CANARY,
 )

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
+from osm_probes.foundation.problem import Problem
 from osm_probes.health.heartbeat import Heartbeat
 from osm_probes.health.lifecycle import Phase
 from osm_probes.judge.evaluator import ProbeEvaluator
@@ -12,7 +13,9 @@ from osm_probes.judge.result import ProbeResult
 from osm_probes.runtime.initial_judge_state import CONTROLLER, INJECTOR
 from tests.judge.evaluators import HEALTHY, Clock, evaluator_of, no, view
 
-UNREAD = msgspec.structs.replace(HEALTHY, problems={"mesh": "the mesh has not been read yet", "capacity": ""})
+UNREAD = msgspec.structs.replace(
+    HEALTHY, problems={"mesh": Problem("the mesh has not been read yet"), "capacity": Problem()}
+)
 
 
 def reasons(result: ProbeResult) -> dict[str, str]:
@@ -85,7 +88,9 @@ async def test_a_problem_that_was_never_sent_is_a_no() -> None:
 async def test_a_new_state_counts_at_once() -> None:
     program = view()
     evaluator = evaluator_of(program)
-    program.update(msgspec.structs.replace(HEALTHY, problems={"mesh": "", "capacity": "1000 of 1000 proxies"}))
+    program.update(
+        msgspec.structs.replace(HEALTHY, problems={"mesh": Problem(), "capacity": Problem("1000 of 1000 proxies")})
+    )
     assert reasons(await evaluator.ready()) == {"capacity": "1000 of 1000 proxies"}
 
 

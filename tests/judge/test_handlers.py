@@ -4,23 +4,27 @@ from urllib.parse import parse_qsl
 import msgspec
 import pytest
 
+from osm_probes.foundation.problem import Problem
 from osm_probes.health.judge_state import JudgeState
 from osm_probes.health.lifecycle import Phase
+from osm_probes.health.messages import Transition
 from osm_probes.http.message import Answer, Request
-from osm_probes.judge.http import ProbeHandlers
+from osm_probes.judge.http import DebugHandlers, ProbeHandlers
 from osm_probes.judge.metrics import JudgeMetrics
 from osm_probes.judge.transitions import TransitionLog
 from osm_probes.runtime.initial_judge_state import CONTROLLER, INJECTOR
 from tests.judge.evaluators import HEALTHY, evaluator_of, no, view
+from tests.log_capture import capture_logs
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UNKNOWN = msgspec.structs.replace(CONTROLLER, canary_limit=0.01)
 INJECTOR_WITH_VERSION = msgspec.structs.replace(INJECTOR, fixed_bodies={"/version": "{}"})
 
 
-def request(target: str, *, accept: str = "*/*") -> Request:
+def request(target: str, *, accept: str = "*/*", host: str = "localhost:9091") -> Request:
     path, _, query = target.partition("?")
-    return Request(path, query=tuple(parse_qsl(query, keep_blank_values=True)), headers={"Accept": accept})
+    headers = {"Accept": accept, "Host": host}
+    return Request(path, query=tuple(parse_qsl(query, keep_blank_values=True)), headers=headers)
 
 
 async def page(name: str) -> str | None:
@@ -35,15 +39,15 @@ async def ask(
     failing: str = "",
     metrics: JudgeMetrics | None = None,
     accept: str = "*/*",
+    host: str = "localhost",
+    kind: type[ProbeHandlers] = ProbeHandlers,
 ) -> Answer | None:
     """The answer of a path in this phase, where the connection of the check `failing` fails."""
     transitions = TransitionLog(lambda _: None, now=lambda: AT)
     program = view(judge_state, phase=phase)
     evaluator = evaluator_of(program, connections={failing: no}, observe=transitions.observe)
-    handlers = ProbeHandlers(
-        program, evaluator, transitions=transitions, metrics=metrics or JudgeMetrics(), program_page=page
-    )
-    return await handlers.answer(request(path, accept=accept))
+    handlers = kind(program, evaluator, transitions=transitions, metrics=metrics or JudgeMetrics(), program_page=page)
+    return await handlers.answer(request(path, accept=accept, host=host))
 
 
 NOT_READY = "Readiness probe for {} indicates it is not ready"
@@ -100,12 +104,69 @@ async def test_metrics_are_answered_before_it_has_served() -> None:
 
 
 async def test_a_page_of_a_program_that_does_not_answer_is_503() -> None:
-    answer = await ask("/debug/proxies")
+    answer = await ask("/debug/proxies", kind=DebugHandlers)
     assert answer is not None
     assert (answer.status, answer.body) == (503, "the program does not answer")
-    answer = await ask("/debug/proxies", judge_state=INJECTOR)
+
+
+async def test_the_probe_port_has_no_page_with_names() -> None:
+    answer = await ask("/debug/proxies")
     assert answer is not None
-    assert answer.status == 404
+    assert (answer.status, answer.body) == (404, "404 page not found")
+
+
+NAMES = "Pod shop/till of shop/cashier"
+NAMED = msgspec.structs.replace(
+    HEALTHY,
+    problems={"mesh": Problem("invalid objects: 1", f"{NAMES}: no"), "capacity": Problem()},
+    warnings=(Problem("the last good mesh is served", f"the last good mesh is served: {NAMES}"),),
+    canary_limit=0.01,
+)
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json"])
+@pytest.mark.parametrize("path", ["/health/ready?verbose", "/health/ready/mesh?verbose", "/health/alive?verbose"])
+async def test_names_are_on_the_debug_port_and_not_on_the_probe_port(path: str, accept: str) -> None:
+    anybody = await ask(path, NAMED, accept=accept)
+    operator = await ask(path, NAMED, accept=accept, kind=DebugHandlers)
+    assert anybody is not None
+    assert operator is not None
+    assert anybody.status == operator.status, "both ports have the same verdict"
+    assert "shop" not in anybody.body
+    assert (NAMES in operator.body) == ("ready" in path)
+
+
+async def test_the_transitions_on_the_probe_port_have_no_names_and_the_log_has_them() -> None:
+    noticed: list[Transition] = []
+    program = view(HEALTHY)
+    transitions = TransitionLog(noticed.append, now=lambda: AT)
+    evaluator = evaluator_of(program, observe=transitions.observe)
+    with capture_logs() as logs:
+        await evaluator.ready()
+        program.update(NAMED)
+        result = await evaluator.ready()
+    assert "shop" not in result.json(since=AT, transitions=tuple(transitions.newest))
+    assert [transition.reason for transition in noticed] == ["invalid objects: 1"], "an Event has this reason"
+    assert [(line["reason"], line["detail"]) for line in logs] == [("invalid objects: 1", f"{NAMES}: no")]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *(("localhost:9092", 503), ("localhost", 503), ("LOCALHOST", 503), ("127.0.0.1:1", 503), ("[::1]:9092", 503)),
+        *(
+            ("[::1]", 503),
+            ("", 503),
+            ("evil.example:9092", 403),
+            ("10.0.0.7:9092", 403),
+            ("localhost.evil.example", 403),
+        ),
+    ],
+)
+async def test_the_debug_port_refuses_a_browser_that_was_sent_there_by_a_foreign_name(host: str, status: int) -> None:
+    answer = await ask("/debug/proxies", host=host, kind=DebugHandlers)
+    assert answer is not None
+    assert answer.status == status
 
 
 async def test_requests_are_counted_by_known_paths_alone() -> None:

@@ -147,6 +147,26 @@ def test_a_judge_that_is_killed_is_replaced_and_no_probe_is_lost(tmp_path: Path)
         assert len(program.logged("the judge ended and is restarted")) == 1
 
 
+def test_a_destroyed_listening_socket_is_replaced_and_probes_are_answered_again(tmp_path: Path) -> None:
+    with standing_in(tmp_path, heartbeat_limit=30) as program:
+        program.serve()
+        for _ in range(2):
+            first = program.judge
+            program.say("destroy")
+            until(lambda first=first: program.judge != first, within=10)  # type: ignore[misc]
+            until(lambda: _answers(program), within=10)
+        assert program.ask("/health/ready") == (200, "Service is ready")
+        assert len(program.logged("the judge ends, and its program listens again")) == 2
+        assert "Traceback" not in program.log.read_text()
+
+
+def _answers(program: StandIn) -> bool:
+    try:
+        return program.ask("/health/alive") == (200, "Service is alive")
+    except ConnectionRefusedError:
+        return False
+
+
 def test_the_judge_ends_with_a_program_that_is_killed(tmp_path: Path) -> None:
     with standing_in(tmp_path) as program:
         judge = program.judge
@@ -178,7 +198,7 @@ def test_the_judge_ends_last_when_the_program_stops(tmp_path: Path) -> None:
         assert program.logged("the judge ended and is restarted") == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_the_judge_ignores_the_signals_that_stop_the_program(program: StandIn, number: signal.Signals) -> None:
     judge = program.judge
     os.kill(judge, number)

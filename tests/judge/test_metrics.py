@@ -1,19 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from osm_probes.health.checks import CheckResult
 from osm_probes.health.messages import Transition
 from osm_probes.judge.metrics import JudgeMetrics
 from osm_probes.judge.result import ProbeResult
-
-
-def samples(text: str) -> dict[str, float]:
-    return {
-        ",".join([sample.name, *sorted(sample.labels.values())]): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
+from tests.metric_samples import samples
 
 
 def test_each_check_is_1_or_0() -> None:

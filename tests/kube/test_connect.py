@@ -15,7 +15,17 @@ _SERVER = "clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]"
         (None, "not found"),
         ("current-context: a", "clusters"),
         ("clusters: [", "while parsing"),
-        ("[]", "kubeconfig"),
+        ("[]", "is not a kubeconfig: it must be a map"),
+        ("", "is not a kubeconfig: it must be a map"),
+        ("clusters: !!bool maybe", "document 1, line 1: 'maybe' is not of the type !!bool"),
+        ("clusters: !!timestamp foo", "the tag '!!timestamp' is not supported"),
+        ("clusters: !!int ''", "'' is not of the type !!int"),
+        ("[" * 100_000, "nested too deep"),
+        ("a: &a {<<: *a}", "the alias *a is inside its own anchor"),
+        ("\xff" * 8_000_000 + "\xff", "is larger than 8 MiB"),
+        ("clusters: 7\ncontexts: []", "not a kubeconfig"),
+        ("clusters: [7]\ncontexts: []", "not a kubeconfig"),
+        (f"{_SERVER}\ncontexts: [{{name: a, context: {{cluster: a}}}}]\ncurrent-context: [a]", "not a kubeconfig"),
         (f"{_SERVER}\ncontexts: []\ncurrent-context: b", "Context 'b' not found"),
         (f"{_SERVER}\ncontexts: [{{name: a, context: {{cluster: c}}}}]\ncurrent-context: a", "'c' is missing"),
         (f"{_SERVER}\ncontexts: [{{name: a, context: {{cluster: [1]}}}}]\ncurrent-context: a", "cluster"),
@@ -30,6 +40,13 @@ async def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path, content
     assert reason in str(error.value)
     assert str(file) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+async def test_a_kubeconfig_of_any_bytes_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_bytes(b"\xff")
+    with pytest.raises(UnusableKubeconfigError, match="line 1: byte 0xff is not UTF-8"):
+        connect(str(file))
 
 
 async def test_outside_of_a_cluster_a_kubeconfig_is_required() -> None:

@@ -146,7 +146,7 @@ async def test_a_watch_error_410_leads_to_a_new_list() -> None:
     async with running(client) as observed:
         await observed.until(lambda: set(observed.known) == {"a", "b"})
         await until_watched(client, 2)
-        assert observed.informer.problem == "", "a new list is no problem to report"
+        assert str(observed.informer.problem) == "", "a new list is no problem to report"
     assert [query["resourceVersion"] for _, query in client.watched] == ["1", "5"]
 
 
@@ -197,7 +197,7 @@ async def test_an_optional_kind_that_is_not_served_is_an_empty_list() -> None:
     async with running(client, ListOptions(optional)) as observed:
         await observed.until(lambda: observed.informer.synced)
         assert observed.known == {}
-        assert observed.informer.problem == ""
+        assert str(observed.informer.problem) == ""
 
 
 async def test_another_version_is_listed_if_the_preferred_one_is_not_served() -> None:
@@ -215,7 +215,7 @@ async def test_another_version_is_listed_if_the_preferred_one_is_not_served() ->
 async def test_a_required_kind_that_is_not_served_is_a_problem_and_is_not_synced() -> None:
     async with running(ScriptedClient(NotFoundError("404 page not found"))) as observed:
         await observed.until(lambda: observed.informer.problem)
-        assert observed.informer.problem == "services cannot be watched: 404 page not found"
+        assert str(observed.informer.problem) == "services cannot be watched: 404 page not found"
         assert not observed.informer.synced
         assert observed.counts == ["failed"]
 
@@ -223,7 +223,7 @@ async def test_a_required_kind_that_is_not_served_is_a_problem_and_is_not_synced
 async def test_a_forbidden_list_names_the_missing_permission() -> None:
     async with running(ScriptedClient(ForbiddenError("no"))) as observed:
         await observed.until(lambda: observed.informer.problem)
-    assert observed.informer.problem == (
+    assert str(observed.informer.problem) == (
         'services cannot be watched: no; its user must be allowed to list and watch services of API group ""'
     )
 

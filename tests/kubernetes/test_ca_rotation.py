@@ -24,7 +24,7 @@ from osm_probes.xds.sds_files import SdsFiles
 from tests.functional.envoys import Admin, running_envoy
 from tests.functional.programs import Program
 from tests.kubernetes.apiserver import ApiServer
-from tests.kubernetes.test_controller import MERGE, cluster, controller
+from tests.kubernetes.controllers import MERGE, cluster, controller
 from tests.standin import until
 
 __all__ = ["cluster"]

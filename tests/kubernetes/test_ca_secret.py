@@ -12,6 +12,7 @@ import pytest
 from osm_probes.cluster.ca_secret import CaSecret
 from osm_probes.cluster.ca_secret_content import CaSecretError
 from osm_probes.foundation.latest import Latest
+from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.connect import connect
 from osm_probes.pki.authority import Authority
@@ -45,7 +46,7 @@ def put(server: ApiServer, namespace: str, **data: bytes) -> None:
     server.request("POST", path(namespace), {"metadata": {"name": "osm-ca-bundle"}, "data": encoded})
 
 
-def ignore_reason(_reason: str) -> None:
+def ignore_reason(_reason: Problem) -> None:
     """Ignore why the program waits."""
 
 
@@ -124,7 +125,7 @@ async def test_a_new_ca_is_trusted_at_once_and_does_not_sign(api_server: ApiServ
         await trust.after(before)
         assert trust.value.signer == signer
         assert set(split_roots(trust.value.roots_pem)) == {signer.root_pem, OTHER.root_pem}
-        assert secret.problem.value == ""
+        assert not secret.problem.value
         assert stored(api_server, namespace)["ca.crt"] == OTHER.root_pem
 
 
@@ -133,12 +134,12 @@ async def test_unusable_contents_are_a_problem_and_are_not_changed(api_server: A
         before = trust.value
         await change(api_server, namespace, ca_crt=OTHER.root_pem)
         await secret.problem.after(0)
-        assert "does not belong to the root certificate; the authority in use stays" in secret.problem.value
+        assert "does not belong to the root certificate; the authority in use stays" in str(secret.problem.value)
         assert trust.value is before
         assert stored(api_server, namespace)["ca.crt"] == OTHER.root_pem
         await change(api_server, namespace, ca_crt=before.signer.root_pem)
         await secret.problem.after(1)
-        assert secret.problem.value == ""
+        assert not secret.problem.value
 
 
 async def _until_stored(server: ApiServer, namespace: str, root_pem: bytes) -> None:
@@ -155,14 +156,17 @@ async def _until_stored(server: ApiServer, namespace: str, root_pem: bytes) -> N
 async def test_loading_waits_for_an_api_server_that_is_away(own_api_server: ApiServer) -> None:
     own_api_server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "osm-system"}})
     own_api_server.kill()
-    reasons: list[str] = []
+    reasons: list[Problem] = []
     async with connect(str(own_api_server.kubeconfig)) as client:
         secret = CaSecret(client, namespace="osm-system", name="osm-ca-bundle", common_name="osm-ca")
         loading = asyncio.ensure_future(secret.load_or_create(on_waiting=reasons.append))
         await asyncio.sleep(1.0)
         assert not loading.done()
         assert len(reasons) == 1
-        assert reasons[0].startswith("Secret osm-system/osm-ca-bundle cannot be read: ")
+        assert reasons[0].summary == (
+            "the Secret of the certificate authority cannot be read: the API server cannot be reached"
+        )
+        assert reasons[0].detail.startswith("Secret osm-system/osm-ca-bundle cannot be read: ")
         await asyncio.to_thread(own_api_server.start)
         async with asyncio.timeout(15):
             trust = await loading

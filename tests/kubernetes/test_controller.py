@@ -1,12 +1,9 @@
 """osm-controller as a process with the permissions of its chart, against a real API server."""
 
 import asyncio
-import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncGenerator, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,44 +11,16 @@ import grpc
 import pytest
 
 from osm_probes.admission.pod import bootstrap_secret_name
-from osm_probes.cluster.ca_secret_content import decode_ca_secret
-from osm_probes.mesh.identity import SIDECAR, Identity, ProxyName
-from osm_probes.pki.authority import Authority
 from osm_probes.snapshot.snapshot import CLUSTER
-from tests.ads.client import STREAM, Call, final_status, open_channel, read_message
+from tests.ads.client import final_status, read_message
 from tests.ads.messages import SotwResponse, sotw_request
-from tests.functional.programs import Program, running
 from tests.kubernetes.apiserver import ApiServer
-from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_crds, permissions
+from tests.kubernetes.controllers import MERGE, PROXY, cluster, controller, stream
+from tests.kubernetes.manifests import BOOKSTORE, documents
 from tests.standin import until
 
+__all__ = ["cluster"]
 pytestmark = pytest.mark.kubernetes
-NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "osm-system"}}
-PROXY = ProxyName("7c2d5a64-0b1e-4f3a-9d72-2f8e4c6a9b12", SIDECAR, Identity("bookstore", "bookstore"))
-MERGE = "application/merge-patch+json"
-
-
-@pytest.fixture
-def cluster(own_api_server: ApiServer) -> ApiServer:
-    """A cluster with the chart's CRDs and RBAC, and the bookstore."""
-    own_api_server.create(NAMESPACE)
-    install_crds(own_api_server)
-    install(own_api_server, [*permissions("osm-controller"), *documents(BOOKSTORE)])
-    return own_api_server
-
-
-@contextlib.contextmanager
-def controller(cluster: ApiServer, folder: Path, *flags: str) -> Iterator[Program]:
-    """A controller that runs as its service account."""
-    user = cluster.kubeconfig_for("system:serviceaccount:osm-system:osm-controller", "system:serviceaccounts")
-    source = (
-        *("--kubeconfig", str(user), "--mesh-name=osm", "--osm-namespace=osm-system"),
-        "--ca-bundle-secret-name=osm-ca-bundle",
-    )
-    folder.mkdir(exist_ok=True)
-    environment = {"CONTROLLER_POD_NAME": "osm-controller-0"}
-    with running("osm-controller", folder, *flags, source=source, environment=environment) as program:
-        yield program
 
 
 def create_own_pod(cluster: ApiServer) -> None:
@@ -65,25 +34,6 @@ def events(cluster: ApiServer) -> dict[str, str]:
     """The messages of all Events, by reason."""
     items = cluster.request("GET", "/api/v1/namespaces/osm-system/events")["items"]
     return {event["reason"]: event["message"] for event in items}
-
-
-def authority(cluster: ApiServer) -> Authority:
-    """The mesh's CA."""
-    content = decode_ca_secret(
-        json.dumps(cluster.request("GET", "/api/v1/namespaces/osm-system/secrets/osm-ca-bundle")).encode()
-    )
-    return Authority.load(content.root_pem, content.key_pem)
-
-
-@contextlib.asynccontextmanager
-async def stream(program: Program, cluster: ApiServer, name: ProxyName = PROXY) -> AsyncGenerator[Call, None]:
-    """An ADS stream of a proxy with a valid certificate."""
-    ca = authority(cluster)
-    certificate = ca.issue(name.common_name("cluster.local"), validity=timedelta(hours=1))
-    async with open_channel(program.served_port, certificate, root_pem=ca.root_pem) as channel:
-        call: Call = channel.stream_stream(STREAM)()
-        yield call
-        call.cancel()
 
 
 async def test_a_proxy_is_served_as_long_as_its_pod_exists(cluster: ApiServer, tmp_path: Path) -> None:
@@ -156,11 +106,12 @@ def test_a_start_waits_for_an_api_server_that_is_away(cluster: ApiServer, tmp_pa
     with controller(cluster, tmp_path) as program:
         program.logged("waiting for the certificate authority")
         assert program.get("/health/alive", "-i") == ""
-        warning = "warn: Secret osm-system/osm-ca-bundle cannot be read: "
+        warning = "warn: the Secret of the certificate authority cannot be read: the API server cannot be reached\n"
         until(lambda: warning in program.get("/health/ready?verbose"), within=2)
         verbose = program.get("/health/ready?verbose")
         assert "[-]ads failed: it has not served yet" in verbose
-        assert warning in verbose
+        assert "osm-system" not in verbose
+        assert "warn: Secret osm-system/osm-ca-bundle cannot be read: " in program.debug("/health/ready?verbose")
         cluster.start()
         program.until_ready()
         assert program.stop() == 0
@@ -197,6 +148,30 @@ def test_the_loss_of_the_api_server_changes_neither_probe(cluster: ApiServer, tm
             cluster.resume()
         ages = program.get("/metrics").splitlines()
         assert [line for line in ages if line.startswith('osm_kubernetes_watch_age_seconds{kind="pods"}')]
+
+
+def test_an_invalid_object_is_counted_on_the_probe_port_and_named_on_the_debug_port(
+    cluster: ApiServer, tmp_path: Path
+) -> None:
+    path = "/apis/specs.smi-spec.io/v1alpha4/namespaces/bookstore/httproutegroups"
+    group = {
+        "apiVersion": "specs.smi-spec.io/v1alpha4",
+        "kind": "HTTPRouteGroup",
+        "metadata": {"name": "hidden-name"},
+        "spec": {"matches": [{"name": "all", "pathRegex": "["}]},
+    }
+    with controller(cluster, tmp_path) as program:
+        program.until_ready()
+        cluster.request("POST", path, group)
+        until(lambda: "hidden-name" in program.debug("/health/ready?verbose"), within=15)
+        pages = [
+            program.get("/health/ready?verbose"),
+            program.get("/health/ready", "-H", "Accept: application/json"),
+            program.get("/metrics"),
+        ]
+        assert "the last good mesh is served: invalid objects: 1" in pages[0]
+        assert not [page for page in pages if "hidden-name" in page or "bookstore" in page]
+        assert program.get("/health/ready") == "Service is ready"
 
 
 def test_smi_version_reports_the_served_version_of_a_kind(cluster: ApiServer, tmp_path: Path) -> None:

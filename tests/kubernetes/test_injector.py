@@ -65,15 +65,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 
 @contextlib.contextmanager
-def injector(cluster: ApiServer, folder: Path) -> Iterator[Injector]:
-    """An injector that runs as its service account."""
+def injector(cluster: ApiServer, folder: Path, *flags: str) -> Iterator[Injector]:
+    """An injector that runs as its service account, with more flags."""
     user = cluster.kubeconfig_for("system:serviceaccount:osm-system:osm-injector", "system:serviceaccounts")
     source = (
         *("--kubeconfig", str(user), "--mesh-name=osm", "--osm-namespace=osm-system"),
         *("--ca-bundle-secret-name=osm-ca-bundle", "--webhook-config-name=osm-webhook-osm"),
     )
     folder.mkdir(exist_ok=True)
-    with running("osm-injector", folder, source=source) as program:
+    with running("osm-injector", folder, *flags, source=source) as program:
         yield Injector(program, cluster)
 
 
@@ -259,7 +259,7 @@ def test_without_its_webhook_configuration_the_injector_is_alive_and_not_ready(r
     until(lambda: running_injector.healthz() == "Health OK", within=5)
 
 
-def test_an_injector_that_may_not_create_secrets_is_not_ready_and_names_the_permission(
+def test_an_injector_that_may_not_create_secrets_is_not_ready_and_its_log_names_the_permission(
     running_injector: Injector,
 ) -> None:
     program, cluster = running_injector.program, running_injector.cluster
@@ -270,7 +270,9 @@ def test_an_injector_that_may_not_create_secrets_is_not_ready_and_names_the_perm
     cluster.request("PATCH", role, {"rules": reduced}, content_type=content_type)
     missing = "bootstraps cannot be stored: allow its user to create secrets"
     try:
-        until(lambda: missing in program.get("/health/ready?verbose"), within=10)
+        refused = "[-]review failed: the webhook refuses the synthetic pod\n"
+        until(lambda: refused in program.get("/health/ready?verbose"), within=10)
+        until(lambda: [fall for fall in program.lines("a probe fell") if missing in fall.get("detail", "")], within=10)
         until(lambda: running_injector.healthz() == "", within=2)
         assert program.get("/health/alive") == "Service is alive"
     finally:
@@ -291,7 +293,9 @@ def test_the_loss_of_the_api_server_changes_no_probe(running_injector: Injector)
             )
             assert running_injector.healthz() == "Health OK"
             time.sleep(0.2)
-        assert "warn: what was last read is used: " in program.get("/health/ready?verbose")
+        assert "what was last read is used: namespaces cannot be watched: the API server" in program.get(
+            "/health/ready?verbose"
+        )
     finally:
         cluster.start()
     enrol(cluster, "after")

@@ -17,7 +17,7 @@ from osm_probes.snapshot.snapshot import LISTENER
 from tests.ads.client import read_message
 from tests.ads.messages import SotwResponse, sotw_request
 from tests.kubernetes.apiserver import ApiServer
-from tests.kubernetes.test_controller import PROXY, cluster, controller, stream
+from tests.kubernetes.controllers import PROXY, cluster, controller, stream
 from tests.kubernetes.waiting import eventually
 from tests.log_capture import capture_logs
 

@@ -53,7 +53,7 @@ async def test_the_same_manifests_make_the_same_mesh_from_a_folder_and_from_a_cl
         async with asyncio.timeout(5):
             while not source.problem.value:
                 await source.problem.after(source.problem.version)
-        assert "cannot be watched" in source.problem.value
+        assert "cannot be watched" in str(source.problem.value)
         await asyncio.to_thread(server.start)
         pod = next(document for document in documents(BOOKSTORE) if document["kind"] == "Pod")
         await asyncio.to_thread(server.delete, pod)
@@ -70,7 +70,7 @@ async def test_the_mesh_is_unknown_until_every_kind_is_listed(api_server: ApiSer
         source = KubernetesSource(client, mesh_name="osm", osm_namespace="osm-system", config_name="osm-mesh-config")
         async with background_tasks(source=source.run()):
             async with asyncio.timeout(10):
-                while "forbidden" not in source.problem.value:
+                while "forbidden" not in str(source.problem.value):
                     await source.problem.after(source.problem.version)
             assert source.mesh.value is None
             assert set(source.ages()) >= {"pods", "services", "endpointslices", "meshconfigs"}

@@ -17,7 +17,7 @@ class StoreFixture:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.broken = False
         self.authority = Authority.create("osm-ca", now=lambda: self.now)
-        self.store = CertificateStore(self.issue, validity=timedelta(hours=3), now=lambda: self.now)
+        self.store = CertificateStore(self.issue, validity=timedelta(hours=3), now=lambda: self.now, longest_sleep=0.02)
 
     def issue(self, name: str, validity: timedelta) -> Certificate:
         if self.broken:
@@ -76,3 +76,13 @@ async def test_the_certificates_of_other_names_are_dropped() -> None:
     store.keep_only(["other"])
     assert store.certificate(_NAME) is not first
     assert store.certificate("other") is other
+
+
+async def test_a_clock_that_jumps_forward_makes_certificates_due_without_any_other_change() -> None:
+    fixture = StoreFixture()
+    first = fixture.store.certificate(_NAME)
+    async with asyncio.timeout(10), background_tasks(renew=fixture.store.renew()):
+        await asyncio.sleep(0)
+        fixture.now += timedelta(hours=25)
+        await fixture.store.renewed.after(0)
+    assert fixture.store.certificate(_NAME) is not first

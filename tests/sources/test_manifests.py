@@ -2,10 +2,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from osm_probes.sources.manifests import ManifestError, object_decoder, read_objects
 from osm_probes.sources.objects import EndpointSlice, MeshConfig, MeshObject, Pod
+from osm_probes.sources.smi import HTTPRouteGroup
+from tests.log_capture import capture_logs
 from tests.sources.manifests import (
     document,
     mesh_config,
@@ -72,7 +75,8 @@ def test_a_date_stays_a_string() -> None:
         (pod(ip="fe80::1%eth0"), "document 1: status.podIP: 'fe80::1%eth0' is not an IP address"),
         (slice_of({"addresses": ["x"]}), "document 1: endpoints[0].addresses[0]: 'x' is not an IP address"),
         (f"{namespace()}\n---\n{document('Pod', 'A/B')}", "document 2: metadata.name: Expected `str` matching regex"),
-        ("{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {a: yes}}}", "metadata.labels[...]: Expected `str`"),
+        ("{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {a: true}}}", "metadata.labels[...]: Expected `str`"),
+        (service(clusterIP="9" * 10_000), "spec.clusterIP: '999"),
         ("{apiVersion: v1, kind: Pod}", "document 1: Object missing required field `metadata`"),
         (mesh_config({"certificate": {"serviceCertValidityDuration": "1 day"}}), "spec.certificate.serviceCert"),
         (mesh_config({"certificate": {"serviceCertValidityDuration": "0s"}}), "'0s' is not a duration above 0"),
@@ -84,14 +88,7 @@ def test_a_date_stays_a_string() -> None:
         (target(rule("Route")), "document 1: spec.rules[0].kind: Invalid enum value 'Route'"),
         (target(sources=[{"kind": "ServiceAccount"}]), "spec.sources[0]: Object missing required field `name`"),
         (document("TrafficTarget", version="access.smi-spec.io/v1alpha1"), "Object missing required field `spec`"),
-        (
-            route_group({"name": "a", "pathRegex": "/(b"}),
-            "spec.matches[0].pathRegex: '/(b' is not a regular",
-        ),
-        (
-            route_group({"name": "a", "headers": {"b": "(?=c)"}}),
-            "spec.matches[0].headers[...]: '(?=c)' has syntax that",
-        ),
+        (route_group({"name": "a", "pathRegex": 1}), "spec.matches[0].pathRegex: Expected `str`, got `int`"),
         (route_group({"name": "a", "headers": [{"b:": "c"}]}), "Expected `str` matching regex"),
         (route_group({"name": "a", "methods": ["G T"]}), "spec.matches[0].methods[0]: Expected `str` matching regex"),
         (route_group({"pathRegex": "/b"}), "spec.matches[0]: Object missing required field `name`"),
@@ -102,18 +99,36 @@ def test_a_date_stays_a_string() -> None:
         ("{kind: Pod}", "document 1: apiVersion: expected a string, got NoneType"),
         ("just expected", "document 1: the document: expected an object, got str"),
         ("{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: 1}]}", "document 1: items[0].kind: expected"),
-        (f"{namespace()}\n---\na: [", "document 2: while parsing a flow"),
-        (f"{namespace()}\n---\na: *b", "document 2: found undefined alias"),
-        (f"{namespace()}\n---\na: !!python/object:os.x {{}}", "document 2: could not determine a constructor"),
-        ("\x00", "document 1: unacceptable character"),
+        (f"{namespace()}\n---\na: [", "document 2, line 3: while parsing a flow"),
+        (f"{namespace()}\n---\na: *b", "document 2, line 3: the alias *b has no anchor before it"),
+        (f"{namespace()}\n---\na: !!python/object:os.x {{}}", "document 2, line 3: the tag '!!python/object:os.x'"),
+        (f"{namespace()}\n---\na: !!bool maybe", "document 2, line 3: 'maybe' is not of the type !!bool"),
+        ("\x00", "document 1, line 1: the character #x0000 is not permitted"),
     ],
 )
 def test_an_error_names_the_document_and_the_field(text: str, expected: str) -> None:
     assert expected in error_in(text)
 
 
-def test_invalid_json_is_an_error() -> None:
-    assert error_in("{", "x.json") == "document 1: Input data was truncated"
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{", "document 1: not JSON: Input data was truncated"),
+        ('{"a": {"b": 1, "c": 2, "b": 1}}', "document 1: the key 'b' is defined twice in one object"),
+        (
+            '{"kind": "Pod", "apiVersion": "v1", "x": ' + "9" * 5000 + "}",
+            "document 1: not JSON: Integer value out of range",
+        ),
+        ('{"a": "\\ud800"}', "document 1: "),
+        ("\ufeff{}", "document 1: not JSON: JSON is malformed"),
+    ],
+)
+def test_invalid_json_is_an_error(text: str, expected: str) -> None:
+    assert error_in(text, "x.json").startswith(expected)
+
+
+def test_json_keeps_null_as_unset() -> None:
+    assert objects(slice_of(ports=None, endpoints=None), "x.json") == objects(slice_of(ports=[], endpoints=[]))
 
 
 def alias_bomb() -> str:
@@ -129,19 +144,16 @@ def wide_alias_bomb() -> str:
     return f"{head}, x: &a {{ip: 10.0.0.1}}, y: &s {{addresses: [{many}]}}, subsets: [{again}]}}"
 
 
-@pytest.mark.timeout(5)
-@pytest.mark.parametrize("text", [alias_bomb(), wide_alias_bomb(), "a: &a [*a]"])
+@pytest.mark.parametrize("text", [alias_bomb(), wide_alias_bomb()])
 def test_aliases_that_expand_too_much_are_an_error(text: str) -> None:
-    assert error_in(text) == "document 1: its aliases make it too large"
+    assert "the text has more than 1000000 nodes, its aliases expanded" in error_in(text)
 
 
-@pytest.mark.timeout(5)
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000])
 def test_deep_yaml_does_not_crash_the_process(text: str) -> None:
-    assert error_in(text) == "document 1: nested too deep"
+    assert error_in(text) == "document 1, line 1: nested too deep: more than 64 levels"
 
 
-@pytest.mark.timeout(5)
 def test_deep_json_does_not_crash_the_process() -> None:
     assert error_in("[" * 100_000 + "]" * 100_000, "x.json") == "document 1: nested too deep"
 
@@ -180,7 +192,81 @@ def test_an_error_in_an_object_of_the_api_server_names_the_field() -> None:
         object_decoder(MeshConfig)(content)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{"])
-def test_content_that_is_not_an_object_is_an_error(content: bytes) -> None:
+def warnings_about(text: str) -> list[dict[str, Any]]:
+    with capture_logs() as lines:
+        assert objects(text)
+    return [line for line in lines if line["log_level"] == "warning"]
+
+
+def test_an_unquoted_yes_where_a_text_is_expected_is_a_text_and_kubectl_s_refusal_is_logged_once() -> None:
+    text = "{apiVersion: v1, kind: Pod, metadata: {name: a,\nlabels: {a: yes,\nb: off}}}"
+    (found,) = objects(text)
+    assert found.metadata.labels == {"a": "yes", "b": "off"}
+    (line,) = warnings_about(text)
+    assert line["event"].startswith("kubectl would refuse a manifest: it reads an unquoted yes, no, on, off")
+    assert (line["manifest"], line["document"], line["lines"]) == ("x.yaml", 1, "2: yes, 3: off")
+
+
+def test_an_unquoted_yes_where_a_boolean_is_expected_is_one_as_for_kubectl() -> None:
+    text = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {hostNetwork: yes}}"
+    (found,) = objects(text)
+    assert isinstance(found, Pod)
+    assert found.spec.host_network
+    assert not warnings_about(text)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [("{hostNetwork: yes, serviceAccountName: A/B}", "serviceAccountName"), ("{hostNetwork: soon, x: yes}", "hostN")],
+)
+def test_the_error_of_a_manifest_with_an_unquoted_yes_is_about_the_fault(spec: str, expected: str) -> None:
+    assert expected in error_in(f"{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {spec}}}")
+
+
+def test_a_quoted_yes_is_a_text() -> None:
+    assert not warnings_about('{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {a: "yes"}}}')
+
+
+def test_merge_keys_are_followed() -> None:
+    base = "{apiVersion: v1, kind: Pod, metadata: {name: a}, x: &x {serviceAccountName: b, hostNetwork: true}"
+    (found,) = objects(base + ", spec: {<<: *x, hostNetwork: false}}")
+    assert isinstance(found, Pod)
+    assert (found.spec.service_account_name, found.spec.host_network) == ("b", False)
+
+
+def test_an_error_text_is_short_and_one_line() -> None:
+    text = document(
+        "MeshConfig", version="config.openservicemesh.io/v1alpha2", spec={"sidecar": {"logLevel": "\n" * 9999}}
+    )
+    assert len(error_in(text)) < 600
+    assert error_in(text).isprintable()
+
+
+@pytest.mark.parametrize("error", [RecursionError(), KeyError("x"), OverflowError("y")])
+def test_whatever_a_text_raises_is_a_manifest_error(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No text is known that raises them: the fuzzers in tests/fuzz look for one.
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(msgspec, "convert", fail)
+    assert error_in(pod()).startswith("document 1: ")
     with pytest.raises(ManifestError):
+        object_decoder(Pod)(json.dumps({"apiVersion": None}).encode())
+
+
+def test_a_deep_object_of_the_api_server_is_an_error() -> None:
+    # Custom resources may have any depth below an unknown field.
+    deep = '{"metadata": {"name": "a"}, "x": ' + "[" * 5000 + "]" * 5000 + "}"
+    with pytest.raises(ManifestError, match="nested too deep"):
+        object_decoder(HTTPRouteGroup)(deep.encode())
+
+
+def test_json_that_is_not_utf_8_is_an_error() -> None:
+    with pytest.raises(ManifestError, match="document 1: not JSON: 'utf-8' codec can't decode byte 0x80"):
+        read_objects(Path("x.json"), b'"\x80"')
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'"\x80"', b'{"metadata": {"name": "a"}, "x": [}'])
+def test_content_that_is_not_an_object_is_an_error(content: bytes) -> None:
+    with pytest.raises(ManifestError, match="not"):
         object_decoder(Pod)(content)

@@ -11,6 +11,7 @@ from osm_probes.mesh.policy import Permission, RequestMatch, Split
 from osm_probes.sources.manifests import read_objects
 from osm_probes.sources.translate import mesh_from_objects
 from tests.sources.manifests import account, namespace, route_group, rule, split, target, tcp_route
+from tests.sources.regexes import REJECTED_BY_ENVOY
 
 SELLER, BUYER = Identity("shop", "seller"), Identity("buyer", "buyer")
 HTTP, TCP = rule("HTTPRouteGroup"), rule("TCPRoute")
@@ -32,6 +33,32 @@ def reasons(*documents: str) -> list[str]:
 
 def permitted(**rest: Any) -> tuple[Permission, ...]:
     return (Permission("shop/target", destination=SELLER, sources=(BUYER,), **rest),)
+
+
+@pytest.mark.parametrize("text", REJECTED_BY_ENVOY)
+def test_a_match_with_an_expression_that_envoy_would_reject_permits_nothing_and_is_reported(text: str) -> None:
+    bad_path, bad_header = {"name": "p", "pathRegex": text}, {"name": "h", "headers": {"x": text}}
+    documents = target(HTTP), route_group(bad_path, BOOKS, bad_header)
+    assert mesh_of(*documents).permissions == permitted(requests=(GET_BOOKS,))
+    of_header, of_path = reasons(*documents)
+    assert of_header.startswith("HTTPRouteGroup shop/routes: the match 'h' permits nothing: headers.x: ")
+    assert of_path.startswith("HTTPRouteGroup shop/routes: the match 'p' permits nothing: pathRegex: ")
+
+
+def test_a_target_whose_only_match_is_invalid_permits_nothing() -> None:
+    documents = target(rule("HTTPRouteGroup", "routes", "p")), route_group({"name": "p", "pathRegex": "("}, BOOKS)
+    assert mesh_of(*documents).permissions == ()
+    assert "TrafficTarget shop/target: its rules permit nothing" in reasons(*documents)
+
+
+def test_expressions_that_are_too_large_together_permit_nothing() -> None:
+    large = [{"name": str(number), "pathRegex": "(?s)[^a]{999}/" + str(number)} for number in range(200)]
+    (permission,) = mesh_of(target(HTTP), route_group(*large)).permissions
+    assert 2 <= len(permission.requests) < 50
+    found = reasons(target(HTTP), route_group(*large))
+    assert len(found) == 21
+    assert found[0].endswith("more matches permit nothing")
+    assert found[1].endswith("permits nothing: the expressions of the group are too large together")
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_only_namespaces_of_the_mesh_count() -> None:
 
 def test_a_pod_with_a_uuid_is_a_proxy() -> None:
     (proxy,) = mesh_of(namespace(), pod(), document("Pod", "bare")).proxies.values()
-    assert (proxy.pod, proxy.identity, proxy.address) == ("shop-0", Identity("shop", "seller"), "10.42.0.1")
+    assert (proxy.pod, proxy.identity, proxy.addresses) == ("shop-0", Identity("shop", "seller"), ("10.42.0.1",))
 
 
 def test_a_pod_with_a_copied_uuid_does_not_replace_the_original() -> None:
@@ -84,6 +84,37 @@ def test_only_ready_endpoints_count(conditions: dict[str, Any], *, ready: bool) 
 def test_endpoint_slices_are_merged_and_sorted_by_address() -> None:
     found = port(service(), slice_of(at("10.42.0.10"), name="b"), slice_of(at("10.42.0.9"), name="a")).endpoints
     assert [endpoint.address for endpoint in found] == ["10.42.0.9", "10.42.0.10"]
+
+
+OF_POD = {"targetRef": {"kind": "Pod", "name": "shop-0"}}
+
+
+@pytest.mark.parametrize(
+    ("primary", "expected"),
+    [
+        ("10.42.0.1", Endpoint("10.42.0.1", 8080, ("fd00::1",))),
+        ("fd00::1", Endpoint("fd00::1", 8080, ("10.42.0.1",))),
+    ],
+)
+def test_both_addresses_of_a_dual_stack_pod_are_one_endpoint(primary: str, expected: Endpoint) -> None:
+    ipv4 = slice_of(at("10.42.0.1", **OF_POD))
+    ipv6 = slice_of(at("fd00::1", **OF_POD), addressType="IPv6", name="shop-2")
+    assert port(service(), pod(ip=primary), ipv6, ipv4).endpoints == (expected,)
+
+
+def test_both_addresses_of_a_dual_stack_pod_without_slices_are_one_endpoint() -> None:
+    both = pod(podIPs=[{"ip": "10.42.0.1"}, {"ip": "fd00::1"}])
+    assert port(service(), both).endpoints == (Endpoint("10.42.0.1", 80, ("fd00::1",)),)
+
+
+def test_addresses_without_a_pod_are_separate_endpoints() -> None:
+    found = port(service(), slice_of(at("10.42.0.1")), slice_of(at("fd00::1"), addressType="IPv6", name="shop-2"))
+    assert found.endpoints == (Endpoint("10.42.0.1", 8080), Endpoint("fd00::1", 8080))
+
+
+def test_several_addresses_of_one_family_stay_separate_endpoints() -> None:
+    found = port(service(), pod(), slice_of(at("10.42.0.1", **OF_POD), at("10.42.0.2", **OF_POD)))
+    assert found.endpoints == (Endpoint("10.42.0.1", 8080), Endpoint("10.42.0.2", 8080))
 
 
 def test_ipv6_addresses_are_normalised() -> None:

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ PROBES = (
 )
 
 
-def build(host: str = "127.0.0.1", *, mode: AdsMode = AdsMode.INCREMENTAL, app_probe_address: str = "0.0.0.0") -> bytes:
+def build(host: str = "127.0.0.1", *, mode: AdsMode = AdsMode.INCREMENTAL, ipv6: bool = False) -> bytes:
     ads = AdsTarget(host, 15128, controller_server_name("osm-system"), mode)
     return build_bootstrap(
         PROXY,
@@ -32,7 +33,7 @@ def build(host: str = "127.0.0.1", *, mode: AdsMode = AdsMode.INCREMENTAL, app_p
         ads=ads,
         secrets=SECRETS,
         app_probes=PROBES,
-        app_probe_address=app_probe_address,
+        ipv6=ipv6,
     )
 
 
@@ -40,7 +41,7 @@ def build(host: str = "127.0.0.1", *, mode: AdsMode = AdsMode.INCREMENTAL, app_p
 @pytest.mark.parametrize("mode", AdsMode)
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "osm-controller.osm-system.svc"])
 def test_envoy_accepts_the_bootstrap(envoy: Path, tmp_path: Path, mode: AdsMode, host: str) -> None:
-    assert validation_error(envoy, build(host, mode=mode), folder=tmp_path) == ""
+    assert validation_error(envoy, build(host, mode=mode, ipv6=":" in host), folder=tmp_path) == ""
 
 
 @pytest.mark.envoy
@@ -78,12 +79,35 @@ def test_each_probed_port_is_one_cluster() -> None:
     ]
 
 
-def test_the_probe_ports_are_opened_on_the_given_address() -> None:
-    listeners = json.loads(build(app_probe_address="::"))["static_resources"]["listeners"]
-    addresses = [listener["address"]["socket_address"] for listener in listeners]
-    assert [(address["address"], address["port_value"]) for address in addresses] == [
-        ("::", port) for port in (15901, 15902, 15903 + 1, 15905, 15906)
+@pytest.mark.parametrize(("ipv6", "addresses"), [(False, ["0.0.0.0"]), (True, ["0.0.0.0", "::"])])
+def test_the_probe_ports_are_opened_on_all_addresses(ipv6: bool, addresses: list[str]) -> None:  # noqa: FBT001 - a table's column
+    listeners = json.loads(build(ipv6=ipv6))["static_resources"]["listeners"]
+    opened = [
+        found["address"] for listener in listeners for found in (listener, *listener.get("additional_addresses", ()))
     ]
+    found = [(address["socket_address"]["address"], address["socket_address"]["port_value"]) for address in opened]
+    assert found == [(address, port) for port in (15901, 15902, 15904, 15905, 15906) for address in addresses]
+
+
+def test_with_ipv6_a_probed_application_may_listen_on_ipv6_only() -> None:
+    _, *clusters = json.loads(build(ipv6=True))["static_resources"]["clusters"]
+    for cluster in clusters:
+        assert [address["address"] for address in addresses_of(cluster)] == ["127.0.0.1", "::1"]
+        assert len({address["port_value"] for address in addresses_of(cluster)}) == 1
+
+
+def addresses_of(cluster: dict[str, Any]) -> list[dict[str, Any]]:
+    """The addresses of a cluster's endpoints, in the order in which Envoy tries them."""
+    endpoints = [
+        found["endpoint"] for part in cluster["load_assignment"]["endpoints"] for found in part["lb_endpoints"]
+    ]
+    found = [address for endpoint in endpoints for address in (endpoint, *endpoint.get("additional_addresses", ()))]
+    return [address["address"]["socket_address"] for address in found]
+
+
+def test_the_admin_port_is_on_loopback_alone() -> None:
+    admin = json.loads(build())["admin"]["address"]["socket_address"]
+    assert (admin["address"], admin["port_value"]) == ("127.0.0.1", 15000)
 
 
 def test_equal_input_gives_equal_bytes() -> None:

@@ -26,7 +26,10 @@ SECRETS = secrets()
 
 _PORTS = st.integers(1, 5)
 _ADDRESSES = st.integers(1, 20).map("10.42.0.{}".format) | st.integers(1, 9).map("fd00::{}".format)
-_ENDPOINTS = st.sets(st.builds(Endpoint, _ADDRESSES, _PORTS), max_size=3).map(lambda found: tuple(sorted(found)))
+_ALTERNATIVES = st.just(()) | st.just(("fd00::a",))
+_ENDPOINTS = st.sets(st.builds(Endpoint, _ADDRESSES, _PORTS, _ALTERNATIVES), max_size=3).map(
+    lambda found: tuple(sorted(found))
+)
 _PORTS_OF = st.lists(
     st.builds(ServicePort, _PORTS, _PORTS, st.sampled_from(Protocol), _ENDPOINTS),
     max_size=3,
@@ -553,3 +556,43 @@ def test_the_order_of_services_does_not_matter() -> None:
     services = [replace(service(f"s{index}"), addresses=(f"10.96.0.{index}",)) for index in range(9)]
     shuffled = random.Random(1).sample(services, len(services))
     assert versions(build_snapshot(mesh(*services))) == versions(build_snapshot(mesh(*shuffled)))
+
+
+@pytest.mark.parametrize("addresses", [("10.42.0.11", "fd00::11"), ("fd00::11",)])
+def test_listeners_have_ipv6_if_a_pod_has_it_even_if_no_service_has_it(addresses: tuple[str, ...]) -> None:
+    before = mesh(service())
+    ((key, proxy),) = before.proxies.items()
+    after = replace(before, proxies={key: replace(proxy, addresses=addresses)})
+    for state, expected in ((before, []), (after, ["::"])):
+        for listener in decoded(SnapshotBuilder("cluster.local").build(state, STORE, secrets=SECRETS), LISTENER):
+            assert listener.address.socket_address.address == "0.0.0.0"
+            found = [address.address.socket_address.address for address in listener.additional_addresses]
+            assert found == expected
+
+
+def test_with_ipv6_the_application_may_listen_on_ipv6_only() -> None:
+    snapshot = SnapshotBuilder("cluster.local").build(
+        mesh(variant("v1", "fd00::21")), Identity("bookstore", "v1"), secrets=SECRETS
+    )
+    local = find(decoded(snapshot, CLUSTER), "bookstore/v1|14001|local")
+    endpoint = local.load_assignment.endpoints[0].lb_endpoints[0].endpoint
+    assert endpoint.address.socket_address.address == "127.0.0.1"
+    assert [found.address.socket_address.address for found in endpoint.additional_addresses] == ["::1"]
+
+
+def test_a_headless_service_is_called_at_all_addresses_of_a_dual_stack_pod() -> None:
+    endpoints = (Endpoint("10.42.0.11", 14001, ("fd00::11",)),)
+    one = replace(service(), addresses=(), ports=(ServicePort(80, 14001, Protocol.HTTP, endpoints),))
+    (chain,) = find(decoded(build_snapshot(mesh(one)), LISTENER), "outbound-listener").filter_chains
+    ranges = [(found.address_prefix, found.prefix_len.value) for found in chain.filter_chain_match.prefix_ranges]
+    assert ranges == [("10.42.0.11", 32), ("fd00::11", 128)]
+
+
+def test_both_addresses_of_a_pod_are_one_endpoint_of_its_cluster() -> None:
+    endpoints = (Endpoint("10.42.0.11", 14001, ("fd00::11",)),)
+    one = replace(service(), ports=(ServicePort(80, 14001, Protocol.HTTP, endpoints),))
+    snapshot = SnapshotBuilder("cluster.local").build(mesh(one), BUYER, secrets=SECRETS)
+    (assignment,) = decoded(snapshot, ENDPOINTS)
+    (found,) = assignment.endpoints[0].lb_endpoints
+    assert found.endpoint.address.socket_address.address == "10.42.0.11"
+    assert [other.address.socket_address.address for other in found.endpoint.additional_addresses] == ["fd00::11"]

@@ -10,11 +10,12 @@ from google.protobuf.json_format import MessageToDict
 from osm_probes.mesh.identity import SIDECAR, ProxyName
 from osm_probes.mesh.policy import Permission, RequestMatch
 from osm_probes.mesh.settings import Settings
+from osm_probes.sources.regex import compile_regex
 from osm_probes.xds.bootstrap import AdsTarget, build_bootstrap
 from osm_probes.xds.build import SnapshotBuilder
 from osm_probes.xds.rbac import DOT_SEGMENTS, RBAC_FILTER, rbac_per_route
 from tests.builders import identity, mesh, secrets, service
-from tests.sources.regexes import VALID_REGEXES
+from tests.sources.regexes import REJECTED_BY_ENVOY, VALID_REGEXES, generated_regexes
 from tests.xds.envoy_checks import validation_error, with_resources
 
 STORE, BUYER, THIEF = identity("bookstore"), identity("bookbuyer"), identity("bookthief")
@@ -117,5 +118,13 @@ def test_envoy_accepts_every_expression_that_a_manifest_may_have(envoy: Path, tm
 
 
 @pytest.mark.envoy
-def test_envoy_rejects_an_expression_of_another_syntax(envoy: Path, tmp_path: Path) -> None:
-    assert "invalid perl operator" in bookstore_error(envoy, tmp_path, "(?=a)")
+@pytest.mark.parametrize("text", REJECTED_BY_ENVOY)
+def test_envoy_rejects_an_expression_that_has_a_problem(envoy: Path, tmp_path: Path, text: str) -> None:
+    assert "error initializing configuration" in bookstore_error(envoy, tmp_path, text)
+
+
+@pytest.mark.envoy
+def test_envoy_accepts_each_generated_expression_without_a_problem(envoy: Path, tmp_path: Path) -> None:
+    accepted = [text for text in generated_regexes(6000, seed=14) if text and not compile_regex(text).problem]
+    assert len(accepted) > 1000
+    assert bookstore_error(envoy, tmp_path, *accepted) == ""

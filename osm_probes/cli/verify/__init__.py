@@ -17,5 +17,6 @@ control_plane.py is the command: it runs all checks and prints their results as 
     Services                           services.py
     Permissions of …                   permissions.py
     Lease holder                       lease.py
+    IPv6 rules                         ipv6_rules.py
     CRDs                               crds.py
 """

@@ -41,7 +41,7 @@ from osm_probes.kube.lease import decode_lease
 from osm_probes.kube.list_options import ListOptions
 from osm_probes.kube.paging import list_objects
 from osm_probes.kube.port_forward import PodPort, verification_error
-from osm_probes.mesh.labels import APP, IGNORE, INJECTION, MONITORED_BY
+from osm_probes.mesh.labels import APP, IGNORE, INJECTION, MONITORED_BY, PROXY_UUID
 from osm_probes.mesh.names import CONTROLLER, DEFAULT_CA_BUNDLE, DEFAULT_MESH_CONFIG, INJECTOR
 from osm_probes.mesh.ports import METRICS_PATH, WEBHOOK_PORT
 from osm_probes.mesh.proxy_status import ConnectedProxies
@@ -90,25 +90,27 @@ class ControlPlaneState:
 class ClusterState:
     """The control planes of a cluster and its cluster-wide objects.
 
-    injecting_meshes: by namespace, the mesh that injects sidecars into it. discovery_errors: by kind of the chart's
-    CRDs, why the API server does not serve it; None if it does.
+    injecting_meshes: by namespace, the mesh that injects sidecars into it. sidecar_pods: of all namespaces.
+    discovery_errors: by kind of the chart's CRDs, why the API server does not serve it; None if it does.
     """
 
     control_planes: tuple[ControlPlaneState, ...]
     injecting_meshes: OrError[Mapping[str, str]]
     webhooks: OrError[list[WebhookConfiguration]]
+    sidecar_pods: OrError[list[Pod]]
     discovery_errors: Mapping[Kind, KubernetesError | None]
 
 
 async def collect_state(client: KubernetesClient, *, namespace: str = "") -> ClusterState:
     """The state of the control planes in a namespace, or in all (""). Raises KubernetesError if none can be listed."""
     webhooks = await _or_error(list_objects(client, ListOptions(WEBHOOKS), type=WebhookConfiguration))
-    control_planes, injecting_meshes, discovery_errors = await asyncio.gather(
+    control_planes, injecting_meshes, sidecar_pods, discovery_errors = await asyncio.gather(
         _collect_control_planes(client, namespace, webhooks),
         _or_error(_injecting_meshes(client)),
+        _or_error(list_objects(client, ListOptions(PODS, labels=PROXY_UUID), type=Pod)),
         _discovery_errors(client),
     )
-    return ClusterState(control_planes, injecting_meshes, webhooks, discovery_errors)
+    return ClusterState(control_planes, injecting_meshes, webhooks, sidecar_pods, discovery_errors)
 
 
 async def _or_error(request: Awaitable[T]) -> OrError[T]:
@@ -224,8 +226,8 @@ async def _certificate_error(client: KubernetesClient, pod: Pod, *, bundle_pem: 
     """See PodState.certificate_error."""
     if pod.metadata.labels.get(APP) != INJECTOR or not bundle_pem:
         return None
-    namespace, port = pod.metadata.namespace, pod.flag_value("webhook-port")
-    webhook = PodPort(namespace, pod.metadata.name, int(port) if port.isdecimal() else WEBHOOK_PORT)
+    namespace = pod.metadata.namespace
+    webhook = PodPort(namespace, pod.metadata.name, pod.flag_port("webhook-port") or WEBHOOK_PORT)
     server_name = f"{INJECTOR}.{namespace}.svc"
     try:
         return await _or_error(

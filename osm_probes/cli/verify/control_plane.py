@@ -15,6 +15,7 @@ from osm_probes.cli.verify.collect import ClusterState, ControlPlaneState, PodSt
 from osm_probes.cli.verify.crds import check_crds
 from osm_probes.cli.verify.deployments import check_deployment, check_versions
 from osm_probes.cli.verify.events import Event, InvolvedObject, check_events, messages_from_events
+from osm_probes.cli.verify.ipv6_rules import check_ipv6_rules
 from osm_probes.cli.verify.lease import check_lease
 from osm_probes.cli.verify.logs import check_logs
 from osm_probes.cli.verify.messages import summarize
@@ -120,7 +121,7 @@ def check_cluster(state: ClusterState, *, now: datetime) -> Result:
         group(_control_plane_name(plane), list(_check_control_plane(plane, state, now=now)))
         for plane in state.control_planes
     ]
-    return group(name, [*results, check_crds(state.discovery_errors)])
+    return group(name, [*results, check_ipv6_rules(state.sidecar_pods), check_crds(state.discovery_errors)])
 
 
 def _control_plane_name(state: ControlPlaneState) -> str:

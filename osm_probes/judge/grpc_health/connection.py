@@ -4,17 +4,17 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
-from osm_probes.foundation.logs import logger
+from osm_probes.foundation.rate_limited_log import RateLimitedLog
 from osm_probes.foundation.tasks import TaskPool
 from osm_probes.judge.grpc_health.messages import Status
 from osm_probes.judge.grpc_health.session import Call, CallCancelled, Code, ConnectionOverError, GrpcSession
 
 _UNREAD_LIMIT: Final = 16384
-_CHUNK: Final = 16384
+_CHUNK: Final = 2048  # as many empty frames as h2 parses in a few milliseconds
 _CLOSED_WITHIN: Final = 1.0
 
 
@@ -23,25 +23,48 @@ class Limits:
     """What a connection grants its client, in seconds.
 
     first_call: for the first call. idle: between two calls. life: of the connection; its
-    client then connects again.
+    client then connects again. burst, rate: how many bytes it may send, and how many more each second.
     """
 
     first_call: float = 3.0
     idle: float = 60.0
     life: float = 1800.0
+    burst: int = 65536
+    rate: int = 4096
 
 
 AnswerCall = Callable[[Call, "Connection"], Coroutine[Any, Any, None]]
 """Answers one call of a connection by its `report` or `refuse`."""
 
 
+class SharedTime:
+    """What all connections of a port share, so that one that floods does not hold the event loop.
+
+    They process what they received one at a time, in the order of their arrival, for half of the time at most.
+    """
+
+    def __init__(self) -> None:
+        self.failures = RateLimitedLog("grpc-health")
+        self._lock = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the turn of a connection, and leave as much time to others as the block takes."""
+        async with self._lock:
+            started = time.monotonic()
+            yield
+            await asyncio.sleep(time.monotonic() - started)
+
+
 class Connection:
     """One client's connection. since: when it was made, on the monotonic clock."""
 
-    def __init__(self, answer: AnswerCall, *, limits: Limits) -> None:
+    def __init__(self, answer: AnswerCall, *, limits: Limits, shared: SharedTime) -> None:
         self.since = time.monotonic()
         self._answer = answer
         self._limits = limits
+        self._shared = shared
+        self._received = 0
         self._session = GrpcSession()
         self._calls: dict[int, asyncio.Task[None]] = {}
 
@@ -73,7 +96,7 @@ class Connection:
         except (ConnectionOverError, TimeoutError, OSError):
             pass  # the client's fault, and not worth a log line
         except Exception as error:
-            logger("grpc-health").error("a connection failed", error=repr(error))
+            self._shared.failures.error("a connection failed", error=repr(error))
         finally:
             await self._close()
 
@@ -90,10 +113,16 @@ class Connection:
                 continue
             if not data:
                 return
-            for event in self._session.receive(data):
-                within = self._limits.idle
-                self._handle(event, calls)
-            await asyncio.sleep(0)  # a flood on one connection must not hold the loop
+            self._count(data)
+            async with self._shared.turn():
+                for event in self._session.receive(data):
+                    within = self._limits.idle
+                    self._handle(event, calls)
+
+    def _count(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > self._limits.burst + self._limits.rate * (time.monotonic() - self.since):
+            raise ConnectionOverError("it floods")
 
     def _handle(self, event: Call | CallCancelled, calls: TaskPool) -> None:
         if isinstance(event, CallCancelled):

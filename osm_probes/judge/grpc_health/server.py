@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from osm_probes.foundation.accept import Acceptor
-from osm_probes.foundation.logs import logger
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.judge.evaluator import ProbeEvaluator
-from osm_probes.judge.grpc_health.connection import Connection, Limits
+from osm_probes.judge.grpc_health.connection import Connection, Limits, SharedTime
 from osm_probes.judge.grpc_health.messages import Status
 from osm_probes.judge.grpc_health.session import Call, Code, Method
 from osm_probes.judge.transitions import VerdictWatch, verdict
@@ -46,24 +45,18 @@ class GrpcHealth:
 
     @contextlib.asynccontextmanager
     async def serving(self, listener: socket.socket) -> AsyncIterator[None]:
-        """Serve while the block lasts."""
+        """Serve while the block lasts. Raises SocketLostError."""
         # busy=0: a Watch is always in flight, and must not keep new clients out.
+        shared = SharedTime()
         acceptor = Acceptor(
             "grpc-health",
-            new=lambda: Connection(self._answer, limits=self._limits),
+            new=lambda: Connection(self._answer, limits=self._limits, shared=shared),
             serve=lambda accepted, connection: connection.serve(accepted),
             limit=self._connections,
             busy=0.0,
         )
-        async with acceptor, background_tasks(accept=self._accept(acceptor, listener)):
+        async with acceptor, background_tasks(accept=acceptor.accept(listener)):
             yield
-
-    async def _accept(self, acceptor: Acceptor[Connection], listener: socket.socket) -> None:
-        try:
-            await acceptor.accept(listener)
-        except OSError as error:
-            # HTTP goes on without it; a client of this port then gets no answer, which is a no as well.
-            logger("grpc-health").error("the listening socket is lost", error=str(error))
 
     async def _answer(self, call: Call, connection: Connection) -> None:
         """Answer one call; a Watch has no end."""

@@ -1,10 +1,23 @@
 """The faults, by what they hit; the order is the table's."""
 
 from tests.faults.row import Mode, Row
-from tests.faults.rows import certificates, hang, injector, judge, kubernetes, load, mesh, network, quota, start, stop
+from tests.faults.rows import (
+    certificates,
+    floods,
+    hang,
+    injector,
+    judge,
+    kubernetes,
+    load,
+    mesh,
+    network,
+    quota,
+    start,
+    stop,
+)
 
 
 def all_rows(mode: Mode) -> tuple[Row, ...]:
     """Every row of the matrix."""
-    modules = (start, stop, network, hang, quota, certificates, mesh, judge, kubernetes, injector, load)
+    modules = (start, stop, network, hang, quota, certificates, mesh, judge, kubernetes, injector, load, floods)
     return tuple(row for module in modules for row in module.rows(mode))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 from tests.faults import injected_code
+from tests.faults.cgroup import memory_limit
 from tests.faults.compare import Alive, Expectation, Truth
 from tests.faults.row import Mode, Program, Row
 from tests.faults.rows.network import destroyed_listener, filtered, port_taken_over, unrecoverable
@@ -20,6 +21,11 @@ def broken_reviews(testbed: FaultTestbed) -> Iterator[None]:
     testbed.execute(injected_code.RESTORE_REVIEWS)
 
 
+_SLOW_BODIES = 200
+_MEMORY = 160 << 20
+"""Bytes: 256 MiB in the chart, less the 85 MiB of an idle program with its judge, and a reserve."""
+
+
 def under(kind: str, count: int) -> Callable[[FaultTestbed], AbstractContextManager[None]]:
     """Load on the webhook's port."""
 
@@ -29,6 +35,13 @@ def under(kind: str, count: int) -> Callable[[FaultTestbed], AbstractContextMana
             yield
 
     return action
+
+
+@contextlib.contextmanager
+def slow_bodies(testbed: FaultTestbed) -> Iterator[None]:
+    """Send large reviews slowly, with the memory that the chart gives the program beyond what it has when idle."""
+    with memory_limit((testbed.pid, testbed.judge), limit=_MEMORY), testbed.load("slow-bodies", _SLOW_BODIES):
+        yield
 
 
 def rows(mode: Mode) -> tuple[Row, ...]:
@@ -64,5 +77,9 @@ def rows(mode: Mode) -> tuple[Row, ...]:
             "injector-garbage", f"{junk} connections that continuously send garbage to port 9090", under("garbage",
             junk),
             unharmed, program=program, duration=10.0, load=True,
+        ),
+        Row(
+            "injector-slow-bodies", f"{_SLOW_BODIES} slow requests with 3 MiB of body each to port 9090, memory of the "
+            "chart's limit", slow_bodies, unharmed, program=program, duration=15.0, load=True,
         ),
     )  # fmt: skip

@@ -234,7 +234,7 @@ def _secret(server: ApiServer) -> object:
 
 
 def _expect_warning(testbed: FaultTestbed, text: str) -> None:
-    page = testbed.run("curl", "-s", "--max-time", "5", "http://127.0.0.1:9091/health/ready?verbose")
+    page = testbed.run("curl", "-s", "--max-time", "5", "http://127.0.0.1:9092/health/ready?verbose")
     if text not in page:
         raise FaultError(f"?verbose has no warning: {page[-300:]}")
 

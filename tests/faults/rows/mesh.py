@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
+from osm_probes.mesh.ports import DEBUG_PORT
 from tests.faults import injected_code
 from tests.faults.compare import Alive, Expectation, Truth
 from tests.faults.row import FaultError, Mode, Row
@@ -47,13 +48,18 @@ def no_build_for_one(testbed: FaultTestbed) -> Iterator[None]:
         testbed.execute(injected_code.break_builds(of="bookstore"))
         _touch(testbed)
         yield
-        page = testbed.run("curl", "-s", "--max-time", "5", f"http://127.0.0.1:{HTTP_PORT}/health/ready?verbose")
+        anybody, operator = (
+            testbed.run("curl", "-s", "--max-time", "5", f"http://127.0.0.1:{port}/health/ready?verbose")
+            for port in (HTTP_PORT, DEBUG_PORT)
+        )
         if not testbed.logged("a snapshot cannot be built"):
             raise FaultError("the fault did no harm: the bookstore's snapshot was built")
         testbed.execute(injected_code.RESTORE_BUILDS)
         _touch(testbed)
-        if "bookstore" not in page:
-            raise FaultError("?verbose has no warning that the bookstore's snapshot cannot be built")
+        if "last good configuration is served: 1\n" not in anybody or "bookstore" in anybody:
+            raise FaultError("?verbose has no warning that a snapshot cannot be built, or it names the identity")
+        if "bookstore" not in operator:
+            raise FaultError("the debug port does not name the identity whose snapshot cannot be built")
 
 
 @contextlib.contextmanager

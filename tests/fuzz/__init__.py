@@ -1,0 +1,1 @@
+"""Fuzzers: generated input for everything that reads bytes from outside. `make fuzz` runs them."""
