@@ -17,11 +17,9 @@ from osm_probes.ads.events import ConnectedProxy, Event, Observer
 from osm_probes.ads.limits import Limits, channel_options
 from osm_probes.ads.listen import ListenConfig
 from osm_probes.ads.registry import StreamRegistry
-from osm_probes.ads.rejections import Rejections
 from osm_probes.ads.session import XdsSession
 from osm_probes.ads.sotw import StateOfTheWorld
 from osm_probes.ads.stream import Stream, StreamContext, StreamStatus
-from osm_probes.ads.stream_monitor import StreamMonitor
 from osm_probes.ads.traffic import TrafficLimiter
 from osm_probes.ads.write_limiter import WriteLimiter
 from osm_probes.foundation.errors import OsmError
@@ -102,9 +100,9 @@ class AdsServer:
         return self._registry.proxies
 
     @property
-    def monitor(self) -> StreamMonitor:
-        """Counts the streams that are stuck, and the proxies that use an old configuration."""
-        return self._registry.monitor
+    def registry(self) -> StreamRegistry:
+        """All streams, with what proxies reject and which streams are stuck."""
+        return self._registry
 
     @property
     def max_streams(self) -> int:
@@ -119,11 +117,6 @@ class AdsServer:
     def full(self) -> bool:
         """Whether one more proxy would be refused."""
         return self._registry.full
-
-    @property
-    def rejections(self) -> Rejections:
-        """What proxies reject. Set its `report` to be told of changes."""
-        return self._registry.rejections
 
     async def recheck(self) -> None:
         """End the streams of proxies that no longer belong to the mesh. Call it after each change of the mesh."""

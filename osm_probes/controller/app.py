@@ -108,8 +108,8 @@ class ControllerApp:
             from osm_probes.runtime.pod_events import transition_recorder
 
             self._process.judge.on_transition = transition_recorder(self._environment.cluster.events)
-        self._metrics.stuck = lambda: self._ads.monitor.stuck
-        self._metrics.rejecting = lambda: self._ads.monitor.rejecting
+        self._metrics.stuck = lambda: self._ads.registry.monitor.stuck
+        self._metrics.rejecting = lambda: self._ads.registry.monitor.rejecting
         # Before it listens: the judge must know how to connect as soon as the first proxy is served.
         self._update_judge()
         async with (
@@ -166,7 +166,7 @@ class ControllerApp:
         events = EventRecorder(
             cluster.client, namespace=shared.osm_namespace, pod=shared.pod, component=CONTROLLER, limits=PROXY_EVENTS
         )
-        self._ads.rejections.report = ProxyEvents(events, self._source.mesh).report
+        self._ads.registry.rejections.report = ProxyEvents(events, self._source.mesh).report
         return background_tasks(proxy_events=events.run())
 
     def _settings(self) -> Settings:

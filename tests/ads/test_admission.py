@@ -48,7 +48,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def waiting(running: RunningAds) -> int:
     """The number of peers that wait for the mesh."""
-    return len(running.server._registry._waiting)
+    return len(running.server.registry._waiting)
 
 
 async def test_a_peer_that_is_not_admitted_is_refused_and_leaves_no_trace() -> None:
@@ -62,7 +62,7 @@ async def test_a_peer_that_is_not_admitted_is_refused_and_leaves_no_trace() -> N
             )
         # A subscription would have a snapshot built, and a workload certificate issued.
         assert running.cache.subscribed.version == subscribed
-        assert (running.observer.events, len(running.server._registry._known)) == ([], 0)
+        assert (running.observer.events, len(running.server.registry._known)) == ([], 0)
 
 
 async def test_a_refused_peer_with_the_uuid_of_a_proxy_does_not_end_its_stream() -> None:

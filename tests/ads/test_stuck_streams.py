@@ -72,13 +72,13 @@ async def test_a_proxy_that_never_answers_is_ended_twice_and_then_shown_until_it
         async with open_stream(running.server.port) as call:
             await call.write(sotw_request(LISTENER))
             response = SotwResponse(await read_message(call))
-            await until(lambda: running.server.monitor.stuck == {LISTENER: 1})
+            await until(lambda: running.server.registry.monitor.stuck == {LISTENER: 1})
             ((stuck,),) = [proxy.stuck for proxy in running.server.proxies]
             assert (stuck.type_url, stuck.version) == (LISTENER, response.version)
             assert running.observer.events.count(Event.STUCK_ENDED) == 2
             await call.write(sotw_request(LISTENER, nonce=response.nonce))
             await until(lambda: running.server.proxies[0].stuck == ())
-            await until(lambda: running.server.monitor.stuck == {})
+            await until(lambda: running.server.registry.monitor.stuck == {})
 
 
 async def test_a_proxy_that_rejects_is_on_an_old_configuration_until_it_accepts_even_over_a_reconnect() -> None:

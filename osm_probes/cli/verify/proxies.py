@@ -17,7 +17,7 @@ def check_proxies(connected: ConnectedProxies | KubernetesError) -> Result:
     """Check the proxies that a controller's pod lists."""
     name = "Proxies"
     if isinstance(connected, KubernetesError):
-        return unknown(name, connected.explain("get pods/proxy"))
+        return unknown(name, str(connected))
     lines = [line for proxy in connected.proxies for line in _problems(proxy)]
     if not lines:
         return success(name)
