@@ -17,6 +17,7 @@ from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.listen import listen
 from osm_probes.foundation.logs import configure_logs, logger, set_log_level
+from osm_probes.foundation.memory import return_freed_memory
 from osm_probes.foundation.signals import StopSignals
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.heartbeat import Heartbeat
@@ -172,7 +173,7 @@ def _run(
 
 
 async def _serve(process: Process, serve: ServeProgram) -> None:
-    async with background_tasks(beat=process.beat()):
+    async with background_tasks(beat=process.beat(), memory=return_freed_memory()):
         await serve(process)
 
 
