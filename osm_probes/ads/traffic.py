@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import grpc.aio
 
 from osm_probes.ads.limits import Limits
+from osm_probes.foundation.memory import resident_bytes
 from osm_probes.foundation.rate_limited_log import RateLimitedLog
 from osm_probes.foundation.tcp import (
     AcceptedConnections,
@@ -23,7 +24,6 @@ from osm_probes.foundation.tcp import (
     disconnect,
     peer_of,
     received_bytes,
-    resident_bytes,
 )
 
 Rpc = grpc.aio.ServicerContext[bytes, bytes]

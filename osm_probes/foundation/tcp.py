@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Final
 
 _DESCRIPTORS: Final = Path("/proc/self/fd")
-_STATM: Final = Path("/proc/self/statm")
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 # PyDLL keeps the GIL: the call does not wait, and a thread that got the GIL meanwhile would delay the next one.
 _LIBC: Final = ctypes.PyDLL(None)
 
@@ -108,8 +106,3 @@ def disconnect(connection: Connection) -> bool:
             return True
     except OSError:
         return False
-
-
-def resident_bytes() -> int:
-    """The memory of this process that is in RAM."""
-    return int(_STATM.read_bytes().split()[1]) * _PAGE

@@ -20,6 +20,7 @@ from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.listen import AddressInUseError, UnusableAddressError, listen, listen_on_loopback
 from osm_probes.foundation.logs import LongText, configure_logs, logger, set_log_level
+from osm_probes.foundation.memory import return_freed_memory
 from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.signals import StopSignals
 from osm_probes.foundation.tasks import background_tasks
@@ -206,7 +207,7 @@ def _listen_for_debugging(port: int | None) -> socket.socket | None:
 
 
 async def _serve(process: Process, serve: ServeProgram) -> None:
-    async with background_tasks(beat=process.beat()):
+    async with background_tasks(beat=process.beat(), memory=return_freed_memory()):
         await serve(process)
 
 

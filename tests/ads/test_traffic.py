@@ -15,6 +15,7 @@ from tests.ads.client import (
     BOOKSTORE_CERTIFICATE,
     SERVER_NAME,
     STREAM,
+    final_status,
     new_proxy_certificate,
     open_channel,
     open_stream,
@@ -130,3 +131,14 @@ async def test_a_compressed_request_is_refused() -> None:
 )
 def test_the_peers_of_grpc_are_those_of_the_kernel(text: str, peer: tuple[str, int]) -> None:
     assert grpc_peer(text) == peer
+
+
+async def test_refused_streams_cause_a_bounded_number_of_log_lines() -> None:
+    async with running_ads(INITIAL) as running:
+        with capture_logs() as lines:
+            async with open_channel(running.server.port, BOOKSTORE_CERTIFICATE) as channel:
+                for _ in range(100):
+                    call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(STREAM)()
+                    await call.write(b"not a request")
+                    assert (await final_status(call))[0] is grpc.StatusCode.INVALID_ARGUMENT
+        assert 0 < len([line for line in lines if line["event"] == "a stream was ended"]) <= 20

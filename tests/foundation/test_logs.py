@@ -14,6 +14,7 @@ import pytest
 
 from osm_probes.foundation.logs import LOGGER, LogWriter, LongText, configure_logs, logger, set_log_level
 from osm_probes.foundation.problem_log import ProblemLog
+from osm_probes.foundation.rate_limited_log import RateLimitedLog
 
 
 @pytest.fixture(autouse=True)
@@ -180,3 +181,27 @@ def test_a_long_text_may_make_its_line_as_long_as_a_pipe_accepts_at_once() -> No
 def test_the_judge_does_not_load_terminal_libraries() -> None:
     code = "import sys, osm_probes.judge.main; sys.exit('rich' in sys.modules or 'pygments' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_other_libraries_write_a_bounded_number_of_lines() -> None:
+    reading, writing = os.pipe()
+    writer = configure_logs("info", writer=LogWriter(writing))
+    for number in range(1000):
+        logging.getLogger("asyncio").error("a peer did something odd: %d", number)
+    logger("ads").info("not limited")
+    writer.flush(within=2)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        lines = [json.loads(line) for line in pipe]
+    assert [line["component"] for line in lines] == ["asyncio"] * 60 + ["ads"]
+
+
+def test_a_limited_line_names_the_file_of_its_caller() -> None:
+    reading, writing = os.pipe()
+    writer = configure_logs("info", writer=LogWriter(writing))
+    RateLimitedLog("ads").warning("refused")
+    ProblemLog("ads", began="full", ended="not full").update("7 proxies")
+    writer.flush(within=2)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert {json.loads(line)["file"].partition(":")[0] for line in pipe} == {"test_logs.py"}

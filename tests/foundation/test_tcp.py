@@ -10,7 +10,6 @@ from osm_probes.foundation.tcp import (
     disconnect,
     peer_of,
     received_bytes,
-    resident_bytes,
 )
 
 
@@ -81,7 +80,3 @@ def test_a_closed_connection_has_no_bytes_and_cannot_be_disconnected() -> None:
 )
 def test_each_address_has_one_form(address: tuple[str, int], peer: tuple[str, int]) -> None:
     assert peer_of(address) == peer
-
-
-def test_the_memory_of_this_process_is_known() -> None:
-    assert 1 << 20 < resident_bytes() < 1 << 36

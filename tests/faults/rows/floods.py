@@ -14,6 +14,9 @@ _CONNECTIONS = 4
 _GROWTH = 100_000
 """How many KB each process may grow by: without limits, grpc grows by 500,000 KB."""
 _LINES = 50
+_SILENT, _SILENT_ROUNDS = 3000, 3
+_KEPT = 60_000
+"""How many KB the program may keep of the memory of silent connections, which was 290,000 KB."""
 _HEALTH_PORT = 9093
 
 
@@ -41,6 +44,19 @@ def refused(testbed: FaultTestbed) -> Iterator[None]:
     ended = len(testbed.logged("a stream was ended"))
     if not 0 < ended <= _LINES:
         raise FaultError(f"{ended} lines were logged because of refused proxies")
+
+
+@contextlib.contextmanager
+def silent(testbed: FaultTestbed) -> Iterator[None]:
+    """Connections that send nothing; when they are closed, the program returns their memory."""
+    before = _memory(testbed.pid, "VmRSS")
+    for _ in range(_SILENT_ROUNDS):
+        with testbed.load("idle", _SILENT):
+            testbed.hold(2.0)
+    yield
+    testbed.eventually(
+        lambda: _memory(testbed.pid, "VmRSS") < before + _KEPT, what=f"memory below {before + _KEPT} KB", within=60
+    )
 
 
 def _reset_peak(pid: int) -> int:
@@ -74,6 +90,10 @@ def rows(mode: Mode) -> tuple[Row, ...]:
                 flags=(flag,),
             )
             for kind in FLOODS
+        ),
+        Row(
+            "silent-connections", f"{_SILENT} silent connections to the ADS, {_SILENT_ROUNDS} times, and their memory",
+            silent, unharmed, duration=1.0, load=True,
         ),
         Row("refused-proxies", "1,000 refused streams per second", refused, unharmed, duration=duration, load=True),
     )  # fmt: skip

@@ -12,6 +12,7 @@ from osm_probes.judge.evaluator import ProbeEvaluator
 from osm_probes.judge.grpc_health.connection import Limits
 from osm_probes.judge.grpc_health.server import GrpcHealth
 from osm_probes.judge.transitions import VerdictWatch
+from tests.faults.floods import FLOODS, PREFACE
 from tests.judge.evaluators import evaluator_of, view
 
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
@@ -217,3 +218,25 @@ async def test_a_connection_that_is_too_old_is_closed() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             await watch.next()
         assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+async def test_a_connection_that_floods_is_ended_and_others_are_answered(kind: str) -> None:
+    async with served(evaluator_of(view())) as one:
+        reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+        ended = asyncio.ensure_future(reader.read(-1))
+        writer.write(PREFACE)
+        chunks = FLOODS[kind](CHECK)
+        for number in range(200):  # 13 MB
+            if ended.done():
+                break
+            writer.write(next(chunks))
+            await asyncio.wait({ended}, timeout=0.01)
+            if number < 2:
+                assert await one.check("") == SERVING
+        await asyncio.wait({ended}, timeout=20)
+        assert ended.done()
+        with contextlib.suppress(OSError):
+            await ended
+        assert await one.check("") == SERVING
+        writer.transport.abort()
