@@ -18,6 +18,7 @@ from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.rate_limited_log import RateLimitedLog
 from osm_probes.foundation.text import excerpt
+from osm_probes.health.checks import coalesced
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import NamespaceMetadata
 from osm_probes.mesh.names import is_dns_label
@@ -26,6 +27,7 @@ from osm_probes.mesh.proxy_uuid import random_uuid
 _LARGE: Final = 64 * 1024
 """Bytes of a body that is decoded in a thread. Hardly any real pod is as large."""
 _THREADS: Final = 2
+_KEEP_PERMISSION: Final = 0.25
 
 T = TypeVar("T")
 
@@ -76,6 +78,9 @@ class Webhook:
         self._namespaces = namespaces
         self._within = within
         self._bootstrap_store = bootstrap_store
+        if bootstrap_store is not None:
+            # Anybody can send the canary's review, and each check is a request to the API server.
+            self._check_permission = coalesced(bootstrap_store.check_permission, keep=_KEEP_PERMISSION)
         self._observer = observer
         self._new_uuid = new_uuid
         self._budget = BootstrapBudget()
@@ -132,7 +137,7 @@ class Webhook:
         if self._bootstrap_store is None:
             return
         if request.namespace == CANARY_NAMESPACE:
-            await self._bootstrap_store.check_permission()
+            await self._check_permission()
         elif not request.dry_run:
             self._budget.take(client=client, namespace=request.namespace)
             await self._bootstrap_store.store(injection)

@@ -238,3 +238,10 @@ async def test_a_small_review_does_not_wait_for_large_ones() -> None:
     assert b"JSONPatch" in await target.answer(encoded(review()))
     assert not all(answer.done() for answer in waiting)
     assert all(b"30000 containers" in answer for answer in await asyncio.gather(*waiting))
+
+
+async def test_many_canary_reviews_check_the_permission_once() -> None:
+    store = FakeBootstrapStore()
+    target = webhook(store=store)
+    await asyncio.gather(*(target.answer(canary_review()) for _ in range(50)))
+    assert store.permission_checks == 1
