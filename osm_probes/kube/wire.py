@@ -7,6 +7,7 @@ from http import HTTPStatus
 import msgspec
 
 from osm_probes.kube.errors import BusyError, ExpiredError, KubernetesError
+from osm_probes.kube.shallow import decode_any_depth
 
 
 class ObjectMeta(msgspec.Struct, rename="camel"):
@@ -60,6 +61,6 @@ def encode_secret_data(files: Mapping[str, bytes]) -> dict[str, str]:
     return {name: base64.b64encode(content).decode() for name, content in files.items()}
 
 
-decode_page = msgspec.json.Decoder(Page).decode
-decode_watch_event = msgspec.json.Decoder(WatchEvent).decode
-decode_object = msgspec.json.Decoder(AnyObject).decode
+decode_page = decode_any_depth(msgspec.json.Decoder(Page).decode)
+decode_watch_event = decode_any_depth(msgspec.json.Decoder(WatchEvent).decode)
+decode_object = decode_any_depth(msgspec.json.Decoder(AnyObject).decode)

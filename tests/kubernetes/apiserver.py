@@ -147,7 +147,7 @@ class ApiServer:
         context.load_cert_chain(self.pki.folder / f"{ADMIN}.crt", self.pki.folder / f"{ADMIN}.key")
         connection = http.client.HTTPSConnection(self._address, self.port, timeout=within, context=context)
         with contextlib.closing(connection):
-            content = None if body is None else json.dumps(body)
+            content = body if body is None or isinstance(body, bytes) else json.dumps(body)
             connection.request(method, path, content, {"Content-Type": content_type})
             response = connection.getresponse()
             text = response.read()
@@ -170,6 +170,10 @@ class ApiServer:
     def create(self, document: dict[str, Any]) -> dict[str, Any]:
         """Create the object of a manifest."""
         return self.request("POST", path_of(document), document)
+
+    def create_from_json(self, path: str, content: bytes) -> None:
+        """Create an object from JSON that Python's module cannot encode or decode."""
+        self._run_in_network(lambda: self._send("POST", path, content, content_type="application/json", within=15))
 
     def delete(self, document: dict[str, Any]) -> None:
         """Delete the object of a manifest, without a grace period."""

@@ -16,6 +16,12 @@ from tests.kubernetes.manifests import BOOKSTORE, documents, install, install_cr
 
 pytestmark = pytest.mark.kubernetes
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "osm-system"}}
+# Any user who may create policies in a namespace can create it.
+DEEP_ROUTE_GROUP = b"""{
+    "apiVersion": "specs.smi-spec.io/v1alpha4", "kind": "HTTPRouteGroup",
+    "metadata": {"name": "deep", "namespace": "bookstore"},
+    "spec": {"matches": [{"name": "a", "pathRegex": "/a"}], "unknown": %b}
+}""" % (b"[" * 3000 + b"]" * 3000)
 
 
 @asynccontextmanager
@@ -74,3 +80,27 @@ async def test_the_mesh_is_unknown_until_every_kind_is_listed(api_server: ApiSer
                     await source.problem.after(source.problem.version)
             assert source.mesh.value is None
             assert set(source.ages()) >= {"pods", "services", "endpointslices", "meshconfigs"}
+
+
+async def test_an_object_of_any_depth_does_not_end_the_watch(own_api_server: ApiServer) -> None:
+    server = own_api_server
+    server.create(NAMESPACE)
+    await asyncio.to_thread(install_crds, server)
+    await asyncio.to_thread(install, server, documents(BOOKSTORE))
+    expected = read_mesh(BOOKSTORE, mesh_name="osm")
+    async with running_source(server) as source:
+        await until(source, expected)
+        # The CRD keeps fields that it does not know, and the API server takes 10,000 levels.
+        path = "/apis/specs.smi-spec.io/v1alpha4/namespaces/bookstore/httproutegroups"
+        await asyncio.to_thread(server.create_from_json, path, DEEP_ROUTE_GROUP)
+        pod = next(document for document in documents(BOOKSTORE) if document["kind"] == "Pod")
+        await asyncio.to_thread(server.delete, pod)
+        async with asyncio.timeout(15):
+            while source.mesh.value is None or len(source.mesh.value.proxies) != len(expected.proxies) - 1:
+                await source.mesh.after(source.mesh.version)
+        assert not source.problem.value
+    async with running_source(server) as restarted:
+        async with asyncio.timeout(15):
+            while restarted.mesh.value is None:
+                await restarted.mesh.after(restarted.mesh.version)
+        assert not restarted.problem.value

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
+from osm_probes.kube.wire import decode_object, decode_watch_event
 from osm_probes.sources.kubernetes_source import CONTROLLER_KINDS
 from osm_probes.sources.manifests import ManifestError, object_decoder, read_objects
 from osm_probes.sources.objects import MeshObject
@@ -143,7 +145,21 @@ def _objects() -> Iterator[Check]:
     yield check
 
 
+@contextlib.contextmanager
+def _watch() -> Iterator[Check]:
+    def check(line: bytes) -> None:
+        with contextlib.suppress(msgspec.DecodeError):
+            decode_object(decode_watch_event(line).object)
+
+    yield check
+
+
+_deep = st.integers(0, 3000).map(lambda levels: b"[" * levels + b"1" + b"]" * levels)
+_EVENT = b'{"type":"ADDED","object":%b}'
+_events = near_bytes([_EVENT % text.encode() for text in VALID]) | _deep.map(lambda deep: _EVENT % (b'{"x":%b}' % deep))
+
 TARGETS = (
+    FuzzTarget("watch", _events, _watch),
     FuzzTarget("yaml", _yaml, _bytes),
     FuzzTarget("manifests", near_json(OBJECTS), _documents),
     FuzzTarget("objects", near_json(OBJECTS) | near_bytes(list(map(str.encode, VALID))), _objects),
