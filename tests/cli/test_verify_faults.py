@@ -23,7 +23,7 @@ NO_RESPONSE_FINDINGS = {
     ],
     "osm/Pod osm-controller-1/Proxies": [
         "Unknown",
-        "error trying to reach service: dial tcp ADDRESS: connect: connection refused",
+        "port 9092 of pod osm-system/osm-controller-1: dial tcp4 ADDRESS: connect: connection refused",
     ],
 }
 
