@@ -25,6 +25,8 @@ def enrolled(name: str) -> list[Json]:
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": name}}
     roles = (role for app in (CONTROLLER, INJECTOR) for role in bootstrap_permissions(app, name))
     bindings = [role for role in roles if role["kind"] == "RoleBinding"]
+    for binding in bindings:  # A binding with the name of the chart's would be refused by `helm upgrade`.
+        binding["metadata"]["name"] = binding["metadata"]["name"].removesuffix("-chart")
     return [{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, *bindings, account]
 
 

@@ -203,7 +203,7 @@ def test_without_a_valid_mesh_it_is_alive_but_not_ready_until_there_is_one(tmp_p
         until(
             lambda: "[-]mesh failed: errors in the mesh folder: 1\n" in program.get("/health/ready?verbose"), within=2
         )
-        assert f"[-]mesh failed: {mesh}/mesh.yaml: document 1: " in program.debug("/health/ready?verbose")
+        assert f"[-]mesh failed: {mesh}/mesh.yaml: document 1, line 1: " in program.debug("/health/ready?verbose")
         (mesh / "mesh.yaml").write_text((BOOKSTORE / "mesh.yaml").read_text())
         program.until_ready()
 

@@ -93,7 +93,7 @@ async def test_the_capacity_check_follows_a_changed_limit_without_a_restart(tmp_
         async with Dialler(program, tmp_path).as_(_BOOKSTORE) as channel:
             call = await _open_with_request(channel, sotw_request(CLUSTER))
             await read_message(call)
-            config.write_text(without + "  sidecar:\n    maxDataPlaneConnections: 1\n")
+            config.write_text(without.replace("maxDataPlaneConnections: 0", "maxDataPlaneConnections: 1"))
             full = "Readiness probe for capacity indicates it is not ready"
             await asyncio.to_thread(until, lambda: program.get("/health/ready") == full, within=5)
             call.cancel()
@@ -110,7 +110,8 @@ async def test_a_private_key_is_never_logged(tmp_path: Path) -> None:
             assert b"PRIVATE KEY" in first
             await call.write(sotw_request(SECRET, name, nonce=SotwResponse(first).nonce))
             config = tmp_path / "mesh" / "mesh.yaml"
-            config.write_text(config.read_text() + "  certificate:\n    serviceCertValidityDuration: 10m\n")
+            renewed = config.read_text().replace("serviceCertValidityDuration: 24h", "serviceCertValidityDuration: 10m")
+            config.write_text(renewed)
             assert b"PRIVATE KEY" in await read_message(call), "it was renewed"
             call.cancel()
         program.stop()
