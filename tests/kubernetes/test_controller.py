@@ -158,7 +158,7 @@ def test_an_invalid_object_is_counted_on_the_probe_port_and_named_on_the_debug_p
         "apiVersion": "specs.smi-spec.io/v1alpha4",
         "kind": "HTTPRouteGroup",
         "metadata": {"name": "hidden-name"},
-        "spec": {"matches": [{"name": "all", "pathRegex": "["}]},
+        "spec": {"matches": [{"name": "all", "methods": ["no method"]}]},
     }
     with controller(cluster, tmp_path) as program:
         program.until_ready()
