@@ -13,7 +13,7 @@ from demo.mesh import IpFamilies, MeshFolder, to_ipv6
 from demo.namespaces import Answer, Namespace, Network, network, redirect
 from demo.processes import eventually, python, running
 from demo.sidecar import Sidecar, sidecar
-from osm_probes.admission.redirect import RedirectRules, redirect_rules
+from osm_probes.admission.redirect import redirect_rules
 
 BOOKS: Final = "http://bookstore.bookstore/books"
 CLUSTER_IP: Final = "10.96.0.12"
@@ -65,11 +65,10 @@ def running_testbed(
     flags: tuple[str, ...] = (),
     validity: str = "24h",
     families: IpFamilies = IpFamilies.IPV4,
-    rules: RedirectRules | None = None,
 ) -> Iterator[MeshTestbed]:
     """Start all parts of the demo, and stop and remove them after the block.
 
-    validity: how long the proxies' certificates are valid, in MeshConfig's format. rules: other redirect rules.
+    validity: how long the proxies' certificates are valid, in MeshConfig's format.
     """
     with contextlib.ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="osm-demo-")))
@@ -90,7 +89,7 @@ def running_testbed(
         opened.enter_context(running(bookstore, log=folder / "bookstore.app.log"))
 
         def with_sidecar(pod: Namespace, name: str) -> Sidecar:
-            redirect(pod, rules=rules or redirect_rules())
+            redirect(pod, rules=redirect_rules())
             bootstrap = controller.bootstrap(name, *flags)
             return opened.enter_context(sidecar(pod, envoy=envoy, bootstrap=bootstrap, folder=folder))
 

@@ -39,8 +39,7 @@ from tests.ads.client import (
 )
 from tests.ads.messages import DeltaResponse, delta_request
 from tests.ads.running_ads import RunningAds, running_ads
-from tests.functional.envoys import running_envoy
-from tests.functional.test_ads_with_envoy import OVER_ADS
+from tests.functional.envoys import OVER_ADS, running_envoy
 
 pytestmark = pytest.mark.envoy
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
-from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, RouteMatch, VirtualHost
@@ -28,11 +27,10 @@ from osm_probes.xds.endpoints import load_assignment_resource, socket_address
 from osm_probes.xds.secrets import Secrets
 from tests.ads.client import AUTHORITY, BOOKSTORE, BOOKSTORE_CERTIFICATE, BOOKSTORE_PROXY, SERVER_NAME, TRUST_DOMAIN
 from tests.ads.running_ads import RunningAds, running_ads
-from tests.functional.envoys import Admin, running_envoy
+from tests.functional.envoys import OVER_ADS, Admin, running_envoy
 
 pytestmark = pytest.mark.envoy
 MODES = pytest.mark.parametrize("mode", list(AdsMode), ids=lambda mode: mode.name.lower())
-OVER_ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
 
 
 def environment(*, endpoints: int = 1, timeout: int = 1, route: str = "/", listener: str = "http") -> Snapshot:

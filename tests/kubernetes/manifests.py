@@ -67,3 +67,20 @@ def install(server: ApiServer, manifests: list[dict[str, Any]]) -> None:
         if "status" in manifest:
             path = f"{path_of(manifest)}/{manifest['metadata']['name']}/status"
             server.request("PATCH", path, {"status": manifest["status"]}, content_type="application/merge-patch+json")
+
+
+def allow(
+    server: ApiServer, namespace: str, user: str, rules: list[dict[str, Any]], *, only_there: bool = False
+) -> None:
+    """Grant these rules to a user, in all namespaces or only in this one."""
+    metadata = {"name": f"{user}-{namespace}"}
+    group = "rbac.authorization.k8s.io"
+    server.create({"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules})
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "RoleBinding" if only_there else "ClusterRoleBinding",
+        "metadata": metadata | ({"namespace": namespace} if only_there else {}),
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": metadata["name"]},
+        "subjects": [{"kind": "User", "apiGroup": group, "name": user}],
+    }
+    server.create(binding)

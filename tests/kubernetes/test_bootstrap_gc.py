@@ -9,6 +9,7 @@ from osm_probes.admission.pod import bootstrap_secret_name
 from osm_probes.foundation.latest import Latest
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.bootstraps import KEY, MERGE, owners, pod, pods_by_uuid, running_gc, secret, seller
+from tests.kubernetes.manifests import allow
 from tests.kubernetes.waiting import eventually
 from tests.log_capture import capture_logs
 
@@ -174,20 +175,3 @@ async def test_a_namespace_without_permissions_is_logged_once_and_does_not_delay
                 return any(line["event"] == "bootstrap Secrets are reconciled again" for line in lines)
 
             await eventually(is_logged, within=30)
-
-
-def allow(
-    server: ApiServer, namespace: str, user: str, rules: list[dict[str, Any]], *, only_there: bool = False
-) -> None:
-    """Grant these rules to a user, in all namespaces or only in this one."""
-    metadata = {"name": f"{user}-{namespace}"}
-    group = "rbac.authorization.k8s.io"
-    server.create({"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules})
-    binding = {
-        "apiVersion": f"{group}/v1",
-        "kind": "RoleBinding" if only_there else "ClusterRoleBinding",
-        "metadata": metadata | ({"namespace": namespace} if only_there else {}),
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": metadata["name"]},
-        "subjects": [{"kind": "User", "apiGroup": group, "name": user}],
-    }
-    server.create(binding)

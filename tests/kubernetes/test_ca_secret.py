@@ -18,6 +18,7 @@ from osm_probes.kube.connect import connect
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.trust import Trust, split_roots
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
+from tests.kubernetes.ca_secrets import ignore_reason, path, put, stored
 
 pytestmark = pytest.mark.kubernetes
 
@@ -28,26 +29,6 @@ def namespace(api_server: ApiServer, new_namespace: Any) -> str:
     manifest = new_namespace()
     api_server.create(manifest)
     return str(manifest["metadata"]["name"])
-
-
-def path(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/secrets"
-
-
-def stored(server: ApiServer, namespace: str) -> dict[str, bytes]:
-    """The decoded data of the Secret."""
-    data = server.request("GET", f"{path(namespace)}/osm-ca-bundle")["data"]
-    return {key: base64.b64decode(value) for key, value in data.items()}
-
-
-def put(server: ApiServer, namespace: str, **data: bytes) -> None:
-    """Create the Secret, as a person does."""
-    encoded = {key.replace("_", "."): base64.b64encode(value).decode() for key, value in data.items()}
-    server.request("POST", path(namespace), {"metadata": {"name": "osm-ca-bundle"}, "data": encoded})
-
-
-def ignore_reason(_reason: Problem) -> None:
-    """Ignore why the program waits."""
 
 
 async def test_ten_replicas_that_start_at_once_share_one_ca(api_server: ApiServer, namespace: str) -> None:

@@ -12,8 +12,8 @@ from osm_probes.pki.authority import Authority
 from osm_probes.pki.trust import Trust
 from tests.functional.envoys import Admin, running_envoy
 from tests.kubernetes.apiserver import ApiServer
+from tests.kubernetes.bookstore_pod import Pod, ca_content, restarted
 from tests.kubernetes.controllers import cluster, controller
-from tests.kubernetes.test_ca_rotation import Pod, ca_content, restarted
 from tests.standin import until
 
 __all__ = ["cluster"]

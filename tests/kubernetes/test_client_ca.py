@@ -12,8 +12,8 @@ from osm_probes.pki.authority import Authority
 from tests.functional.programs import curl
 from tests.kubernetes.apiserver import ApiServer, ApiServerError, running_api_server
 from tests.kubernetes.hosts import resolve_to_this_machine
-from tests.kubernetes.manifests import BOOKSTORE, documents, install_crds, permissions
-from tests.kubernetes.test_injector import NAME, Injector, create_pod, enrol, has_sidecar, injector
+from tests.kubernetes.injectors import NAME, Injector, create_pod, enrol, has_sidecar, injector
+from tests.kubernetes.manifests import BOOKSTORE, bootstrap_permissions, documents, install_crds, permissions
 from tests.standin import until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.netns]
@@ -64,7 +64,8 @@ def cluster(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api
         server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "osm-system"}})
         install_crds(server)
         mesh_configs = [document for document in documents(BOOKSTORE) if document["kind"] == "MeshConfig"]
-        for document in [*permissions("osm-injector"), *mesh_configs]:
+        roles = [*permissions("osm-injector"), *bootstrap_permissions("osm-injector")]
+        for document in [*roles, *mesh_configs]:
             server.create(document)
         yield server
 

@@ -18,8 +18,8 @@ from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.proxy_uuid import UuidKey, is_bound
 from osm_probes.pki.authority import Authority
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
-from tests.kubernetes.test_bootstrap_gc import allow
-from tests.kubernetes.test_ca_secret import ignore_reason, path, put, stored
+from tests.kubernetes.ca_secrets import ignore_reason, path, put, stored
+from tests.kubernetes.manifests import allow
 from tests.kubernetes.waiting import eventually
 from tests.log_capture import capture_logs
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.functional.programs import curl
-from tests.kubernetes.test_injector import Injector, cluster, create_pod, enrol, has_sidecar, running_injector, secrets
+from tests.kubernetes.injectors import Injector, cluster, create_pod, enrol, has_sidecar, running_injector, secrets
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.netns]
 __all__ = ["cluster", "running_injector"]  # fixtures
