@@ -141,7 +141,6 @@ async def test_the_text_of_an_internal_error_is_not_sent_to_the_proxy() -> None:
         raise RuntimeError("secret")
 
     async with running_ads(INITIAL, admit=fail) as running, open_stream(running.server.port) as call:
-        await call.write(sotw_request(CLUSTER))
         assert await final_status(call) == (grpc.StatusCode.INTERNAL, "internal error")
 
 
