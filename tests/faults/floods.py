@@ -187,7 +187,7 @@ async def _ask_again(port: int, own_credentials: Credentials, *, pause: float) -
     async with open_channel(port, own_credentials.certificate, root_pem=own_credentials.root_pem) as channel:
         while True:
             call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(STREAM)()
-            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            with contextlib.suppress(grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
                 await call.write(DiscoveryRequest(type_url=CLUSTER).SerializeToString())
                 await call.read()
             await asyncio.sleep(pause)
