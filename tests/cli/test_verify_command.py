@@ -179,10 +179,15 @@ def test_an_unreachable_api_server_is_an_error(pristine: RunningControlPlane) ->
 
 
 def test_verify_of_twenty_namespaces_takes_less_than_three_seconds(pristine: RunningControlPlane) -> None:
-    for number in range(20):
-        pristine.cluster.create(enrolled_namespace(f"shop-{number}", mesh="osm"))
+    names = [f"shop-{number}" for number in range(20)]
+    for name in names:
+        pristine.cluster.create(enrolled_namespace(name, mesh="osm"))
     started = time.monotonic()
     assert run_osm(*VERIFY, cluster=pristine.cluster).status == 0
     took = time.monotonic() - started
     print(f"verify took {took:.2f} s")
+    for name in names:  # The cluster is shared, and no controller of this API server deletes namespaces.
+        patch = {"metadata": {"labels": {"openservicemesh.io/monitored-by": None}}}
+        path, content_type = f"/api/v1/namespaces/{name}", "application/merge-patch+json"
+        pristine.cluster.request("PATCH", path, patch, content_type=content_type)
     assert took < 3
