@@ -1,7 +1,12 @@
-"""Mesh, subscriptions or certificates changed -> wait until changes settle -> build snapshots -> cache."""
+"""Mesh, subscriptions or certificates changed -> wait until changes settle -> build snapshots -> cache.
+
+One task builds one snapshot at a time: first those that subscribers wait for, in the order of their arrival, and then
+those that are outdated. The canary waits in the same order, so it is served when a new proxy would be served.
+"""
 
 import asyncio
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, Final, Protocol
 
@@ -12,9 +17,11 @@ from osm_probes.foundation.settle import settle
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Mesh
+from osm_probes.mesh.source import MeshSource, Step
 from osm_probes.pki.certificate_store import CertificateStore
 from osm_probes.pki.trust import Trust
-from osm_probes.snapshot.cache import SnapshotCache
+from osm_probes.snapshot import canary_resource
+from osm_probes.snapshot.cache import CANARY, SnapshotCache
 from osm_probes.snapshot.snapshot import Snapshot
 from osm_probes.xds.secrets import Secrets
 
@@ -32,12 +39,14 @@ class Builder(Protocol):
 
 
 class Publisher:
-    """Keeps the newest snapshot of every subscribed identity in the cache.
+    """Keeps the newest snapshot of every subscribed identity in the cache, and the canary's.
 
     `failing`: the identities whose newest snapshot cannot be built, with the reasons. They keep their last snapshot,
     and the other identities are not affected. `problem`: why no identity's snapshot can be built; false as long as
     one can. Without subscriptions one identity of the mesh is built as a sample, so that a problem is known before the
-    first proxy connects.
+    first proxy connects. The canary gets a part of the snapshot that was built last, and never has one built.
+
+    It takes over the changes in the source's `updates` that are READ. Then the keys are the identities to be built.
 
     `certificates` must contain only certificates of identities, named by principal: the certificates of identities
     that are no longer in the mesh are dropped.
@@ -45,7 +54,7 @@ class Publisher:
 
     def __init__(
         self,
-        mesh: Latest[Mesh | None],
+        source: MeshSource,
         cache: SnapshotCache,
         *,
         builder: Builder,
@@ -53,7 +62,8 @@ class Publisher:
         trust_domain: str,
         trust: Latest[Trust],
     ) -> None:
-        self._mesh = mesh
+        self._mesh = source.mesh
+        self._updates = source.updates
         self._cache = cache
         self._builder = builder
         self._certificates = certificates
@@ -64,7 +74,10 @@ class Publisher:
         # The result of each identity's last build: "" or the error.
         self._results: dict[Hashable, str] = {}
         self._logs: dict[Hashable, ProblemLog] = {}
-        self._build_lock = asyncio.Lock()
+        self._outdated: dict[Identity, None] = {}
+        self._last_built: tuple[Identity, Snapshot] | None = None
+        # Its own thread, because a large build would block the event loop, and others may fill the default executor.
+        self._thread = ThreadPoolExecutor(1, "publisher")
 
     @property
     def warning(self) -> Problem:
@@ -82,79 +95,124 @@ class Publisher:
         most `settle_within` seconds after the first one.
         """
         async with background_tasks(
+            mesh=self._follow_mesh(quiet=quiet, settle_within=settle_within),
             subscribed=self._follow_subscriptions(),
             renewed=self._rebuild_after(self._certificates.renewed),
             trusted=self._rebuild_after(self._trust),
         ):
-            await self._follow_mesh(quiet=quiet, settle_within=settle_within)
+            await self._build_wanted()
 
     async def _follow_mesh(self, *, quiet: float, settle_within: float) -> None:
         seen = self._mesh.version
+        self._updates.remove(Step.READ)  # nothing is built yet that could be outdated
         while True:
             seen = await settle(self._mesh, seen, quiet=quiet, at_most=settle_within)
-            await self._build(self._cache.subscribed.value or self._sample())
+            self._forget_others()
+            self._outdate()
 
     async def _rebuild_after(self, latest: Latest[Any]) -> None:
         seen = latest.version
         while True:
             seen = await latest.after(seen)
-            await self._build(self._cache.subscribed.value)
+            self._updates.add(Step.READ)
+            self._outdate()
 
     async def _follow_subscriptions(self) -> None:
-        async for subscribed in self._cache.subscribed.values():
-            for key in self._results.keys() - subscribed:
-                del self._results[key]
-                self._logs.pop(key, None)
-            # A failed build is not retried before something else changes.
-            await self._build((self._cache.missing - self._failures().keys()) if subscribed else self._sample())
-            self._drop_certificates()
+        async for _ in self._cache.subscribed.values():
+            self._forget_others()
+            self._cache.wanted.notify()
 
-    def _sample(self) -> frozenset[Identity]:
+    def _forget_others(self) -> None:
+        """Forget the results of identities without subscribers, except the last one that was built, the sample."""
         mesh = self._mesh.value
-        return frozenset([min(mesh.identities)] if mesh is not None and mesh.identities else ())
-
-    async def _build(self, keys: Iterable[Hashable]) -> None:
-        for key in keys:
-            # The lock is held for one build only, so that a new subscriber waits for at most one build.
-            async with self._build_lock:
-                if isinstance(key, Identity) and self._mesh.value is not None:
-                    await self._build_one(self._mesh.value, key)
-        await self._try_others()
+        if self._last_built and mesh is not None and self._last_built[0] not in mesh.identities:
+            self._last_built = None
+        for key in self._results.keys() - self._wanted():
+            del self._results[key]
+            self._logs.pop(key, None)
+        self._drop_certificates()
         self._report()
 
-    def _failures(self) -> dict[Hashable, str]:
-        return {key: error for key, error in self._results.items() if error}
+    def _wanted(self) -> frozenset[Hashable]:
+        """The identities whose snapshots are kept up to date."""
+        sample = frozenset([self._last_built[0]] if self._last_built else ())
+        return self._cache.subscribed.value or sample
 
-    def _report(self) -> None:
-        failing = self._failures()
-        self.failing.set(failing)
-        all_fail = 0 < len(failing) == len(self._results)
-        summary = "no configuration can be built"
-        self.problem.set(Problem(summary, f"{summary}: {next(iter(failing.values()))}") if all_fail else Problem())
+    def _outdate(self) -> None:
+        """The snapshots of all wanted identities are to be built again, because something was READ."""
+        identities = [key for key in self._wanted() if isinstance(key, Identity)]
+        self._updates.move(Step.READ, identities)
+        self._outdated.update(dict.fromkeys(identities))
+        self._cache.wanted.notify()
 
-    async def _try_others(self) -> None:
-        """If all builds failed, try other identities: there is a problem only if none of them can be built."""
+    async def _build_wanted(self) -> None:
+        while True:
+            seen = self._cache.wanted.version
+            key = self._next()
+            if key == CANARY:
+                await self._publish_canary()
+            elif isinstance(key, Identity) and self._mesh.value is not None:
+                await self._build(self._mesh.value, key)
+            else:
+                await self._cache.wanted.after(seen)
+
+    def _next(self) -> Hashable | None:
+        """What to build next: what somebody waits for, then what is outdated, then a sample; None if nothing."""
+        known = self._mesh.value is not None
+        for key in self._cache.waiting:
+            if key == CANARY or (known and isinstance(key, Identity)):
+                return key
+        if not known:
+            return None
+        while self._outdated:
+            identity = next(iter(self._outdated))
+            if identity in self._wanted():
+                return identity
+            del self._outdated[identity]
+            self._updates.remove(identity)
+        return self._next_sample()
+
+    def _next_sample(self) -> Identity | None:
+        """An identity that was not tried yet, if no other can be built: there is a problem only if none can."""
         mesh = self._mesh.value
-        if mesh is None:
-            return
-        for identity in sorted(mesh.identities)[:_MAX_TRIED]:
-            if not all(self._results.values()):
-                return
-            if identity not in self._results:
-                async with self._build_lock:
-                    await self._build_one(mesh, identity)
+        if mesh is None or not all(self._results.values()):
+            return None
+        tried = sorted(mesh.identities)[:_MAX_TRIED]
+        return next((identity for identity in tried if identity not in self._results), None)
 
-    async def _build_one(self, mesh: Mesh, identity: Identity) -> None:
+    async def _build(self, mesh: Mesh, identity: Identity) -> None:
+        # A change that comes while it is built outdates it again.
+        self._outdated.pop(identity, None)
+        self._updates.move(identity, [Step.BUILDING])
         try:
             certificate = self._certificates.certificate(identity.principal(self._trust_domain))
             secrets = Secrets(certificate.chain_pem, certificate.key_pem, self._trust.value.roots_pem)
-            # In a thread, because a large build would block the event loop.
-            snapshot = await asyncio.to_thread(self._builder.build, mesh, identity, secrets=secrets)
+            snapshot = await self._in_thread(lambda: self._builder.build(mesh, identity, secrets=secrets))
         except Exception as error:
             self._record(identity, f"{type(error).__name__}: {error}")
-            return
-        self._record(identity, "")
-        self._cache.publish(identity, snapshot)
+            self._cache.give_up(identity)
+        else:
+            self._record(identity, "")
+            self._last_built = identity, snapshot
+            self._cache.publish(identity, snapshot)
+        self._updates.remove(Step.BUILDING)
+        self._report()
+
+    async def _publish_canary(self) -> None:
+        real = self._last_built[1] if self._last_built else None
+        # In the thread that builds, because a new proxy depends on it.
+        snapshot = await self._in_thread(lambda: canary_resource.snapshot(real))
+        self._cache.publish(CANARY, snapshot)
+
+    async def _in_thread(self, work: Callable[[], Snapshot]) -> Snapshot:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _report(self) -> None:
+        failing = {key: error for key, error in self._results.items() if error}
+        self.failing.set(failing)
+        all_fail = 0 < len(failing) == len(self._results) and self._next_sample() is None
+        summary = "no configuration can be built"
+        self.problem.set(Problem(summary, f"{summary}: {next(iter(failing.values()))}") if all_fail else Problem())
 
     def _record(self, identity: Identity, error: str) -> None:
         self._results[identity] = error

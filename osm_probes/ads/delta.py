@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from osm_probes.ads.errors import MalformedRequestError
 from osm_probes.ads.session import HandledRequest, RequestKind, XdsSession, is_supported
 from osm_probes.ads.subscription import NAMES_LIMIT, WILDCARD, WILDCARD_TYPES, Subscription
-from osm_probes.ads.wire import field
+from osm_probes.foundation.protobuf_fields import field
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, Change, Resource, ResourceSet
 
 _VARIANT: Final = "incremental"

@@ -1,7 +1,8 @@
 """The registry of all ADS streams: limits their number, wakes them for new snapshots, ends them on drain."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol, TypeVar
 
@@ -9,10 +10,12 @@ from osm_probes.ads.authenticator import Admit
 from osm_probes.ads.errors import CapacityError, DrainingError, MeshUnknownError, NotAdmittedError
 from osm_probes.ads.events import ConnectedProxy, Event, Observer
 from osm_probes.ads.known_proxies import KnownProxies
+from osm_probes.ads.late_streams import LateStreams
 from osm_probes.ads.rejections import Rejections
 from osm_probes.ads.stream_monitor import MonitoredStream, StreamMonitor
 from osm_probes.foundation.problem_log import ProblemLog
 from osm_probes.mesh.identity import CANARY, ProxyName
+from osm_probes.snapshot.cache import CANARY as CANARY_KEY
 from osm_probes.snapshot.cache import SnapshotCache
 
 _BATCH: Final = 20
@@ -25,6 +28,10 @@ class RegisteredStream(MonitoredStream, Protocol):
     @property
     def behind(self) -> bool:
         """Whether there is a snapshot that the stream has not processed yet."""
+
+    @property
+    def late_after(self) -> int | None:
+        """The version of the snapshot that it processed last, if the ADS should process a newer one now."""
 
     def wake(self) -> None:
         """Check whether there is something to send."""
@@ -57,12 +64,13 @@ class StreamRegistry:
         self._streams: dict[ProxyName, RegisteredStream] = {}
         # Peers that wait until the mesh is known.
         self._waiting: dict[asyncio.Event, None] = {}
-        self._canaries: dict[RegisteredStream, None] = {}
+        self._streams_of: defaultdict[Hashable, dict[RegisteredStream, None]] = defaultdict(dict)
         self._known = KnownProxies(limit=remembered)
         self.rejections = Rejections(self._known, observe=observe)
         self.monitor = StreamMonitor(
             lambda: list(self._streams.values()), self._known, self.rejections, observe=observe, every=check_every
         )
+        self._late = LateStreams()
         self._capacity_log = ProblemLog("ads", began="no more proxies are accepted", ended="proxies are accepted again")
         self._draining = False
 
@@ -81,6 +89,10 @@ class StreamRegistry:
     def full(self) -> bool:
         """Whether one more proxy would be refused."""
         return 0 < self.max_streams <= self.count
+
+    def delay(self) -> float:
+        """For how many seconds the stream that is latest has not processed a newer snapshot. Call it every second."""
+        return self._late.longest(self._streams.items())
 
     async def until_admitted(self, name: ProxyName, admit: Admit) -> None:
         """Wait until the mesh is known; then return if `admit` does. Raises NotAdmittedError, DrainingError.
@@ -108,18 +120,17 @@ class StreamRegistry:
         be dead.
         """
         self._refuse_while_draining()
-        canary = stream.name.kind == CANARY
-        if canary:
-            self._canaries[stream] = None
-        else:
+        if stream.name.kind != CANARY:
             self._add(stream)
+        key = snapshot_key(stream.name)
+        self._streams_of[key][stream] = None
         try:
             yield
         finally:
-            if canary:
-                del self._canaries[stream]
-            else:
-                self._remove(stream)
+            del self._streams_of[key][stream]
+            if not self._streams_of[key]:
+                del self._streams_of[key]
+            self._remove(stream)
 
     def _refuse_while_draining(self) -> None:
         if self._draining:
@@ -157,10 +168,14 @@ class StreamRegistry:
         Runs until it is cancelled.
         """
         seen = self._cache.published.version
+        self._cache.take_published()
         while True:
             seen = await self._cache.published.after(seen)
-            self.observe(Event.BROADCAST)
-            async for stream in _in_batches([stream for stream in self._streams.values() if stream.behind]):
+            keys = self._cache.take_published()
+            if keys != {CANARY_KEY}:
+                self.observe(Event.BROADCAST)
+            streams = [stream for key in keys for stream in self._streams_of.get(key, ()) if stream.behind]
+            async for stream in _in_batches(streams):
                 stream.wake()
 
     async def recheck(self, admit: Admit) -> None:
@@ -179,12 +194,17 @@ class StreamRegistry:
         """Refuse new streams from now on, and end all streams with status OK, in batches."""
         self._draining = True
         await self._wake_waiting()
-        async for stream in _in_batches([*self._streams.values(), *self._canaries]):
+        async for stream in _in_batches([stream for streams in self._streams_of.values() for stream in streams]):
             stream.end()
 
     async def _wake_waiting(self) -> None:
         async for event in _in_batches(list(self._waiting)):
             event.set()
+
+
+def snapshot_key(name: ProxyName) -> Hashable:
+    """The key of the snapshot that this proxy gets."""
+    return CANARY_KEY if name.kind == CANARY else name.identity
 
 
 async def _in_batches(members: Iterable[T]) -> AsyncIterator[T]:

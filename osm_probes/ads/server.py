@@ -9,14 +9,13 @@ from typing import Final
 import grpc
 import grpc.aio
 
-from osm_probes.ads import canary_resource
 from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.delta import Incremental
 from osm_probes.ads.errors import AddressInUseError, CapacityError, DrainingError, NotAdmittedError
 from osm_probes.ads.events import ConnectedProxy, Event, Observer
 from osm_probes.ads.limits import Limits, channel_options
 from osm_probes.ads.listen import ListenConfig
-from osm_probes.ads.registry import StreamRegistry
+from osm_probes.ads.registry import StreamRegistry, snapshot_key
 from osm_probes.ads.session import XdsSession
 from osm_probes.ads.sotw import StateOfTheWorld
 from osm_probes.ads.stream import Stream, StreamContext, StreamStatus
@@ -31,7 +30,7 @@ from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.listening import OwnSocket
 from osm_probes.health.recovery import recover
 from osm_probes.health.supervise import supervised
-from osm_probes.mesh.identity import CANARY, ProxyName
+from osm_probes.mesh.identity import ProxyName
 from osm_probes.pki.certificate import Certificate
 from osm_probes.snapshot.cache import SnapshotCache
 from osm_probes.snapshot.snapshot import Snapshot
@@ -82,7 +81,6 @@ class AdsServer:
         self._shared = StreamContext(authenticator, self._limits, self._registry, write_limiter)
         self._traffic = TrafficLimiter(self._limits)
         self._stream_log = RateLimitedLog("ads")
-        self._canary_snapshot: Latest[Snapshot | None] = Latest(canary_resource.snapshot())
         self._server = self._new_server()
         self._replaced: list[grpc.aio.Server] = []
         self._stopping: set[grpc.aio.Server] = set()
@@ -291,6 +289,4 @@ class AdsServer:
             return StreamStatus(grpc.StatusCode.UNAVAILABLE, str(error))
 
     def _subscribe(self, name: ProxyName) -> contextlib.AbstractContextManager[Latest[Snapshot | None]]:
-        if name.kind == CANARY:
-            return contextlib.nullcontext(self._canary_snapshot)
-        return self._cache.subscribe(name.identity)
+        return self._cache.subscribe(snapshot_key(name))

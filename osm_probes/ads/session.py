@@ -13,7 +13,7 @@ from typing import Final
 
 from osm_probes.ads.errors import MalformedRequestError, WrongTypeError
 from osm_probes.ads.subscription import PendingResponse, Subscription
-from osm_probes.ads.wire import field
+from osm_probes.foundation.protobuf_fields import field
 from osm_probes.snapshot.snapshot import (
     CLUSTER,
     ENDPOINTS,

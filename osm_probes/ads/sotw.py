@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from osm_probes.ads.errors import MalformedRequestError
 from osm_probes.ads.session import HandledRequest, RequestKind, XdsSession, is_supported
 from osm_probes.ads.subscription import WILDCARD, WILDCARD_TYPES, Subscription
-from osm_probes.ads.wire import field
+from osm_probes.foundation.protobuf_fields import field
 from osm_probes.snapshot.snapshot import CLUSTER, Change, Resource, ResourceSet
 
 _VARIANT: Final = "state of the world"

@@ -21,7 +21,8 @@ from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import background_tasks, start
 from osm_probes.foundation.text import legible, one_line
 from osm_probes.mesh.identity import CANARY, ProxyName
-from osm_probes.snapshot.snapshot import CLUSTER, Snapshot
+from osm_probes.snapshot import canary_resource
+from osm_probes.snapshot.snapshot import Snapshot
 
 _MAX_DETAIL: Final = 500
 
@@ -87,12 +88,21 @@ class Stream:
         self.stuck: tuple[UnansweredResponse, ...] = ()
         self._unanswered = UnansweredTime()
         self._writing = ""
+        self._proxy_reads_slowly = False
         self._reads_late = False
 
     @property
     def behind(self) -> bool:
         """Whether there is a snapshot that the stream has not processed yet."""
         return self._snapshots.version > self._processed_version
+
+    @property
+    def late_after(self) -> int | None:
+        """The version of the snapshot that it processed last, if the ADS should process a newer one now.
+
+        None while the proxy does not read: then the delay is the proxy's own.
+        """
+        return self._processed_version if self.behind and not self._proxy_reads_slowly else None
 
     def wake(self) -> None:
         """Check whether there is something to send."""
@@ -168,8 +178,8 @@ class Stream:
         if request.node_id:
             self._shared.authenticator.check_node_id(request.node_id, proxy=self.name)
         if self.name.kind == CANARY:
-            if request.type_url != CLUSTER:
-                raise NotAdmittedError("the canary may subscribe only to clusters")
+            if request.type_url not in canary_resource.TYPES:
+                raise NotAdmittedError("the canary may subscribe only to clusters and listeners")
             return
         self._shared.registry.observe(Event.REQUESTED, type_url=request.type_url)
         if self.stuck:
@@ -237,11 +247,14 @@ class Stream:
     async def _write(self, body: bytes) -> bool:
         """Write a message. False if this timed out: the write then continues as `_unfinished_write`."""
         write = start(self._rpc.write(body), name="ads write")
+        self._proxy_reads_slowly = True
         try:
             done, _ = await asyncio.wait({write}, timeout=self._shared.limits.write)
         except asyncio.CancelledError:
             write.cancel()
             raise
+        finally:
+            self._proxy_reads_slowly = False
         if not done:
             self._unfinished_write = write
             return False

@@ -1,7 +1,7 @@
-"""ADS canary -> healthy or not: opens an ADS stream as a proxy does and expects the canary's one resource.
+"""ADS canary -> healthy or not: opens an ADS stream as a proxy does and expects its first clusters and listeners.
 
 It uses h2 and not grpc, which needs more memory and time in the judge and does not guarantee a new connection. The
-request and the expected bytes of the response are those of `ads/canary_resource.py`.
+requests and the expected bytes of the responses are those of `snapshot/canary_resource.py`.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _CODES: Final = (
 
 
 async def check_ads(canary: AdsCanary, *, within: float) -> None:
-    """Open an mTLS connection and a stream, send the request, expect the resource. Raises UnhealthyError."""
+    """Open an mTLS connection and a stream, send the requests, expect the responses. Raises UnhealthyError."""
 
     async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         call = _Call(canary)
@@ -56,7 +56,8 @@ class _Call:
 
     def __init__(self, canary: AdsCanary) -> None:
         self.done = False
-        self._expected = canary.expected
+        self._steps = iter(canary.steps)
+        self._expected = b""
         self._pending = b""
         self._received = b""
         self._http = H2Connection(H2Configuration(header_encoding="utf-8"))
@@ -66,7 +67,7 @@ class _Call:
             (":method", "POST"), (":scheme", "https"), (":path", PATH), (":authority", canary.server_name),
             ("te", "trailers"), ("content-type", "application/grpc"), ("user-agent", "osm-canary"),
         ])  # fmt: skip
-        self._http.send_data(self._stream, b"\0" + len(canary.request).to_bytes(4, "big") + canary.request)
+        self._next_step()
 
     def outgoing(self) -> bytes:
         """The bytes to send now."""
@@ -103,22 +104,32 @@ class _Call:
             self._received += event.data or b""
             if event.flow_controlled_length:
                 self._http.acknowledge_received_data(event.flow_controlled_length, self._stream)
-            self._read_message()
+            self._read_messages()
         elif isinstance(event, ConnectionTerminated) and event.error_code == ErrorCodes.NO_ERROR:
             raise EOFError  # a replaced server closes its connections
         elif isinstance(event, StreamReset | ConnectionTerminated):
             raise UnhealthyError(f"the ADS reset the stream: HTTP/2 error {event.error_code}")
 
-    def _read_message(self) -> None:
-        length = int.from_bytes(self._received[1:_PREFIX], "big")
-        if length > _MESSAGE_LIMIT:
-            raise UnhealthyError("the response of the ADS is too long")
-        if len(self._received) < _PREFIX + length or len(self._received) < _PREFIX:
+    def _next_step(self) -> None:
+        step = next(self._steps, None)
+        if step is None:
+            self.done = True
             return
-        message = self._received[_PREFIX : _PREFIX + length]
-        if self._expected not in message:
-            raise UnhealthyError("the response of the ADS does not contain the canary's resource")
-        self.done = True
+        self._expected = step.expected
+        for request in step.requests:
+            self._http.send_data(self._stream, b"\0" + len(request).to_bytes(4, "big") + request)
+
+    def _read_messages(self) -> None:
+        while not self.done and len(self._received) >= _PREFIX:
+            end = _PREFIX + int.from_bytes(self._received[1:_PREFIX], "big")
+            if end > _MESSAGE_LIMIT:
+                raise UnhealthyError("the response of the ADS is too long")
+            if len(self._received) < end:
+                return
+            message, self._received = self._received[_PREFIX:end], self._received[end:]
+            if self._expected not in message:
+                raise UnhealthyError("the response of the ADS does not contain the canary's resource")
+            self._next_step()
 
 
 def _check_status(headers: dict[str, str]) -> None:

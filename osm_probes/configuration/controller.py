@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from osm_probes.configuration.flag_parser import FlagParser, add_boolean_flag, parse_count, parse_port
+from osm_probes.configuration.flag_parser import (
+    FlagParser,
+    add_boolean_flag,
+    add_duration_flag,
+    parse_count,
+    parse_port,
+)
 from osm_probes.configuration.shared import (
     SharedConfiguration,
     add_compatibility_flags,
@@ -41,11 +47,15 @@ exit status:
 
 @dataclass(frozen=True, slots=True)
 class ControllerConfiguration:
-    """The configuration of osm-controller. `max_data_plane_connections`: 0 means the MeshConfig's value."""
+    """The configuration of osm-controller.
+
+    `max_data_plane_connections`: 0 means the MeshConfig's value. `updates_limit`: in seconds.
+    """
 
     shared: SharedConfiguration
     ads_port: int
     max_data_plane_connections: int
+    updates_limit: float
 
 
 def parse_controller(argv: Sequence[str], environment: Mapping[str, str] = _NO_ENVIRONMENT) -> ControllerConfiguration:
@@ -74,6 +84,12 @@ def parse_controller(argv: Sequence[str], environment: Mapping[str, str] = _NO_E
         metavar="PORT",
         help="port of /debug/proxies, on loopback alone; a taken port is only a warning (default: %(default)s)",
     )
+    add_duration_flag(
+        ads,
+        "--updates-limit",
+        default=180,
+        help_text="not ready if a change has not reached the proxies after this time; at least 1s",
+    )
     compatibility = add_compatibility_flags(parser)
     compatibility.add_argument(
         "--osm-service-account", default="", metavar="NAME", help="service account of the pod (default: empty)"
@@ -92,4 +108,8 @@ def parse_controller(argv: Sequence[str], environment: Mapping[str, str] = _NO_E
     )
     arguments = parser.parse(argv)
     shared = read_shared_flags(parser, arguments, pod=environment.get("CONTROLLER_POD_NAME", ""))
-    return ControllerConfiguration(shared, arguments.ads_port, arguments.max_data_plane_connections)
+    if arguments.updates_limit < 1:
+        parser.error("--updates-limit must be at least 1s")
+    return ControllerConfiguration(
+        shared, arguments.ads_port, arguments.max_data_plane_connections, arguments.updates_limit
+    )

@@ -35,6 +35,9 @@ _MESH_DIR_DEFAULTS: Final = {
 }
 """Defaults that apply only with --mesh-dir. In a cluster these flags are required: the chart sets them."""
 
+# Kept back from the grace period for what comes after the drain.
+_LAST_STEPS: Final = 2.0
+
 CERTIFICATE_MANAGERS: Final = ("tresor", "vault", "cert-manager")
 
 
@@ -69,6 +72,11 @@ class SharedConfiguration:
     def ca_common_name(self) -> str:
         """The common name of a new certificate authority (CA)."""
         return f"{self.mesh_name}-ca"
+
+    @property
+    def drain_within(self) -> float:
+        """How long a drain may take, so that the program ends within `grace`."""
+        return max(1.0, self.grace - self.drain_delay - _LAST_STEPS)
 
 
 def add_shared_flags(parser: FlagParser) -> None:

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from datetime import timedelta
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from osm_probes.ads import canary_resource
 from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.canary_certificates import CanaryCertificates
 from osm_probes.ads.errors import MeshUnknownError, NotAdmittedError
@@ -17,6 +16,7 @@ from osm_probes.ads.server import AdsServer
 from osm_probes.configuration.controller import ControllerConfiguration
 from osm_probes.controller.capacity import capacity_of_process, max_streams
 from osm_probes.controller.debug import PROXIES_PAGE, proxies_page
+from osm_probes.controller.delays import DelayLimits, Delays
 from osm_probes.controller.metrics import ControllerMetrics
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.problem import Problem
@@ -33,11 +33,9 @@ from osm_probes.pki.certificate_store import CertificateStore
 from osm_probes.publisher import Publisher
 from osm_probes.runtime.environment import Environment, Reads, load_environment
 from osm_probes.runtime.process import Process
+from osm_probes.snapshot import canary_resource
 from osm_probes.snapshot.cache import SnapshotCache
 from osm_probes.xds.build import SnapshotBuilder
-
-# Kept back from the grace period for what comes after the streams have ended.
-_LAST_STEPS: Final = 2.0
 
 
 async def serve_controller(configuration: ControllerConfiguration, process: Process) -> None:
@@ -81,10 +79,11 @@ class ControllerApp:
         self._canary_name = CanaryName.common_name(shared.trust_domain)
         self._canary_certificates = CanaryCertificates()
         self._was_full = False
+        self._unread_since: datetime | None = None
         self._cache = SnapshotCache()
         self._publisher = Publisher(
-            self._source.mesh,
-            cache=self._cache,
+            self._source,
+            self._cache,
             certificates=self._workloads,
             builder=SnapshotBuilder(shared.trust_domain),
             trust=self._trust,
@@ -99,6 +98,13 @@ class ControllerApp:
             limits=Limits(connections=self._capacity.connections),
             observe=self._observe,
         )
+        self._delays = Delays(
+            self._cache,
+            self._source.updates,
+            stream_delay=self._ads.registry.delay,
+            limits=DelayLimits(first=shared.canary_limit, updates=configuration.updates_limit),
+        )
+        self._delay_problems: Mapping[str, Problem] = self._delays.problems()
 
     async def run(self) -> None:
         """Serve until a stop is asked for, then drain."""
@@ -109,6 +115,7 @@ class ControllerApp:
 
             self._process.judge.on_transition = transition_recorder(self._environment.cluster.events)
         self._metrics.stuck = lambda: self._ads.registry.monitor.stuck
+        self._metrics.delays = self._delays
         self._metrics.rejecting = lambda: self._ads.registry.monitor.rejecting
         # Before it listens: the judge must know how to connect as soon as the first proxy is served.
         self._update_judge()
@@ -124,7 +131,8 @@ class ControllerApp:
             self._ads.serving(),
             background_tasks(
                 mesh=self._follow_mesh(),
-                source=self._update_judge_after(self._source.problem),
+                delays=self._delays.follow(self._update_delays),
+                source=self._follow_source(),
                 builds=self._update_judge_after(self._publisher.failing),
                 authority=self._update_judge_after(self._environment.ca_problem),
                 certificates=self._follow_certificates(),
@@ -156,18 +164,12 @@ class ControllerApp:
 
     def _proxy_events(self) -> contextlib.AbstractAsyncContextManager[None]:
         """Events on the pods of proxies that reject their configuration."""
-        cluster = self._environment.cluster
-        if cluster is None:
+        if self._environment.cluster is None:
             return contextlib.nullcontext()
-        from osm_probes.controller.proxy_events import PROXY_EVENTS, ProxyEvents
-        from osm_probes.kube.events import EventRecorder
+        from osm_probes.controller.proxy_events import proxy_events
 
-        shared = self._configuration.shared
-        events = EventRecorder(
-            cluster.client, namespace=shared.osm_namespace, pod=shared.pod, component=CONTROLLER, limits=PROXY_EVENTS
-        )
-        self._ads.registry.rejections.report = ProxyEvents(events, self._source.mesh).report
-        return background_tasks(proxy_events=events.run())
+        client, rejections = self._environment.cluster.client, self._ads.registry.rejections
+        return proxy_events(client, rejections, mesh=self._source.mesh, shared=self._configuration.shared)
 
     def _settings(self) -> Settings:
         mesh = self._source.mesh.value
@@ -177,7 +179,7 @@ class ControllerApp:
         shared = self._configuration.shared
         if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
             await self._process.drain(self._lifecycle, delay=shared.drain_delay)
-        await self._ads.drain(within=max(1.0, shared.grace - shared.drain_delay - _LAST_STEPS))
+        await self._ads.drain(within=shared.drain_within)
 
     async def _follow_mesh(self) -> None:
         """Apply the settings of each new mesh, and update the judge."""
@@ -193,6 +195,12 @@ class ControllerApp:
             self._process.set_log_level(settings.log_level)
             self._update_judge()
             await self._ads.recheck()
+
+    async def _follow_source(self) -> None:
+        """Update the judge when the mesh cannot be read any more, or can be again."""
+        async for problem in self._source.problem.values():
+            self._unread_since = (self._unread_since or datetime.now(UTC)) if problem else None
+            self._update_judge()
 
     async def _update_judge_after(self, latest: Latest[Any]) -> None:
         """Update the judge whenever this changes."""
@@ -225,7 +233,7 @@ class ControllerApp:
         self._was_full = self._ads.full
         canary = self._canary_certificates.give(self._own.certificate(self._canary_name))
         self._process.update_judge(
-            problems={"mesh": self._mesh_problem(), "capacity": self._capacity_problem()},
+            problems={"mesh": self._mesh_problem(), "capacity": self._capacity_problem(), **self._delay_problems},
             warnings=tuple(self._warnings()),
             expiries={
                 "root": self._trust.value.signer.not_after,
@@ -239,14 +247,19 @@ class ControllerApp:
                 root_pem=self._trust.value.roots_pem,
                 chain_pem=canary.chain_pem,
                 key_pem=canary.key_pem,
-                request=canary_resource.REQUEST,
-                expected=canary_resource.EXPECTED,
+                steps=canary_resource.STEPS,
             ),
         )
 
+    def _update_delays(self, problems: Mapping[str, Problem]) -> None:
+        if problems != self._delay_problems:
+            self._delay_problems = problems
+            self._update_judge()
+
     def _warnings(self) -> Iterator[Problem]:
         if self._source.mesh.value is not None and self._source.problem.value:
-            yield self._source.problem.value.after("the last good mesh is served")
+            since = f" since {self._unread_since:%FT%TZ}" if self._unread_since else ""
+            yield self._source.problem.value.after(f"the last good mesh is served{since}")
         if self._environment.ca_problem.value:
             yield self._environment.ca_problem.value
         if self._publisher.warning:

@@ -5,6 +5,7 @@ from typing import Final
 
 from prometheus_client import Gauge, Histogram
 
+from osm_probes.controller.delays import Delays
 from osm_probes.runtime.metrics import ProgramMetrics
 from osm_probes.snapshot.snapshot import PUSH_ORDER, short_name
 
@@ -48,6 +49,14 @@ class ControllerMetrics(ProgramMetrics):
             "Proxies now that use an old configuration because they rejected a newer one",
             "type",
         )
+        self.delays: Delays | None = None
+        self._waiting = self._gauge(
+            "osm_proxy_first_config_wait_seconds",
+            "Seconds for which the proxies that wait longest have waited for their first configuration",
+        )
+        self._update = self._gauge(
+            "osm_proxy_update_delay_seconds", "Seconds for which the oldest change has not reached the proxies"
+        )
         self._took = Histogram(
             "osm_proxy_config_update_time",
             "Seconds until a response was written to a proxy's connection",
@@ -72,6 +81,9 @@ class ControllerMetrics(ProgramMetrics):
 
     def text(self) -> str:
         """All families in Prometheus' text format."""
+        if self.delays is not None:
+            self._waiting.set(self.delays.first)
+            self._update.set(self.delays.update)
         for gauge, counts in ((self._stuck, self.stuck()), (self._rejecting, self.rejecting())):
             for type_url in PUSH_ORDER:
                 gauge.labels(short_name(type_url)).set(counts.get(type_url, 0))

@@ -8,11 +8,18 @@ from msgspec import Struct, field
 from osm_probes.foundation.problem import Problem
 
 
-class AdsCanary(Struct, frozen=True, kw_only=True):
-    """How to connect to the ADS as a proxy does, and the resource to expect.
+class CanaryStep(Struct, frozen=True):
+    """Requests that the canary sends on its stream, and bytes that one response must contain before the next step.
 
-    address: an IP address. request: a serialised DiscoveryRequest. expected: bytes that the response must contain.
+    requests: serialised DiscoveryRequests.
     """
+
+    requests: tuple[bytes, ...]
+    expected: bytes
+
+
+class AdsCanary(Struct, frozen=True, kw_only=True):
+    """How to connect to the ADS as a proxy does, what to send, and what to expect. address: an IP address."""
 
     address: str
     port: int
@@ -20,8 +27,7 @@ class AdsCanary(Struct, frozen=True, kw_only=True):
     root_pem: bytes
     chain_pem: bytes
     key_pem: bytes
-    request: bytes
-    expected: bytes
+    steps: tuple[CanaryStep, ...]
 
     def __repr__(self) -> str:
         return f"AdsCanary({self.address}:{self.port})"  # never the key

@@ -38,7 +38,6 @@ from osm_probes.runtime.environment import Environment, Reads, load_environment
 from osm_probes.runtime.process import Process
 
 _KEEP: Final = 0.25
-_LAST_STEPS: Final = 2.0
 # Of the webhook's timeout: after it the API server no longer reads a response, not even an error.
 _ANSWER_SHARE: Final = 0.9
 
@@ -100,7 +99,7 @@ class InjectorApp:
                 self._webhook, can_inject=coalesced(self._can_inject, keep=_KEEP), canary_token=token
             ),
             lifecycle=self._lifecycle,
-            grace=max(1.0, shared.grace - shared.drain_delay - _LAST_STEPS),
+            grace=shared.drain_within,
         )
         bundle = self._backends.bundle.value
         self._canary = WebhookCanary(

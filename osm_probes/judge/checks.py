@@ -59,8 +59,7 @@ class ConnectionCheck(Check, Generic[Canary]):
         self._connect_coalesced = coalesced(self._connect_or_again, keep=self.keep)
 
     async def run(self, *, wait: float) -> None:
-        if reason := self._out_of_service():
-            raise UnhealthyError(reason)
+        _raise_if(self._out_of_service())
         self._known_canary()  # without one there is no result to keep
         # Also while the program starts: its clients connect as soon as it listens, and wait until it serves.
         await self._connect_coalesced()
@@ -75,8 +74,9 @@ class ConnectionCheck(Check, Generic[Canary]):
     async def _connect(self, canary: Canary, *, within: float) -> None:
         """Connect, and raise UnhealthyError unless the program serves as it should."""
 
-    def _out_of_service(self) -> str:
-        return self._program.out_of_service()
+    def _out_of_service(self) -> Problem:
+        """Why the program does not serve now; false if only a connection can tell."""
+        return Problem(self._program.out_of_service())
 
     def _known_canary(self) -> Canary:
         if (canary := self._canary()) is None:
@@ -95,7 +95,7 @@ class ConnectionCheck(Check, Generic[Canary]):
 
 
 class AdsCheck(ConnectionCheck[AdsCanary]):
-    """A new proxy is served by the ADS."""
+    """A new proxy is served by the ADS: the canary is, and no proxy waits too long for its first configuration."""
 
     name = "ads"
 
@@ -103,7 +103,17 @@ class AdsCheck(ConnectionCheck[AdsCanary]):
         return self._program.judge_state.ads
 
     async def _connect(self, canary: AdsCanary, *, within: float) -> None:
-        await check_ads(canary, within=within)
+        try:
+            await check_ads(canary, within=within)
+        except UnhealthyError:
+            _raise_if(self._proxies_wait())  # the better reason
+            raise
+
+    def _out_of_service(self) -> Problem:
+        return super()._out_of_service() or self._proxies_wait()
+
+    def _proxies_wait(self) -> Problem:
+        return self._program.judge_state.problems.get(self.name, Problem())
 
 
 class _WebhookCheck(ConnectionCheck[WebhookCanary]):
@@ -137,16 +147,15 @@ class ReviewCheck(_WebhookCheck):
     async def _connect(self, canary: WebhookCanary, *, within: float) -> None:
         await check_review(canary, within=within)
 
-    def _out_of_service(self) -> str:
-        return super()._out_of_service() or self._program.draining()
+    def _out_of_service(self) -> Problem:
+        return super()._out_of_service() or Problem(self._program.draining())
 
 
 class ProblemCheck(Check):
     """A check that the program itself decides: it sends the problem under the check's name."""
 
     async def run(self, *, wait: float) -> None:
-        if problem := self._problem():
-            raise UnhealthyError(problem.summary, detail=problem.detail)
+        _raise_if(self._problem())
 
     def _problem(self) -> Problem:
         return self._program.judge_state.problems.get(self.name, _UNKNOWN)
@@ -165,6 +174,12 @@ class MeshCheck(ProblemCheck):
                     while self._problem():
                         await self._program.changes.after(self._program.changes.version)
         await super().run(wait=0)
+
+
+class UpdatesCheck(ProblemCheck):
+    """What changes reaches the proxies in time."""
+
+    name = "updates"
 
 
 class CapacityCheck(ProblemCheck):
@@ -197,6 +212,11 @@ class DrainingCheck(Check):
             raise UnhealthyError(reason)
 
 
+def _raise_if(problem: Problem) -> None:
+    if problem:
+        raise UnhealthyError(problem.summary, detail=problem.detail)
+
+
 CheckFactory = Callable[[ProgramView], Check]
 
 CHECKS: Final[Mapping[str, CheckFactory]] = {
@@ -204,6 +224,7 @@ CHECKS: Final[Mapping[str, CheckFactory]] = {
     for check in (
         AdsCheck,
         MeshCheck,
+        UpdatesCheck,
         CertificatesCheck,
         CapacityCheck,
         DrainingCheck,

@@ -5,7 +5,7 @@ from osm_probes.mesh.ports import DEBUG_PROXIES_PATH, HEALTHZ_PATH, READY_PATH
 
 CONTROLLER = JudgeState(
     alive="ads",
-    ready=("ads", "mesh", "certificates", "capacity", "draining"),
+    ready=("ads", "mesh", "updates", "certificates", "capacity", "draining"),
     ready_bodies={READY_PATH: "Service is ready"},
     debug_pages={DEBUG_PROXIES_PATH: "proxies"},
 )

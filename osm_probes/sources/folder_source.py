@@ -12,7 +12,9 @@ from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.text import legible
+from osm_probes.health.backlog import Backlog
 from osm_probes.mesh.mesh import Mesh
+from osm_probes.mesh.source import Step
 from osm_probes.sources.exclusion_log import ExclusionLog
 from osm_probes.sources.manifests import ManifestError, read_objects
 from osm_probes.sources.objects import MeshConfig, MeshObject, ServiceObject
@@ -54,13 +56,14 @@ class FolderSource:
     """The mesh in a folder of manifests: *.yaml, *.yml and *.json, at any depth.
 
     `mesh` is None until the first complete read. If the folder becomes invalid, the last good mesh stays and `problem`
-    says why; it is false if the folder is valid. The folder is polled `every` so many seconds; a change is read when
-    the files have stopped changing.
+    says why; it is false if the folder is valid. A folder that loses all its manifests is invalid, because its mount
+    may be gone. The folder is polled `every` so many seconds; a change is read when the files have stopped changing.
     """
 
     def __init__(self, folder: Path, *, mesh_name: str, every: float = 0.25) -> None:
         self.mesh: Latest[Mesh | None] = Latest(None)
         self.problem: Latest[Problem] = Latest(Problem())
+        self.updates = Backlog()
         self._folder = folder
         self._mesh_name = mesh_name
         self._every = every
@@ -71,25 +74,36 @@ class FolderSource:
 
     async def run(self) -> None:
         """Read the folder after each change, until cancelled."""
+        self.updates.add(Step.SEEN)
         while True:
+            self.updates.move(Step.SEEN, [Step.READING])
             mesh, errors = await asyncio.to_thread(self._read)
             self._report(errors)
             if mesh is not None:
                 self._exclusions.update(mesh)
-                self.mesh.set(mesh)
+                if self.mesh.set(mesh):
+                    self.updates.move(Step.READING, [Step.READ])
+            self.updates.remove(Step.READING)
             await self._wait_for_change()
 
     async def _wait_for_change(self) -> None:
         """Wait for a change, then until the files settle: the first half of a file may be a valid manifest."""
         before = self._stamps
         # Polling, because not every file system has change notifications.
-        while (now := await asyncio.to_thread(self._scan)) == before:  # noqa: ASYNC110
+        while (now := await self._look()) == before:  # noqa: ASYNC110
             await asyncio.sleep(self._every)
+        self.updates.add(Step.SEEN)
         for _ in range(_SETTLE_ROUNDS):
             await asyncio.sleep(min(_SETTLE_PAUSE, self._every))
-            before, now = now, await asyncio.to_thread(self._scan)
+            before, now = now, await self._look()
             if before == now:
                 return
+
+    async def _look(self) -> dict[str, FileStamp] | None:
+        self.updates.add(Step.LOOKING)
+        stamps = await asyncio.to_thread(self._scan)
+        self.updates.remove(Step.LOOKING)
+        return stamps
 
     def _scan(self) -> dict[str, FileStamp] | None:
         try:
@@ -104,6 +118,8 @@ class FolderSource:
         except ManifestError as error:
             self._stamps = None
             return None, (str(error),)
+        if self._contents.files and not self._stamps:
+            return None, (_emptied(self._folder),)
         self._contents = read_files(self._stamps, previous=self._contents)
         if self._contents.errors:
             return None, self._contents.errors
@@ -212,6 +228,13 @@ def _build_mesh(contents: FolderContents, *, mesh_name: str) -> Mesh:
         return mesh_from_objects(contents.objects, mesh_name=mesh_name)
     except Exception as error:  # the boundary to manifests of others: an unforeseen one must not end the program
         raise ManifestError(f"the mesh cannot be built: {type(error).__name__}: {error}") from error
+
+
+def _emptied(folder: Path) -> str:
+    return (
+        f"{legible(folder)}: all manifests are gone: is its mount gone? To empty the mesh, leave one manifest there, "
+        "such as a MeshConfig"
+    )
 
 
 def _summary(errors: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.problem_log import ProblemLog
 from osm_probes.foundation.settle import settle
 from osm_probes.foundation.tasks import background_tasks
+from osm_probes.health.backlog import Backlog
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.informer import Informer, Observer, ignore_event
 from osm_probes.kube.kind import (
@@ -29,6 +30,7 @@ from osm_probes.kube.kind import (
 from osm_probes.kube.list_options import ListOptions
 from osm_probes.mesh.labels import MONITORED_BY, PROXY_UUID, PROXY_UUID_PATTERN, SERVICE_NAME
 from osm_probes.mesh.mesh import Mesh
+from osm_probes.mesh.source import Step
 from osm_probes.sources.exclusion_log import ExclusionLog
 from osm_probes.sources.manifests import object_decoder
 from osm_probes.sources.objects import (
@@ -83,6 +85,7 @@ class KubernetesSource:
     ) -> None:
         self.mesh: Latest[Mesh | None] = Latest(None)
         self.problem: Latest[Problem] = Latest(Problem())
+        self.updates = Backlog()
         self.versions: Latest[Mapping[str, str]] = Latest({})
         self._mesh_name = mesh_name
         self._changes = Changes()
@@ -143,9 +146,11 @@ class KubernetesSource:
     def _notify(self) -> None:
         kinds = (informer.kind for informer in self._informers if informer.kind.or_version)
         self.versions.set({kind.name: kind.api_version for kind in kinds})
+        self.updates.add(Step.SEEN)
         self._changes.notify()
 
     async def _update(self) -> None:
+        self.updates.move(Step.SEEN, [Step.READING])
         read_problem = self._read_problem()
         self._problem_log.update(str(read_problem))
         not_synced = [informer.options.kind.plural for informer in self._informers if not informer.synced]
@@ -156,6 +161,7 @@ class KubernetesSource:
             await self._build_mesh()
         not_listed = Problem(f"not listed yet: {', '.join(not_synced)}" if not_synced else "")
         self.problem.set(read_problem or self._build_problem or not_listed)
+        self.updates.remove(Step.READING)
 
     async def _build_mesh(self) -> None:
         objects = [found for informer in self._informers for found in informer.objects.values()]
@@ -169,7 +175,8 @@ class KubernetesSource:
         else:
             self._build_problem = Problem()
             self._exclusions.update(mesh)
-            self.mesh.set(mesh)
+            if self.mesh.set(mesh):
+                self.updates.move(Step.READING, [Step.READ])
 
     def _read_problem(self) -> Problem:
         """The first problem of the watches and objects, and the number of the others."""

@@ -9,7 +9,13 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 from osm_probes.mesh.identity import Identity
 from osm_probes.mesh.mesh import Endpoint, Mesh, Protocol
 from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Resource, ResourceSet, Snapshot
-from osm_probes.xds.clusters import local_cluster, metrics_cluster, passthrough_cluster, upstream_cluster
+from osm_probes.xds.clusters import (
+    local_cluster,
+    metrics_cluster,
+    passthrough_cluster,
+    upstream_cluster,
+    upstream_template,
+)
 from osm_probes.xds.destination import Destination
 from osm_probes.xds.endpoints import load_assignment_resource
 from osm_probes.xds.listeners import (
@@ -20,6 +26,7 @@ from osm_probes.xds.listeners import (
     passthrough_filter_chain,
     prometheus_listener,
 )
+from osm_probes.xds.protobuf import to_bytes
 from osm_probes.xds.resource_names import cluster_name, outbound_routes_name
 from osm_probes.xds.routes import inbound_route_configuration, outbound_route_configuration, outbound_virtual_host
 from osm_probes.xds.secrets import (
@@ -31,11 +38,12 @@ from osm_probes.xds.secrets import (
 )
 from osm_probes.xds.topology import Topology, topology_from_mesh
 from osm_probes.xds.traffic_policy import OutboundDestination, TrafficPolicy
+from osm_probes.xds.transport_sockets import caller_certificate
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_ANY_IDENTITY: Final = Identity("", "")
+_ANY_CERTIFICATE: Final = to_bytes(caller_certificate(Identity("", "")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,8 @@ class SnapshotBuilder:
 
     def _assignment(self, destination: Destination, endpoints: tuple[Endpoint, ...]) -> Resource:
         # All identities share one set of assignments: their clusters differ, but change at the same time.
-        version = self._cache(upstream_cluster, destination, identity=_ANY_IDENTITY).version
+        template = self._cache(upstream_template, destination)
+        version = self._cache(upstream_cluster, template, certificate=_ANY_CERTIFICATE).version
         return self._assignment_cache(
             load_assignment_resource, cluster_name(destination), endpoints=endpoints, cluster_version=version
         )
@@ -123,8 +132,9 @@ class SnapshotBuilder:
                     yield to, target
 
     def _clusters(self, identity: Identity, inbound: list[tuple[Destination, int]]) -> Iterator[Resource]:
+        certificate = to_bytes(caller_certificate(identity))
         for to in self._policy.callable_destinations(identity):
-            yield self._cache(upstream_cluster, to, identity=identity)
+            yield self._cache(upstream_cluster, self._cache(upstream_template, to), certificate=certificate)
         for to, target in inbound:
             yield self._cache(local_cluster, to, target=target, ipv6=self._topology.ipv6)
         if self._topology.egress:

@@ -1,39 +1,68 @@
 """Destinations -> clusters (CDS): the services that a sidecar may call, and the application behind it."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from google.protobuf.any_pb2 import Any
 from google.protobuf.wrappers_pb2 import UInt32Value
 
-from osm_probes.mesh.identity import Identity
+from osm_probes.foundation.protobuf_fields import field
 from osm_probes.mesh.mesh import Endpoint, Protocol
 from osm_probes.mesh.ports import ADMIN_PORT
-from osm_probes.snapshot.snapshot import Resource
+from osm_probes.snapshot.snapshot import CLUSTER, TYPE_PREFIX, Resource
 from osm_probes.xds.destination import Destination
 from osm_probes.xds.endpoints import load_assignment
-from osm_probes.xds.protobuf import to_any, to_duration, to_resource
+from osm_probes.xds.protobuf import to_any, to_bytes, to_duration, to_resource
 from osm_probes.xds.resource_names import METRICS_CLUSTER, PASSTHROUGH_CLUSTER, cluster_name, local_cluster_name
-from osm_probes.xds.transport_sockets import ads_config_source, upstream_tls_socket
+from osm_probes.xds.transport_sockets import TLS_NAME, ads_config_source, upstream_tls_context
 
 CONNECT_TIMEOUT: Final = 1.0
 HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_TRANSPORT_SOCKET: Final = Cluster.TRANSPORT_SOCKET_FIELD_NUMBER
+_TLS_NAME: Final = TLS_NAME.encode()
+_CONTEXT_TYPE: Final = f"{TYPE_PREFIX}{UpstreamTlsContext.DESCRIPTOR.full_name}".encode()
 ADMIN_ENDPOINT: Final = Endpoint("127.0.0.1", ADMIN_PORT)
 
 
-def upstream_cluster(destination: Destination, *, identity: Identity) -> Resource:
-    """The mTLS cluster of traffic from `identity` to a destination; a headless one keeps the original address."""
+@dataclass(frozen=True, slots=True)
+class UpstreamTemplate:
+    """The mTLS cluster of a destination without what depends on the caller.
+
+    cluster: a serialised Cluster without its transport socket. context: a serialised UpstreamTlsContext without the
+    caller's certificate.
+    """
+
+    name: str
+    cluster: bytes
+    context: bytes
+
+
+def upstream_template(destination: Destination) -> UpstreamTemplate:
+    """The template of a destination; a headless one keeps the original address."""
     cluster = _cluster(cluster_name(destination))
-    cluster.transport_socket.CopyFrom(upstream_tls_socket(destination, identity=identity))
     if destination.headless:
         _keep_original_destination(cluster)
     else:
         cluster.type = Cluster.EDS
         cluster.eds_cluster_config.CopyFrom(Cluster.EdsClusterConfig(eds_config=ads_config_source()))
-    return _resource(cluster, protocol=destination.protocol)
+    _set_protocol(cluster, destination.protocol)
+    return UpstreamTemplate(cluster.name, to_bytes(cluster), to_bytes(upstream_tls_context(destination)))
+
+
+def upstream_cluster(template: UpstreamTemplate, *, certificate: bytes) -> Resource:
+    """The cluster of traffic from one identity to a destination.
+
+    certificate: its serialised `caller_certificate`. It is put together from serialised parts, because there is one for
+    each pair of an identity and a destination: this takes a tenth of the time.
+    """
+    context = field(1, _CONTEXT_TYPE) + field(2, template.context + certificate)
+    socket = field(1, _TLS_NAME) + field(3, context)
+    return Resource.of(template.name, CLUSTER, template.cluster + field(_TRANSPORT_SOCKET, socket))
 
 
 def local_cluster(destination: Destination, *, target: int, ipv6: bool) -> Resource:
@@ -85,9 +114,13 @@ def _keep_original_destination(cluster: Cluster) -> None:
 
 
 def _resource(cluster: Cluster, *, protocol: Protocol) -> Resource:
+    _set_protocol(cluster, protocol)
+    return to_resource(cluster, name=cluster.name)
+
+
+def _set_protocol(cluster: Cluster, protocol: Protocol) -> None:
     if protocol is Protocol.HTTP:
         cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(_downstream_protocol())
-    return to_resource(cluster, name=cluster.name)
 
 
 def _downstream_protocol() -> Any:

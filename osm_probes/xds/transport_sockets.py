@@ -19,13 +19,22 @@ from osm_probes.xds.destination import Destination
 from osm_probes.xds.protobuf import to_any
 from osm_probes.xds.resource_names import certificate_secret_name, outbound_validation_name, server_name
 
-_TLS_NAME: Final = "envoy.transport_sockets.tls"
+TLS_NAME: Final = "envoy.transport_sockets.tls"
 
 
-def upstream_tls_socket(destination: Destination, *, identity: Identity) -> TransportSocket:
-    """The client side: `identity` calls the destination."""
-    common = _common(certificate_secret_name(identity), validation=outbound_validation_name(destination))
-    return tls_socket(UpstreamTlsContext(common_tls_context=common, sni=server_name(destination)))
+def upstream_tls_context(destination: Destination) -> UpstreamTlsContext:
+    """The client side: a call of the destination, except for the caller's certificate."""
+    common = CommonTlsContext(
+        tls_params=tls_1_3_only(),
+        validation_context_sds_secret_config=_secret_config(outbound_validation_name(destination)),
+    )
+    return UpstreamTlsContext(common_tls_context=common, sni=server_name(destination))
+
+
+def caller_certificate(identity: Identity) -> UpstreamTlsContext:
+    """The certificate of a caller, and nothing else."""
+    certificates = [_secret_config(certificate_secret_name(identity))]
+    return UpstreamTlsContext(common_tls_context=CommonTlsContext(tls_certificate_sds_secret_configs=certificates))
 
 
 def downstream_tls_socket(identity: Identity, *, validation: str) -> TransportSocket:
@@ -39,7 +48,7 @@ def downstream_tls_socket(identity: Identity, *, validation: str) -> TransportSo
 
 def tls_socket(context: Message) -> TransportSocket:
     """The transport socket with this TLS context."""
-    return TransportSocket(name=_TLS_NAME, typed_config=to_any(context))
+    return TransportSocket(name=TLS_NAME, typed_config=to_any(context))
 
 
 def tls_1_3_only() -> TlsParameters:
@@ -56,6 +65,10 @@ def ads_config_source() -> ConfigSource:
 def _common(certificate: str, *, validation: str) -> CommonTlsContext:
     return CommonTlsContext(
         tls_params=tls_1_3_only(),
-        tls_certificate_sds_secret_configs=[SdsSecretConfig(name=certificate, sds_config=ads_config_source())],
-        validation_context_sds_secret_config=SdsSecretConfig(name=validation, sds_config=ads_config_source()),
+        tls_certificate_sds_secret_configs=[_secret_config(certificate)],
+        validation_context_sds_secret_config=_secret_config(validation),
     )
+
+
+def _secret_config(name: str) -> SdsSecretConfig:
+    return SdsSecretConfig(name=name, sds_config=ads_config_source())

@@ -1,15 +1,7 @@
 import pytest
 
 from osm_probes.admission.bootstrap_budget import BootstrapBudget, TooManyPendingError
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def take(budget: BootstrapBudget, count: int, *, client: str = "10.0.0.1", namespace: str = "shop") -> None:

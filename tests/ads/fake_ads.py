@@ -7,11 +7,11 @@ from typing import TypeAlias
 
 import grpc
 
-from osm_probes.ads.canary_resource import EXPECTED, REQUEST
 from osm_probes.canary.ads import PATH
 from osm_probes.health.judge_state import AdsCanary
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.certificate import Certificate
+from osm_probes.snapshot.canary_resource import STEPS
 
 NAME = "ads.osm-system.svc"
 AUTHORITY = Authority.create("fake-ads")
@@ -31,10 +31,13 @@ class _Handler(grpc.GenericRpcHandler):
 
 
 async def respond(requests: AsyncIterator[bytes], _: Rpc) -> AsyncIterator[bytes]:
-    """Behave as the ADS does: send one response for the request, then keep the stream open."""
-    async for request in requests:
-        assert request == REQUEST
-        yield b"\x0a\x011" + EXPECTED
+    """Behave as the ADS does: send one response for each step, then keep the stream open."""
+    for step in STEPS:
+        for expected in step.requests:
+            assert await anext(requests) == expected
+        yield b"\x0a\x011" + step.expected
+    async for _request in requests:
+        raise AssertionError("the canary sent more than its steps")
 
 
 @asynccontextmanager
@@ -56,7 +59,7 @@ async def fake_ads(
     try:
         yield AdsCanary(
             address="127.0.0.1", port=port, server_name=NAME, root_pem=authority.root_pem,
-            chain_pem=canary.chain_pem, key_pem=canary.key_pem, request=REQUEST, expected=EXPECTED,
+            chain_pem=canary.chain_pem, key_pem=canary.key_pem, steps=STEPS,
         )  # fmt: skip
     finally:
         await server.stop(0)

@@ -21,6 +21,7 @@ class FakeStream:
     def __init__(self, kind: str = SIDECAR, *, behind: int = 1, name: ProxyName | None = None) -> None:
         self.name: ProxyName = name or proxy_name(kind)
         self.behind = bool(behind)
+        self.late_after: int | None = None
         self.woken = 0
         self.ended = 0
         self.stuck: tuple[UnansweredResponse, ...] = ()

@@ -6,13 +6,14 @@ import grpc
 import grpc.aio
 import pytest
 
-from osm_probes.ads import canary_resource
 from osm_probes.ads.events import Event
 from osm_probes.ads.limits import Limits
 from osm_probes.health.lifecycle import Phase
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.certificate import Certificate
-from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER
+from osm_probes.snapshot import canary_resource
+from osm_probes.snapshot.cache import CANARY
+from osm_probes.snapshot.snapshot import CLUSTER, ENDPOINTS, LISTENER, SECRET
 from tests.ads.client import (
     AUTHORITY,
     BOOKSTORE,
@@ -21,6 +22,7 @@ from tests.ads.client import (
     DELTA,
     SERVER_CERTIFICATE,
     TRUST_DOMAIN,
+    Call,
     certificate_of,
     final_status,
     new_proxy_certificate,
@@ -155,9 +157,10 @@ async def test_above_the_limit_a_proxy_is_refused_with_the_reason_and_the_canary
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 "1 proxies are connected, the most that this control plane serves",
             )
-        async with open_stream(running.server.port, CANARY_CERTIFICATE) as call:
-            await call.write(canary_resource.REQUEST)
-            assert canary_resource.EXPECTED in await read_message(call)
+        with running.cache.subscribe(CANARY):
+            running.cache.publish(CANARY, canary_resource.snapshot(None))
+            async with open_stream(running.server.port, CANARY_CERTIFICATE) as call:
+                await check_canary(call)
         assert running.server.max_streams == 1
         running.server.max_streams = 2
         async with open_stream(running.server.port, new_proxy_certificate()) as third:
@@ -184,19 +187,33 @@ async def test_a_proxy_that_reconnects_counts_once_and_its_newest_stream_is_serv
         assert running.observer.events.count(Event.CAPPED) == 0
 
 
-async def test_the_canary_needs_no_snapshot_and_causes_no_events() -> None:
-    async with running_ads() as running, open_stream(running.server.port, CANARY_CERTIFICATE) as call:
-        await call.write(canary_resource.REQUEST)
-        response = await read_message(call)
-        assert canary_resource.EXPECTED in response
-        assert SotwResponse(response).names == [canary_resource.NAME]
+async def check_canary(call: Call) -> None:
+    """Send and receive what the canary does."""
+    for step in canary_resource.STEPS:
+        for request in step.requests:
+            await call.write(request)
+        assert step.expected in await read_message(call)
+
+
+async def test_the_canary_waits_for_its_own_snapshot_and_causes_no_events() -> None:
+    async with running_ads(INITIAL) as running, open_stream(running.server.port, CANARY_CERTIFICATE) as call:
+        seen = running.cache.wanted.version
+        await call.write(canary_resource.STEPS[0].requests[0])
+        await running.cache.wanted.after(seen)
+        assert CANARY in running.cache.waiting
+        running.cache.publish(CANARY, canary_resource.snapshot(INITIAL))
+        assert SotwResponse(await read_message(call)).names == ["a", canary_resource.NAME]
         assert (running.server.proxies, running.observer.events) == ((), [])
 
 
-async def test_the_canary_may_subscribe_only_to_clusters() -> None:
-    async with running_ads() as running, open_stream(running.server.port, CANARY_CERTIFICATE) as call:
-        await call.write(sotw_request(LISTENER))
-        assert (await final_status(call))[0] is grpc.StatusCode.PERMISSION_DENIED
+async def test_the_canary_gets_clusters_and_listeners_and_nothing_else() -> None:
+    async with running_ads() as running:
+        with running.cache.subscribe(CANARY):
+            running.cache.publish(CANARY, canary_resource.snapshot(None))
+            async with open_stream(running.server.port, CANARY_CERTIFICATE) as call:
+                await check_canary(call)
+                await call.write(sotw_request(SECRET))
+                assert (await final_status(call))[0] is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_a_connected_proxy_is_reported_with_its_accepted_versions_and_its_last_rejection() -> None:

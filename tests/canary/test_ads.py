@@ -11,14 +11,14 @@ import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import ConnectionTerminated, DataReceived, Event, StreamReset
+from h2.events import ConnectionTerminated, DataReceived, Event, RequestReceived, StreamReset
 
-from osm_probes.ads.canary_resource import EXPECTED
 from osm_probes.canary.ads import check_ads
 from osm_probes.health.checks import UnhealthyError
 from osm_probes.health.judge_state import AdsCanary
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.certificate import Certificate
+from osm_probes.snapshot.canary_resource import STEPS
 from tests.ads.fake_ads import AUTHORITY, NAME, Rpc, fake_ads, respond
 from tests.certificates import server_context
 
@@ -55,8 +55,10 @@ async def test_the_server_sees_the_end_of_the_canarys_stream() -> None:
 
 async def test_a_long_response_is_read_completely() -> None:
     async def long(requests: AsyncIterator[bytes], _: Rpc) -> AsyncIterator[bytes]:
-        async for _request in requests:
-            yield b"\x0a\x011" + b"x" * 200_000 + EXPECTED
+        for step in STEPS:
+            for _request in step.requests:
+                await anext(requests)
+            yield b"\x0a\x011" + b"x" * 200_000 + step.expected
 
     async with fake_ads(long) as canary:
         await check_ads(canary, within=5)
@@ -68,6 +70,15 @@ async def test_a_response_without_the_resource_is_unhealthy() -> None:
             yield b"\x0a\x011"
 
     async with fake_ads(other) as canary:
+        assert await unhealthy_reason(canary) == "the response of the ADS does not contain the canary's resource"
+
+
+async def test_clusters_without_listeners_are_unhealthy() -> None:
+    async def clusters_only(requests: AsyncIterator[bytes], _: Rpc) -> AsyncIterator[bytes]:
+        async for _request in requests:
+            yield b"\x0a\x011" + STEPS[0].expected
+
+    async with fake_ads(clusters_only) as canary:
         assert await unhealthy_reason(canary) == "the response of the ADS does not contain the canary's resource"
 
 
@@ -168,12 +179,15 @@ async def test_the_canary_resets_its_stream_and_closes_its_connection() -> None:
 
     async def respond_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         http = H2Connection(H2Configuration(client_side=False))
+        steps = iter(STEPS)
         while data := await reader.read(65536):
             events = http.receive_data(data)
             events_seen.extend(events)
-            if any(isinstance(event, DataReceived) for event in events):
+            if any(isinstance(event, RequestReceived) for event in events):
                 http.send_headers(1, [(":status", "200"), ("content-type", "application/grpc")])
-                http.send_data(1, b"\0" + len(EXPECTED).to_bytes(4, "big") + EXPECTED)
+            if any(isinstance(event, DataReceived) for event in events):
+                expected = next(steps).expected
+                http.send_data(1, b"\0" + len(expected).to_bytes(4, "big") + expected)
             writer.write(http.data_to_send())
         writer.close()
         closed.set()

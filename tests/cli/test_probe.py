@@ -36,6 +36,7 @@ osm-system/osm-controller-0
   ready: yes, since TIME
     [+]ads ok
     [+]mesh ok
+    [+]updates ok
     [+]certificates ok
     [+]capacity ok
     [+]draining ok

@@ -6,6 +6,7 @@ from osm_probes.admission.namespaces import NamespaceLookupError
 from osm_probes.cluster.namespaces import ApiServerNamespaces
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.problem import Problem
+from osm_probes.health.backlog import Backlog
 from osm_probes.mesh.mesh import Mesh, NamespaceMetadata
 from tests.kube.fake_api_server import fake_api_server
 
@@ -15,6 +16,7 @@ class UnreadSource:
 
     def __init__(self) -> None:
         self.mesh: Latest[Mesh | None] = Latest(None)
+        self.updates = Backlog()
         self.problem: Latest[Problem] = Latest(Problem("not listed yet: namespaces", "not listed yet: Namespace shop"))
 
 

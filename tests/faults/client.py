@@ -7,16 +7,17 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
-from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
+from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 
 from osm_probes.mesh.ports import REVIEW_PATH
-from osm_probes.snapshot.snapshot import CLUSTER
-from tests.ads.client import STREAM, open_channel
+from osm_probes.snapshot.snapshot import CLUSTER, LISTENER
+from tests.ads.client import STREAM, Call, open_channel
 from tests.certificates import client_context
 from tests.faults.identity import Credentials
 
 WEBHOOK_NAME = "osm-injector.osm-system.svc"
-_REQUEST = DiscoveryRequest(type_url=CLUSTER).SerializeToString()
+_CLUSTERS = DiscoveryRequest(type_url=CLUSTER).SerializeToString()
+_LISTENERS = DiscoveryRequest(type_url=LISTENER).SerializeToString()
 _POD = {
     "metadata": {"name": "truth", "annotations": {"openservicemesh.io/sidecar-injection": "enabled"}},
     "spec": {"containers": [{"name": "app", "image": "example.org/app:1"}]},
@@ -42,20 +43,37 @@ class NotServedError(Exception):
 
 
 async def request_ads(port: int, own_credentials: Credentials) -> None:
-    """Open a new mTLS connection and a stream, and receive the proxy's clusters. Raises NotServedError."""
+    """Open a connection and a stream, and receive the proxy's clusters and listeners. Raises NotServedError."""
     try:
         async with open_channel(port, own_credentials.certificate, root_pem=own_credentials.root_pem) as channel:
-            call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(STREAM)()
+            call: Call = channel.stream_stream(STREAM)()
             try:
-                await call.write(_REQUEST)
-                if not isinstance(await call.read(), bytes):
-                    raise NotServedError(_describe(await call.code(), await call.details()))
+                await call.write(_CLUSTERS)
+                await call.write(acknowledgement(await next_response(call)))
+                await call.write(_LISTENERS)
+                await next_response(call)
             finally:
                 call.cancel()
     except grpc.aio.AioRpcError as error:
         raise NotServedError(_describe(error.code(), error.details())) from error
     except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
         raise NotServedError(f"the stream ended: {error}") from error
+
+
+async def next_response(call: Call) -> DiscoveryResponse:
+    """The next response of the ADS. Raises NotServedError if the stream ends."""
+    message = await call.read()
+    if not isinstance(message, bytes):
+        raise NotServedError(_describe(await call.code(), await call.details()))
+    return DiscoveryResponse.FromString(message)
+
+
+def acknowledgement(response: DiscoveryResponse) -> bytes:
+    """The ACK of a response."""
+    request = DiscoveryRequest(
+        type_url=response.type_url, version_info=response.version_info, response_nonce=response.nonce
+    )
+    return request.SerializeToString()
 
 
 def _describe(code: grpc.StatusCode, details: str | None) -> str:

@@ -7,16 +7,14 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
-
 from osm_probes.canary.ads import check_ads
 from osm_probes.health.checks import UnhealthyError
 from osm_probes.health.judge_state import AdsCanary
 from osm_probes.mesh.ports import REVIEW_PATH
-from osm_probes.snapshot.snapshot import CLUSTER
 from tests.ads.client import SERVER_NAME
 from tests.faults.client import WEBHOOK_NAME
 from tests.faults.identity import TRIES, credentials, pods, proxy
+from tests.faults.proxies import FIRST_CLUSTERS
 from tests.faults.row import FaultError, Program
 from tests.faults.testbed import ADS_PORT, BOOKSTORE, WEBHOOK_PORT, FaultTestbed
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
@@ -132,7 +130,7 @@ def _is_served(testbed: FaultTestbed, number: int) -> bool:
     canary = AdsCanary(
         address="127.0.0.1", port=ADS_PORT, server_name=SERVER_NAME, root_pem=own_credentials.root_pem,
         chain_pem=own_credentials.certificate.chain_pem, key_pem=own_credentials.certificate.key_pem,
-        request=DiscoveryRequest(type_url=CLUSTER).SerializeToString(), expected=CLUSTER.encode(),
+        steps=FIRST_CLUSTERS,
     )  # fmt: skip
     try:
         testbed.netns.inside(lambda: asyncio.run(check_ads(canary, within=3)))

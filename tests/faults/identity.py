@@ -1,6 +1,7 @@
 """The CA folder -> certificates of proxies, and the pods that make these proxies part of the mesh."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +37,49 @@ def _pod(number: int) -> dict[str, object]:
         "containers": [{"name": "app", "image": "example.org/app:1"}],
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Running"}}
+
+
+def crowd_proxy(number: int) -> ProxyName:
+    """The proxy of the identity `number` of a crowd."""
+    return ProxyName(f"00000000-0000-4000-9000-{number:012x}", SIDECAR, Identity(f"crowd{number}", "app"))
+
+
+def crowd_manifest(services: int, *, identities: int) -> Iterator[tuple[str, str]]:
+    """Manifests of a mesh of so many services and identities, which share the services equally: names and texts."""
+    for number in range(identities):
+        name = crowd_proxy(number)
+        namespace = name.identity.namespace
+        labels = {"app": "app", "osm-proxy-uuid": name.uuid}
+        spec = {"serviceAccountName": "app", "containers": [{"name": "app", "image": "example.org/app:1"}]}
+        items = [
+            _object("Namespace", namespace, labels={"openservicemesh.io/monitored-by": "osm"}),
+            _object("ServiceAccount", "app", namespace),
+            _object(
+                "Pod",
+                "app-0",
+                namespace,
+                labels=labels,
+                spec=spec,
+                status={"phase": "Running", "podIP": _ip(44, number)},
+            ),
+            *(_service(f"app-{index}", namespace, index) for index in range(number, services, identities)),
+        ]
+        yield f"crowd{number}.json", json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+
+
+def _service(name: str, namespace: str, number: int) -> dict[str, object]:
+    ports = [{"name": "http", "port": 80, "targetPort": 14001}]
+    spec = {"clusterIP": _ip(97, number), "selector": {"app": "app"}, "ports": ports}
+    return _object("Service", name, namespace, spec=spec)
+
+
+def _object(kind: str, name: str, namespace: str = "", **rest: object) -> dict[str, object]:
+    metadata = {"name": name, "labels": rest.pop("labels", {})} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, **rest}
+
+
+def _ip(second: int, number: int) -> str:
+    return f"10.{second}.{number // 250}.{number % 250}"
 
 
 @dataclass(frozen=True, slots=True)

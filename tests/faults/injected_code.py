@@ -90,3 +90,46 @@ RESTORE_BUILDS = """\
 from osm_probes.xds.build import SnapshotBuilder
 SnapshotBuilder.build = SnapshotBuilder.original
 """
+
+HANG_BUILDS = """\
+import threading
+from osm_probes.xds.build import SnapshotBuilder
+original, released = SnapshotBuilder.build, threading.Event()
+def build(self, *args, **more):
+    released.wait()
+    return original(self, *args, **more)
+SnapshotBuilder.original, SnapshotBuilder.released, SnapshotBuilder.build = original, released, build
+"""
+
+RELEASE_BUILDS = """\
+from osm_probes.xds.build import SnapshotBuilder
+SnapshotBuilder.build = SnapshotBuilder.original
+SnapshotBuilder.released.set()
+"""
+
+FILL_DEFAULT_EXECUTOR = """\
+import asyncio, builtins, threading
+builtins.released = threading.Event()
+for _ in range(200):
+    asyncio.get_running_loop().run_in_executor(None, builtins.released.wait)
+"""
+
+EMPTY_DEFAULT_EXECUTOR = """\
+import builtins
+builtins.released.set()
+"""
+
+STOP_BROADCAST = """\
+from osm_probes.ads.stream import Stream
+Stream.original = Stream.wake
+Stream.wake = lambda self: None
+"""
+
+RESTORE_BROADCAST = """\
+import gc
+from osm_probes.ads.stream import Stream
+Stream.wake = Stream.original
+for stream in gc.get_objects():
+    if isinstance(stream, Stream):
+        stream.wake()
+"""

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import itertools
+import json
 import os
 import random
 import ssl
@@ -20,12 +22,15 @@ from h2.settings import SettingCodes
 
 from osm_probes.canary.ads import check_ads
 from osm_probes.health.checks import UnhealthyError
-from osm_probes.health.judge_state import AdsCanary
+from osm_probes.health.judge_state import AdsCanary, CanaryStep
 from osm_probes.pki.authority import Authority
 from osm_probes.snapshot.snapshot import CLUSTER, LISTENER
 from tests.ads.client import SERVER_NAME, STREAM, open_channel
-from tests.faults.client import NotServedError, request_ads
-from tests.faults.identity import BOOKSTORE, TRIES, Credentials, credentials, proxy
+from tests.faults.client import NotServedError, acknowledgement, next_response, request_ads
+from tests.faults.identity import BOOKSTORE, TRIES, Credentials, credentials, crowd_proxy, proxy
+
+FIRST_CLUSTERS = (CanaryStep((DiscoveryRequest(type_url=CLUSTER).SerializeToString(),), expected=CLUSTER.encode()),)
+"""What a proxy with the canary's client sends and expects."""
 
 Call = grpc.aio.StreamStreamCall[bytes, bytes]
 _CONCURRENT_CONNECTS = 50
@@ -44,6 +49,35 @@ def _report_up() -> None:
 async def hold(port: int, ca: Path, count: int) -> None:
     """Keep the streams of `count` bookbuyer proxies open, after each has received its clusters."""
     await _hold(port, load_credentials(ca, count))
+
+
+async def crowd(port: int, ca: Path, count: int) -> None:
+    """`count` proxies with an identity each connect at once, and accept all that they get, until they are killed."""
+    own = [credentials(ca, crowd_proxy(number)) for number in range(count)]
+    _report_up()
+    await asyncio.gather(*(_repeat(partial(_accept_all, port, each)) for each in own))
+
+
+async def _accept_all(port: int, own_credentials: Credentials) -> None:
+    async with open_channel(port, own_credentials.certificate, root_pem=own_credentials.root_pem) as channel:
+        call: Call = channel.stream_stream(STREAM)()
+        for type_url in (CLUSTER, LISTENER):
+            await call.write(DiscoveryRequest(type_url=type_url).SerializeToString())
+        while True:
+            await call.write(acknowledgement(await next_response(call)))
+
+
+async def changes(_port: int, _ca: Path, rate: int) -> None:
+    """Change a service of the mesh folder `rate` times a second."""
+    file = Path(os.environ["MESH"]) / "changing.json"
+    _report_up()
+    for number in itertools.count(10_000):
+        spec = {"clusterIP": "10.96.0.98", "selector": {"app": "changing"}, "ports": [{"port": number % 50_000 + 1}]}
+        metadata = {"name": "changing", "namespace": "bookstore"}
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}))
+        new.replace(file)
+        await asyncio.sleep(1 / rate)
 
 
 async def bookstore(port: int, ca: Path, count: int) -> None:
@@ -109,7 +143,7 @@ async def canaries(port: int, ca: Path, count: int) -> None:
         AdsCanary(
             address="127.0.0.1", port=port, server_name=SERVER_NAME, root_pem=own_credentials.root_pem,
             chain_pem=own_credentials.certificate.chain_pem, key_pem=own_credentials.certificate.key_pem,
-            request=DiscoveryRequest(type_url=CLUSTER).SerializeToString(), expected=CLUSTER.encode(),
+            steps=FIRST_CLUSTERS,
         )
         for own_credentials in load_credentials(ca, 8)
     ]  # fmt: skip
@@ -239,7 +273,9 @@ def tls_context(own_credentials: Credentials) -> ssl.SSLContext:
 
 async def _repeat(work: Callable[[], Awaitable[None]], *, pause: float = 0.05) -> None:
     while True:
-        with contextlib.suppress(NotServedError, OSError, TimeoutError, EOFError):
+        with contextlib.suppress(
+            NotServedError, grpc.aio.AioRpcError, asyncio.InvalidStateError, OSError, TimeoutError, EOFError
+        ):
             async with asyncio.timeout(60):
                 await work()
         await asyncio.sleep(pause * (0.5 + random.random()))
@@ -248,6 +284,8 @@ async def _repeat(work: Callable[[], Awaitable[None]], *, pause: float = 0.05) -
 KINDS: dict[str, Callable[..., Coroutine[None, None, None]]] = {
     "hold": hold,
     "bookstore": bookstore,
+    "crowd": crowd,
+    "changes": changes,
     "storm": storm,
     "failing-tls": failing_tls,
     "canaries": canaries,

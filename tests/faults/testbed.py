@@ -43,8 +43,10 @@ class FaultTestbed:
     """The environment of one row. Changes to source, flags, environment, prefix and stderr take effect at `start()`.
 
     source: the flags for the sources of mesh and CA; rows with a cluster replace them, and set `api`. truth: arguments
-    of the truth process, if real clients do not use the program directly. environment: variables of the program;
-    shared: variables of program, judge, real clients and probes. prefix: a command before the program's own.
+    of the truth process, if real clients do not use the program directly. follower_limit: seconds within which each
+    change must reach a connected proxy, which is the real client then; with 0 it is a new proxy. environment: variables
+    of the program; shared: variables of program, judge, real clients and probes. prefix: a command before the program's
+    own.
     """
 
     def __init__(self, row: Row, mode: Mode, *, netns: Namespace, folder: Path, stop: threading.Event) -> None:
@@ -65,6 +67,7 @@ class FaultTestbed:
         self.ended_at: float | None = None
         self.api: ApiServer | None = None
         self.truth: tuple[object, ...] = ()
+        self.follower_limit = 0
         self.leader: Process | None = None
         self._program: Process | None = None
         self._opened = contextlib.ExitStack()
@@ -143,7 +146,10 @@ class FaultTestbed:
         else:
             targets["ready"] = f"https://127.0.0.1:{WEBHOOK_PORT}/healthz"
             targets["9091"] = f"http://127.0.0.1:{HTTP_PORT}/health/ready"
-        self.start_process("truth", *truth)
+        if self.follower_limit:
+            self.start_process("follower", self.port, self.ca, self.mesh, self.follower_limit, 0.25)
+        else:
+            self.start_process("truth", *truth)
         self.start_process("probe", 1.0, *(f"{name}={url}" for name, url in targets.items()))
 
     def start_process(self, module: str, *arguments: object) -> Process:
@@ -153,7 +159,8 @@ class FaultTestbed:
 
     def samples(self) -> tuple[Sample, ...]:
         """The samples so far, ordered by time."""
-        return tuple(sorted(_read(self.folder / "truth.jsonl", Sample), key=lambda sample: sample.start))
+        name = "follower" if self.follower_limit else "truth"
+        return tuple(sorted(_read(self.folder / f"{name}.jsonl", Sample), key=lambda sample: sample.start))
 
     def probes(self) -> tuple[Probe, ...]:
         """The probes so far, ordered by time."""
@@ -195,8 +202,9 @@ class FaultTestbed:
     def load(self, kind: str, *arguments: object, port: int = 0) -> Iterator[Process]:
         """Start load and wait until it is up. arguments: counts. port: by default that of the ADS or the webhook."""
         command = _python("load", kind, port or self.port, self.ca, *arguments)
+        mesh = {"MESH": str(self.mesh)}
         with (self.folder / "load.log").open("ab") as log:
-            process = self._popen(command, stdout=subprocess.PIPE, stderr=log.fileno(), cwd=ROOT)
+            process = self._popen(command, stdout=subprocess.PIPE, stderr=log.fileno(), environment=mesh, cwd=ROOT)
         try:
             up = self.eventually(lambda: _first_line(process), what=f"the load {kind}", within=90)
             if up != b"up\n":

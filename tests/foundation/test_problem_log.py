@@ -1,27 +1,7 @@
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from osm_probes.foundation.problem_log import ProblemLog, Repeat
-from tests.log_capture import capture_logs
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def lines() -> Iterator[list[dict[str, Any]]]:
-    """The log lines of the test."""
-    with capture_logs() as captured:
-        yield captured
+from tests.clock import Clock
 
 
 def line(level: str, message: str, **facts: object) -> dict[str, object]:
@@ -29,7 +9,7 @@ def line(level: str, message: str, **facts: object) -> dict[str, object]:
 
 
 def test_the_beginning_is_a_warning_and_the_end_is_an_info_with_the_duration(lines: list[dict[str, Any]]) -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     log = ProblemLog("pki", began="it fails", ended="it works again", clock=clock)
     assert log.update("refused", secret="a")
     clock.now = 107.5
@@ -62,7 +42,7 @@ def test_a_changed_problem_is_logged_again_on_request(lines: list[dict[str, Any]
 
 
 def test_the_duration_counts_from_the_first_problem_even_if_its_text_changed(lines: list[dict[str, Any]]) -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     log = ProblemLog("pki", began="it fails", ended="it works again", repeat=Repeat.WHEN_CHANGED, clock=clock)
     for problem in ("refused", "timed out", ""):
         log.update(problem)

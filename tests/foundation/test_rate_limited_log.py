@@ -1,33 +1,13 @@
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from osm_probes.foundation.rate_limited_log import RateLimitedLog
-from tests.log_capture import capture_logs
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def lines() -> Iterator[list[dict[str, Any]]]:
-    """The log lines of the test."""
-    with capture_logs() as captured:
-        yield captured
+from tests.clock import Clock
 
 
 def test_the_lines_of_a_period_are_limited_and_the_next_period_begins_with_their_count(
     lines: list[dict[str, Any]],
 ) -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     log = RateLimitedLog("ads", limit=3, clock=clock)
     for number in range(1000):
         clock.now += 0.01
@@ -40,7 +20,7 @@ def test_the_lines_of_a_period_are_limited_and_the_next_period_begins_with_their
 
 
 def test_a_few_lines_a_period_are_all_written(lines: list[dict[str, Any]]) -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     log = RateLimitedLog("ads", limit=3, clock=clock)
     for number in range(9):
         clock.now += 21

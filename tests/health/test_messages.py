@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from osm_probes.health.judge_state import AdsCanary, WebhookCanary
+from osm_probes.health.judge_state import AdsCanary, CanaryStep, WebhookCanary
 from osm_probes.health.messages import (
     METRICS,
     JudgeBeat,
@@ -21,7 +21,7 @@ from osm_probes.runtime.initial_judge_state import CONTROLLER, INJECTOR
 
 ADS = AdsCanary(
     address="127.0.0.1", port=15128, server_name="ads", root_pem=b"r", chain_pem=b"c", key_pem=b"secret",
-    request=b"\0\xff", expected=b"\n",
+    steps=(CanaryStep((b"\0\xff", b"x"), expected=b"\n"),),
 )  # fmt: skip
 FALL = Transition(at=datetime(2026, 1, 2, tzinfo=UTC), probe="ready", healthy=False, reason="x")
 WEBHOOK = WebhookCanary(address="::1", port=9090, server_name="w", bundle_pem=b"b", path="/p", body=b"{}")

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osm_probes.http.body_budget import BodyBudget
+from tests.clock import Clock
 
 
 class Client:
@@ -13,16 +14,6 @@ class Client:
 
     def drop(self) -> None:
         self.dropped = True
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def begun(budget: BodyBudget, *, size: int) -> Client:

@@ -16,12 +16,10 @@ from osm_probes.judge.program_view import ProgramView
 from osm_probes.judge.result import ProbeResult
 from osm_probes.runtime.initial_judge_state import CONTROLLER
 
-CANARY = AdsCanary(
-    address="127.0.0.1", port=1, server_name="", root_pem=b"", chain_pem=b"", key_pem=b"", request=b"", expected=b""
-)
+CANARY = AdsCanary(address="127.0.0.1", port=1, server_name="", root_pem=b"", chain_pem=b"", key_pem=b"", steps=())
 HEALTHY = msgspec.structs.replace(
     CONTROLLER,
-    problems={"mesh": Problem(), "capacity": Problem()},
+    problems={"mesh": Problem(), "updates": Problem(), "capacity": Problem()},
     expiries={"ads": datetime.now(UTC) + timedelta(hours=1)},
     ads=CANARY,
 )

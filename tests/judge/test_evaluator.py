@@ -14,7 +14,7 @@ from osm_probes.runtime.initial_judge_state import CONTROLLER, INJECTOR
 from tests.judge.evaluators import HEALTHY, Clock, evaluator_of, no, view
 
 UNREAD = msgspec.structs.replace(
-    HEALTHY, problems={"mesh": Problem("the mesh has not been read yet"), "capacity": Problem()}
+    HEALTHY, problems={**HEALTHY.problems, "mesh": Problem("the mesh has not been read yet")}
 )
 
 
@@ -25,7 +25,7 @@ def reasons(result: ProbeResult) -> dict[str, str]:
 async def test_ready_when_all_checks_say_yes() -> None:
     result = await evaluator_of(view()).ready()
     assert result.healthy
-    assert [check.name for check in result.checks] == ["ads", "mesh", "certificates", "capacity", "draining"]
+    assert [check.name for check in result.checks] == ["ads", "mesh", "updates", "certificates", "capacity", "draining"]
 
 
 async def test_a_failed_connection_makes_readiness_fail_and_never_liveness() -> None:
@@ -80,6 +80,7 @@ async def test_a_problem_that_was_never_sent_is_a_no() -> None:
     state = msgspec.structs.replace(CONTROLLER, canary_limit=0.01)
     assert reasons(await evaluator_of(view(state)).ready()) == {
         "mesh": "nothing known yet",
+        "updates": "nothing known yet",
         "certificates": "no certificate yet",
         "capacity": "nothing known yet",
     }
@@ -89,7 +90,7 @@ async def test_a_new_state_counts_at_once() -> None:
     program = view()
     evaluator = evaluator_of(program)
     program.update(
-        msgspec.structs.replace(HEALTHY, problems={"mesh": Problem(), "capacity": Problem("1000 of 1000 proxies")})
+        msgspec.structs.replace(HEALTHY, problems={**HEALTHY.problems, "capacity": Problem("1000 of 1000 proxies")})
     )
     assert reasons(await evaluator.ready()) == {"capacity": "1000 of 1000 proxies"}
 

@@ -118,7 +118,7 @@ async def test_the_probe_port_has_no_page_with_names() -> None:
 NAMES = "Pod shop/till of shop/cashier"
 NAMED = msgspec.structs.replace(
     HEALTHY,
-    problems={"mesh": Problem("invalid objects: 1", f"{NAMES}: no"), "capacity": Problem()},
+    problems={**HEALTHY.problems, "mesh": Problem("invalid objects: 1", f"{NAMES}: no")},
     warnings=(Problem("the last good mesh is served", f"the last good mesh is served: {NAMES}"),),
     canary_limit=0.01,
 )
@@ -186,6 +186,7 @@ async def test_verbose_has_a_line_for_each_check() -> None:
     assert answer.body.splitlines() == [
         "[-]ads failed: refused",
         "[+]mesh ok",
+        "[+]updates ok",
         "[+]certificates ok",
         "[+]draining ok",
         "[+]capacity excluded",
@@ -216,6 +217,13 @@ async def test_json_has_verdict_checks_and_transitions() -> None:
     assert (answer.status, answer.content_type) == (503, "application/json")
     body = msgspec.json.decode(answer.body)
     assert (body["probe"], body["healthy"], body["since"]) == ("ready", False, "2026-01-02T03:04:05Z")
-    assert [check["name"] for check in body["checks"]] == ["ads", "mesh", "certificates", "capacity", "draining"]
+    assert [check["name"] for check in body["checks"]] == [
+        "ads",
+        "mesh",
+        "updates",
+        "certificates",
+        "capacity",
+        "draining",
+    ]
     assert body["checks"][0]["reason"] == "refused"
     assert body["transitions"] == []

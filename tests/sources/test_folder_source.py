@@ -1,14 +1,17 @@
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.mesh.mesh import Mesh
+from osm_probes.mesh.source import Step
 from osm_probes.sources import folder_source
 from osm_probes.sources.folder_source import FolderContents, FolderSource, read_files, read_mesh, scan_folder
 from osm_probes.sources.manifests import ManifestError
@@ -166,6 +169,59 @@ async def test_the_last_good_mesh_stays_if_the_folder_disappears(tmp_path: Path)
         assert proxy_count(source) == 1
         (tmp_path / "away").rename(folder)
         await until(lambda: not source.problem.value)
+
+
+async def test_the_last_good_mesh_stays_if_all_manifests_disappear_until_one_says_that_the_mesh_is_empty(
+    tmp_path: Path,
+) -> None:
+    write_files(tmp_path, a=namespace(), b=pod("shop-0"))
+    async with watching(tmp_path) as source:
+        await until(lambda: proxy_count(source) == 1)
+        for name in ("a", "b"):
+            (tmp_path / f"{name}.yaml").unlink()
+        await until(lambda: bool(source.problem.value))
+        assert "all manifests are gone" in str(source.problem.value)
+        assert "leave one manifest there, such as a MeshConfig" in str(source.problem.value)
+        assert proxy_count(source) == 1
+        write_files(tmp_path, c=mesh_config({}))
+        await until(lambda: proxy_count(source) == 0)
+        assert not source.problem.value
+
+
+async def test_a_change_is_on_its_way_until_the_publisher_takes_it_and_an_invalid_one_is_not(tmp_path: Path) -> None:
+    write_files(tmp_path, a=namespace(), b=pod("shop-0"))
+    async with watching(tmp_path) as source:
+        await until(lambda: proxy_count(source) == 1)
+        assert source.updates.oldest() is not None
+        source.updates.remove(Step.READ)
+        await until(lambda: source.updates.oldest() is None)
+        write_files(tmp_path, b="kind: [")
+        await until(lambda: bool(source.problem.value))
+        await until(lambda: source.updates.oldest() is None)
+        write_files(tmp_path, b=pod("shop-1"))
+        await until(lambda: not source.problem.value)
+        await until(lambda: source.updates.oldest() == (Step.READ, ANY))
+
+
+async def test_a_folder_that_does_not_answer_is_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+    answer.set()
+    scan = folder_source.scan_folder
+
+    def waiting(folder: Path) -> dict[str, folder_source.FileStamp]:
+        assert answer.wait(10)
+        return scan(folder)
+
+    monkeypatch.setattr(folder_source, "scan_folder", waiting)
+    async with watching(tmp_path) as source:
+        await until(lambda: proxy_count(source) == 0)
+        source.updates.remove(Step.READ)
+        answer.clear()
+        await until(lambda: source.updates.oldest() is not None)
+        await asyncio.sleep(0.1)
+        assert source.updates.oldest() == (Step.LOOKING, ANY)
+        answer.set()
+        await until(lambda: source.updates.oldest() is None)
 
 
 async def test_an_unforeseen_error_is_reported_and_the_last_good_mesh_stays(

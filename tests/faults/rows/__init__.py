@@ -14,10 +14,25 @@ from tests.faults.rows import (
     quota,
     start,
     stop,
+    waiting,
 )
 
 
 def all_rows(mode: Mode) -> tuple[Row, ...]:
     """Every row of the matrix."""
-    modules = (start, stop, network, hang, quota, certificates, mesh, judge, kubernetes, injector, load, floods)
+    modules = (
+        start,
+        stop,
+        network,
+        hang,
+        quota,
+        certificates,
+        mesh,
+        waiting,
+        judge,
+        kubernetes,
+        injector,
+        load,
+        floods,
+    )
     return tuple(row for module in modules for row in module.rows(mode))

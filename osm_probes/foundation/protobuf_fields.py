@@ -10,8 +10,8 @@ _LENGTH_DELIMITED: Final = 2
 
 
 def field(number: int, content: bytes) -> bytes:
-    """A length-delimited field (string, bytes or message) with a number from 1 to 15."""
-    return bytes(((number << 3) | _LENGTH_DELIMITED,)) + _varint(len(content)) + content
+    """A length-delimited field: a string, bytes or a message."""
+    return _varint((number << 3) | _LENGTH_DELIMITED) + _varint(len(content)) + content
 
 
 def _varint(value: int) -> bytes:

@@ -2,7 +2,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osm_probes.ads.wire import field
+from osm_probes.foundation.protobuf_fields import field
 
 
 @given(st.text(), st.integers(0, 70_000))
