@@ -40,7 +40,7 @@ class Expectation:
     falls_within: for FALLS, the limit from the start of the fault. recovers_within: the limit from the end of the
     fault; None if the fault cannot be undone. ends: the exit status of a program that must exit. drains: only a false
     200 counts as a false answer. judge_dies: one probe of each endpoint may get no response, because the connections
-    of a killed judge end with it.
+    of a killed judge end with it. alive_within: how long an answer of liveness may take.
     """
 
     truth: Truth
@@ -50,6 +50,7 @@ class Expectation:
     ends: int | None = None
     drains: bool = False
     judge_dies: bool = False
+    alive_within: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ def compare(timeline: Timeline, expectation: Expectation) -> RowResult:
         *_check_truth(timeline, expectation.truth),
         *_check_liveness(answered, expectation),
         *_check_exit(timeline, expectation),
+        *_check_times(answered, expectation),
         *_check_recovery(recovery, expectation),
     )
     return RowResult(
@@ -186,6 +188,15 @@ def _check_exit(timeline: Timeline, expectation: Expectation) -> Iterator[str]:
         yield "the program did not exit"
     if expectation.ends is not None and timeline.exit_status not in (None, expectation.ends):
         yield f"the program exited with status {timeline.exit_status}, expected {expectation.ends}"
+
+
+def _check_times(timeline: Timeline, expectation: Expectation) -> Iterator[str]:
+    limit = expectation.alive_within
+    if limit is None:
+        return
+    times = [probe.end - probe.start for probe in timeline.probes_of(alive=True) if timeline.during(probe)]
+    if late := [seconds for seconds in times if seconds > limit]:
+        yield f"{len(late)} of {len(times)} answers took more than {limit:g} s, the longest {max(late):.1f} s"
 
 
 def _check_recovery(recovery: float | None, expectation: Expectation) -> Iterator[str]:

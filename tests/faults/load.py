@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import selectors
 import socket
@@ -15,6 +16,7 @@ from osm_probes.mesh.ports import REVIEW_PATH
 from tests.faults import floods, proxies
 
 _HOST = "127.0.0.1"
+_MOST_OPEN = 10_000
 
 
 def main() -> None:
@@ -35,6 +37,48 @@ def report_up() -> None:
 def idle(port: int, count: int) -> None:
     """Open `count` TCP connections that send nothing; reopen those that are closed."""
     _keep(port, count, first=b"")
+
+
+def requests(port: int, rate: int) -> None:
+    """Open `rate` connections a second; three of four send a request for liveness, the others half of its head."""
+    head = b"GET /health/alive HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    selector = selectors.DefaultSelector()
+    os.nice(-10)  # or the spinning processes of a row would slow it down
+    report_up()
+    due = time.monotonic()
+    for number in itertools.count():
+        with contextlib.suppress(OSError):
+            connection = socket.socket()
+            connection.settimeout(0.0)
+            connection.connect_ex((_HOST, port))
+            selector.register(connection, selectors.EVENT_WRITE, head if number % 4 else head[:20])
+        due = max(due + 1 / rate, time.monotonic() - 1)
+        while (left := due - time.monotonic()) > 0 or len(selector.get_map()) > _MOST_OPEN:
+            _advance(selector, wait=max(0.0, left))
+
+
+def _advance(selector: selectors.BaseSelector, *, wait: float) -> None:
+    for key, _ in selector.select(wait):
+        connection = key.fileobj
+        assert isinstance(connection, socket.socket)
+        try:
+            if key.data:
+                connection.send(key.data)
+                selector.modify(connection, selectors.EVENT_READ, b"")
+                continue
+            if connection.recv(65536):
+                continue
+        except OSError:
+            pass
+        selector.unregister(connection)
+        connection.close()
+
+
+def spin(_port: int) -> None:
+    """Take all of a processor that the system gives."""
+    report_up()
+    while True:
+        pass
 
 
 def half_open(port: int, count: int) -> None:
@@ -133,6 +177,8 @@ def _client_hello() -> bytes:
 _SOCKETS: dict[str, Callable[..., None]] = {
     "idle": idle,
     "half-open": half_open,
+    "requests": requests,
+    "spin": spin,
     "garbage": garbage,
     "closed-at-once": closed_at_once,
     "slow": slow,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tests.faults.compare import Alive, Expectation, Truth
 from tests.faults.row import FaultError, Mode, Row
-from tests.faults.testbed import FaultTestbed
+from tests.faults.testbed import HTTP_PORT, FaultTestbed
 
+_SPINNING = 8
 _GROWTH = 40_000
 """How many KB each process may grow by during 20,000 canary requests: 1 KB for each, plus fragmentation."""
 
@@ -19,6 +20,20 @@ def under(kind: str, *counts: int) -> Callable[[FaultTestbed], AbstractContextMa
     @contextlib.contextmanager
     def action(testbed: FaultTestbed) -> Iterator[None]:
         with testbed.load(kind, *counts):
+            yield
+
+    return action
+
+
+def busy(kind: str, *counts: int) -> Callable[[FaultTestbed], AbstractContextManager[None]]:
+    """Load on the probes' port, while other processes take both processors."""
+
+    @contextlib.contextmanager
+    def action(testbed: FaultTestbed) -> Iterator[None]:
+        with contextlib.ExitStack() as opened:
+            for _ in range(_SPINNING):
+                opened.enter_context(testbed.load("spin"))
+            opened.enter_context(testbed.load(kind, *counts, port=HTTP_PORT))
             yield
 
     return action
@@ -54,7 +69,20 @@ def rows(mode: Mode) -> tuple[Row, ...]:
     unharmed = Expectation(Truth.HOLDS, Alive.STAYS)
     unsure = Expectation(Truth.EITHER, Alive.STAYS, recovers_within=20.0)
     idle, half, closed, unreading, storm, canaries = map(mode.count, (5000, 5000, 1000, 1000, 1000, 20_000))
-    return tuple(
+    # The canary may take 3 s, so a ready that is not yet 200 may take longer than 2 s.
+    alone = Expectation(Truth.EITHER, Alive.STAYS, recovers_within=20.0, alive_within=2.0)
+    long = 300.0 if mode.divisor == 1 else 60.0
+    crowds = (
+        Row(
+            "busy-new-connections", "300 new connections a second on 9091, and 8 other processes on both processors",
+            busy("requests", 300), alone, load=True, duration=long,
+        ),
+        Row(
+            "busy-idle-connections", f"{idle} idle connections to 9091, and 8 other processes on both processors",
+            busy("idle", idle), alone, load=True, duration=20.0,
+        ),
+    )  # fmt: skip
+    return crowds + tuple(
         Row(name, text, action, expect, load=True, duration=duration, extra_pods=max(unreading, storm))
         for name, text, action, expect, duration in (
             ("idle-connections", f"{idle} idle TCP connections", under("idle", idle), unsure, 10.0),
