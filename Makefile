@@ -5,7 +5,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo image test e2e faults faults-quick fuzz coverage check format locks stubs clean .venv
+.PHONY: help run demo image test e2e faults faults-quick fuzz soak coverage check format locks stubs clean .venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,6 +41,10 @@ faults-quick: .venv ## run the fault matrix in ten minutes: heartbeat limit 3 s,
 SECONDS := 1800
 fuzz: .venv ## feed generated input to all that reads bytes from outside: SECONDS=1800 in all, SEED=0, ONLY="yaml http"
 	@exec $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
+MINUTES := 120
+soak: .venv ## measure whether osm-controller's memory grows while proxies come and go: MINUTES=120
+	@exec $(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --output .cache/soak.csv
 
 coverage: .venv ## run all tests except e2e, and list the branches without coverage
 	@$(BIN)/pytest -q --ignore=tests/e2e --cov --cov-report=term-missing:skip-covered

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import grpc.aio
@@ -12,13 +12,14 @@ from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.errors import MalformedRequestError, NotAdmittedError
 from osm_probes.ads.events import ConnectedProxy, Event, Rejection, UnansweredResponse
 from osm_probes.ads.limits import Limits
+from osm_probes.ads.operations import Operations
 from osm_probes.ads.registry import StreamRegistry
 from osm_probes.ads.session import HandledRequest, RequestKind, Response, XdsSession
 from osm_probes.ads.subscription import PendingResponse
 from osm_probes.ads.unanswered import UnansweredTime
 from osm_probes.ads.write_limiter import WriteLimiter
 from osm_probes.foundation.latest import Latest
-from osm_probes.foundation.tasks import background_tasks, start
+from osm_probes.foundation.tasks import background_tasks
 from osm_probes.foundation.text import legible, one_line
 from osm_probes.mesh.identity import CANARY, ProxyName
 from osm_probes.snapshot import canary_resource
@@ -56,6 +57,7 @@ class StreamContext:
     limits: Limits
     registry: StreamRegistry
     write_limiter: WriteLimiter
+    operations: Operations = field(default_factory=Operations)
 
 
 class Stream:
@@ -149,17 +151,13 @@ class Stream:
 
     async def finish_write(self, *, within: float) -> None:
         """Wait for a write that timed out: grpc cannot send the status before that write has ended."""
-        if self._unfinished_write is None:
-            return
-        try:
-            async with asyncio.timeout(within):
-                await self._unfinished_write
-        except (TimeoutError, grpc.aio.BaseError):
-            return
+        if self._unfinished_write is not None:
+            await asyncio.wait({self._unfinished_write}, timeout=within)
 
     async def _read_requests(self) -> None:
         rate = _RateLimiter(self._shared.limits.requests_per_second)
-        while isinstance(request := await self._rpc.read(), bytes):
+        operations = self._shared.operations
+        while isinstance(request := await operations.run(self._rpc.read(), name="ads read"), bytes):
             self._handle(request)
             self.wake()
             self._reads_late = await rate.acquire() or self._reads_late
@@ -246,19 +244,16 @@ class Stream:
 
     async def _write(self, body: bytes) -> bool:
         """Write a message. False if this timed out: the write then continues as `_unfinished_write`."""
-        write = start(self._rpc.write(body), name="ads write")
+        write = self._shared.operations.start(self._rpc.write(body), name="ads write")
         self._proxy_reads_slowly = True
         try:
             done, _ = await asyncio.wait({write}, timeout=self._shared.limits.write)
-        except asyncio.CancelledError:
-            write.cancel()
-            raise
         finally:
             self._proxy_reads_slowly = False
         if not done:
             self._unfinished_write = write
             return False
-        await write
+        write.result()
         return True
 
 

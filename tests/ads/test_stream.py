@@ -9,7 +9,7 @@ from osm_probes.ads.events import Event
 from osm_probes.ads.limits import Limits
 from osm_probes.ads.registry import StreamRegistry
 from osm_probes.ads.sotw import StateOfTheWorld
-from osm_probes.ads.stream import OK, Stream, StreamContext
+from osm_probes.ads.stream import OK, Stream, StreamContext, StreamRpc
 from osm_probes.ads.write_limiter import WriteLimiter
 from osm_probes.foundation.latest import Latest
 from osm_probes.snapshot.cache import SnapshotCache
@@ -44,7 +44,7 @@ class Rpc:
         self.written += 1
 
 
-def new_stream(rpc: Rpc, *, limits: Limits | None = None) -> tuple[Stream, RecordingObserver]:
+def new_stream(rpc: StreamRpc, *, limits: Limits | None = None) -> tuple[Stream, RecordingObserver]:
     observer = RecordingObserver()
     shared = StreamContext(
         Authenticator(TRUST_DOMAIN, refuse_strangers),
@@ -76,3 +76,46 @@ async def test_requests_above_the_rate_limit_are_delayed() -> None:
         await stream.run()
     assert time.monotonic() - started > 0.9
     assert observer.events.count(Event.REQUESTED) == 5
+
+
+class IdleRpc:
+    """A proxy that sends one request and reads nothing. `cancelled`: the operations that were cancelled."""
+
+    def __init__(self) -> None:
+        self.cancelled: list[str] = []
+        self.both_wait = asyncio.Event()
+        self.ended = asyncio.Event()
+        self._waiting: set[str] = set()
+        self._requests = [sotw_request(CLUSTER)]
+
+    async def read(self) -> object:
+        if self._requests:
+            return self._requests.pop()
+        await self._wait("read")
+        return grpc.aio.EOF
+
+    async def write(self, _message: bytes, /) -> None:
+        await self._wait("write")
+
+    async def _wait(self, operation: str) -> None:
+        self._waiting.add(operation)
+        if len(self._waiting) == 2:
+            self.both_wait.set()
+        try:
+            await self.ended.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(operation)
+            raise
+
+
+async def test_the_end_of_a_stream_cancels_neither_a_read_nor_a_write_in_progress() -> None:
+    rpc = IdleRpc()
+    stream, _ = new_stream(rpc)
+    running = asyncio.create_task(stream.run())
+    async with asyncio.timeout(5):
+        await rpc.both_wait.wait()
+        running.cancel()
+        await asyncio.wait({running})
+        rpc.ended.set()
+        await asyncio.sleep(0)
+    assert rpc.cancelled == []
