@@ -2,14 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chart.helms import Helm, Helm3, Helm4, HelmError
+from tests.chart.helms import Helm, HelmError
 from tests.chart.render import Manifest, objects
-from tests.kubernetes.apiserver import ApiServer, running_api_server
+from tests.kubernetes.apiserver import ApiServer
 
 PROGRAMS = {"osm-controller": ["list", "watch", "patch", "delete"], "osm-injector": ["create"]}
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -58,19 +57,6 @@ def test_with_all_namespaces_they_are_bound_in_the_whole_cluster() -> None:
         (f"{program}-bootstrap-secrets-osm-system", "", program) for program in PROGRAMS
     }
     assert bindings(manifests, "RoleBinding") == set()
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """A cluster without the chart."""
-    with running_api_server(tmp_path_factory.mktemp("kubernetes")) as server:
-        yield server
-
-
-@pytest.fixture(params=["3", "4"])
-def helm(request: pytest.FixtureRequest, cluster: ApiServer, tmp_path: Path) -> Helm:
-    """Helm 3 and Helm 4, one at a time."""
-    return Helm3(cluster, tmp_path) if request.param == "3" else Helm4(cluster)
 
 
 def may(cluster: ApiServer, program: str, verb: str, *, release: str, namespace: str) -> bool:

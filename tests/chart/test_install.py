@@ -5,14 +5,13 @@ import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chart.helms import Helm, Helm3, Helm4, HelmError
+from tests.chart.helms import Helm, Helm4, HelmError
 from tests.chart.render import MATRIX, Manifest, Values, objects, rendered
-from tests.kubernetes.apiserver import ApiServer, ApiServerError, path_of, running_api_server
+from tests.kubernetes.apiserver import ApiServer, ApiServerError, path_of
 
 pytestmark = [pytest.mark.helm, pytest.mark.helm3, pytest.mark.kubernetes]
 # Written by another field manager, as osm-injector does.
@@ -25,19 +24,6 @@ RESTRICTED = {
 # Without the set that needs the Prometheus operator's CRDs.
 INSTALLABLE = {name: values for name, values in MATRIX.items() if name != "watched"}
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """A cluster without the chart."""
-    with running_api_server(tmp_path_factory.mktemp("kubernetes")) as server:
-        yield server
-
-
-@pytest.fixture(params=["3", "4"])
-def helm(request: pytest.FixtureRequest, cluster: ApiServer, tmp_path: Path) -> Helm:
-    """Helm 3 and Helm 4, one at a time."""
-    return Helm3(cluster, tmp_path) if request.param == "3" else Helm4(cluster)
 
 
 @dataclass(frozen=True)

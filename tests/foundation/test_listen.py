@@ -11,6 +11,18 @@ def test_all_addresses_answer_on_one_socket(address: str) -> None:
         pass
 
 
+def refuse_family(refused: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse sockets of one address family, as a kernel without it does."""
+    real = socket.socket
+
+    def new(family: int, kind: int) -> socket.socket:
+        if family == refused:
+            raise OSError(97, "Address family not supported by protocol")
+        return real(family, kind)
+
+    monkeypatch.setattr("osm_probes.foundation.listen.socket.socket", new)
+
+
 def test_a_socket_on_one_address_does_not_answer_on_others() -> None:
     with listen(0, address="127.0.0.1") as listener:
         assert listener.getsockname()[0] == "127.0.0.1"
@@ -32,14 +44,7 @@ def test_an_address_of_another_machine_is_refused_by_name() -> None:
 
 
 def test_without_ipv6_it_listens_on_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = socket.socket
-
-    def without_ipv6(family: int, kind: int) -> socket.socket:
-        if family == socket.AF_INET6:
-            raise OSError(97, "Address family not supported by protocol")
-        return real(family, kind)
-
-    monkeypatch.setattr("osm_probes.foundation.listen.socket.socket", without_ipv6)
+    refuse_family(socket.AF_INET6, monkeypatch)
     with listen(0) as listener:
         assert listener.getsockname()[0] == "0.0.0.0"
 
@@ -54,13 +59,6 @@ def test_on_loopback_only_this_machine_is_answered() -> None:
 
 
 def test_without_ipv4_loopback_is_that_of_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = socket.socket
-
-    def without_ipv4(family: int, kind: int) -> socket.socket:
-        if family == socket.AF_INET:
-            raise OSError(97, "Address family not supported by protocol")
-        return real(family, kind)
-
-    monkeypatch.setattr("osm_probes.foundation.listen.socket.socket", without_ipv4)
+    refuse_family(socket.AF_INET, monkeypatch)
     with listen_on_loopback(0) as listener:
         assert listener.getsockname()[0] == "::1"

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,3 +37,11 @@ def new_namespace() -> Callable[..., dict[str, object]]:
         return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
     return make
+
+
+@pytest.fixture
+def namespace(api_server: ApiServer, new_namespace: Callable[..., Any]) -> str:
+    """A new namespace."""
+    manifest = new_namespace()
+    api_server.create(manifest)
+    return str(manifest["metadata"]["name"])

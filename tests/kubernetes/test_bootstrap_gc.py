@@ -17,14 +17,6 @@ pytestmark = pytest.mark.kubernetes
 
 
 @pytest.fixture
-def namespace(api_server: ApiServer, new_namespace: Any) -> str:
-    """A new namespace."""
-    manifest = new_namespace()
-    api_server.create(manifest)
-    return str(manifest["metadata"]["name"])
-
-
-@pytest.fixture
 def uuids(api_server: ApiServer, namespace: str) -> list[str]:
     """The uuids of three proxies whose bootstrap Secrets exist, beside another Secret with a proxy's label."""
     made = [KEY.new_uuid(seller(namespace)) for _ in range(3)]

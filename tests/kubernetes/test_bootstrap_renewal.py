@@ -32,14 +32,6 @@ from tests.log_capture import capture_logs
 pytestmark = pytest.mark.kubernetes
 
 
-@pytest.fixture
-def namespace(api_server: ApiServer, new_namespace: Any) -> str:
-    """A new namespace."""
-    manifest = new_namespace()
-    api_server.create(manifest)
-    return str(manifest["metadata"]["name"])
-
-
 def names(found: dict[str, Any]) -> tuple[str, ...]:
     """The names in the certificate of a bootstrap Secret; none if it has no certificate."""
     if "ads-certificate.json" not in found.get("data", {}):

@@ -5,7 +5,6 @@ import base64
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -21,14 +20,6 @@ from tests.kubernetes.apiserver import ApiServer, ApiServerError
 from tests.kubernetes.ca_secrets import ignore_reason, path, put, stored
 
 pytestmark = pytest.mark.kubernetes
-
-
-@pytest.fixture
-def namespace(api_server: ApiServer, new_namespace: Any) -> str:
-    """A new namespace."""
-    manifest = new_namespace()
-    api_server.create(manifest)
-    return str(manifest["metadata"]["name"])
 
 
 async def test_ten_replicas_that_start_at_once_share_one_ca(api_server: ApiServer, namespace: str) -> None:

@@ -20,15 +20,12 @@ pytestmark = pytest.mark.kubernetes
 
 
 @pytest.fixture
-def namespace(api_server: ApiServer, new_namespace: Any) -> str:
-    """A namespace with the pod osm-controller-0."""
-    manifest = new_namespace()
-    name = str(manifest["metadata"]["name"])
-    api_server.create(manifest)
+def namespace(api_server: ApiServer, namespace: str) -> str:
+    """A new namespace with the pod osm-controller-0."""
     spec = {"containers": [{"name": "a", "image": "a"}]}
-    metadata = {"name": "osm-controller-0", "namespace": name}
+    metadata = {"name": "osm-controller-0", "namespace": namespace}
     api_server.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    return name
+    return namespace
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import pytest
 
@@ -33,14 +32,6 @@ async def until(elector: LeaderElector, *, is_leader: bool, within: float = 10) 
     async with asyncio.timeout(within):
         while elector.is_leader.value is not is_leader:
             await elector.is_leader.after(elector.is_leader.version)
-
-
-@pytest.fixture
-def namespace(api_server: ApiServer, new_namespace: Any) -> str:
-    """A new namespace."""
-    manifest = new_namespace()
-    api_server.create(manifest)
-    return str(manifest["metadata"]["name"])
 
 
 async def test_one_of_three_replicas_leads_and_another_takes_over_when_it_stops(

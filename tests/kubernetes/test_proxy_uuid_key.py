@@ -5,7 +5,6 @@ import base64
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,14 +26,6 @@ pytestmark = pytest.mark.kubernetes
 CA = Authority.create("osm-ca")
 SELLER = Identity("shop", "seller")
 MERGE = "application/merge-patch+json"
-
-
-@pytest.fixture
-def namespace(api_server: ApiServer, new_namespace: Any) -> str:
-    """A new namespace."""
-    manifest = new_namespace()
-    api_server.create(manifest)
-    return str(manifest["metadata"]["name"])
 
 
 @asynccontextmanager
