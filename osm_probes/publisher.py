@@ -78,6 +78,7 @@ class Publisher:
         self._last_built: tuple[Identity, Snapshot] | None = None
         # Its own thread, because a large build would block the event loop, and others may fill the default executor.
         self._thread = ThreadPoolExecutor(1, "publisher")
+        self._has_run = False
 
     @property
     def warning(self) -> Problem:
@@ -94,6 +95,7 @@ class Publisher:
         quiet, settle_within: a change of the mesh is built after so many seconds without a further change, but at
         most `settle_within` seconds after the first one.
         """
+        self._updates.remove(Step.BUILDING)  # by an earlier run, which has ended
         async with background_tasks(
             mesh=self._follow_mesh(quiet=quiet, settle_within=settle_within),
             subscribed=self._follow_subscriptions(),
@@ -104,7 +106,11 @@ class Publisher:
 
     async def _follow_mesh(self, *, quiet: float, settle_within: float) -> None:
         seen = self._mesh.version
-        self._updates.remove(Step.READ)  # nothing is built yet that could be outdated
+        if self._has_run:
+            self._outdate()  # what changed since `run` has ended is built, too
+        else:
+            self._updates.remove(Step.READ)  # nothing is built yet that could be outdated
+        self._has_run = True
         while True:
             seen = await settle(self._mesh, seen, quiet=quiet, at_most=settle_within)
             self._forget_others()

@@ -10,10 +10,9 @@ from typing import Final, Self
 
 from osm_probes.admission.handler import WebhookHandler
 from osm_probes.foundation.listen import SocketLostError
-from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.recovery import recover
-from osm_probes.health.supervise import supervised
+from osm_probes.health.supervise import supervised_tasks
 from osm_probes.http.limits import Limits
 from osm_probes.http.server import HttpServer
 
@@ -68,7 +67,7 @@ class WebhookServer:
         await stack.enter_async_context(self._http)
         stack.push_async_callback(self._http.finish, within=self._grace)
         stack.callback(self._close)
-        await stack.enter_async_context(background_tasks(accept=self._accept()))
+        await stack.enter_async_context(supervised_tasks(lifecycle, accept=self._accept_and_recover()))
         lifecycle.move(Phase.SERVING, reason=f"listening on port {self.port}")
         return self
 
@@ -79,9 +78,6 @@ class WebhookServer:
         if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
             self._lifecycle.move(Phase.DRAINING, reason="asked to stop")
         await self._stack.aclose()
-
-    async def _accept(self) -> None:
-        await supervised(self._lifecycle, self._accept_and_recover())
 
     async def _accept_and_recover(self) -> None:
         reason = ""

@@ -19,7 +19,8 @@ class Limits:
     is a count and not a time, because a time would be over after the process was paused. unanswered: the time after
     which a response without an answer counts as stuck. stream_check: the interval at which all streams are checked.
     overhead_bytes: what a connection may send besides requests, for TLS, headers and the frames of HTTP/2, and how much
-    more each second.
+    more each second. own_call_every: the interval at which the program calls its own server; own_call: how long it
+    waits for the answer.
     """
 
     connections: int = 12_000
@@ -35,6 +36,8 @@ class Limits:
     request_bytes: int = 4 * 1024 * 1024
     overhead_bytes: int = 256 * 1024
     overhead_bytes_per_second: int = 4 * 1024
+    own_call_every: float = 0.25
+    own_call: float = 60.0
 
     def jittered_stream_age(self, draw: Callable[[], float] = random.random) -> float:
         """The age at which one stream is ended. The jitter keeps streams of the same age from ending together."""

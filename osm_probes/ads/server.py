@@ -7,14 +7,15 @@ from dataclasses import replace
 from typing import Final
 
 import grpc
-import grpc.aio
 
 from osm_probes.ads.authenticator import Authenticator
 from osm_probes.ads.delta import Incremental
 from osm_probes.ads.errors import AddressInUseError, CapacityError, DrainingError, NotAdmittedError
 from osm_probes.ads.events import ConnectedProxy, Event, Observer
-from osm_probes.ads.limits import Limits, channel_options
+from osm_probes.ads.grpc_server import GrpcServer, ReplacedServers, Rpc
+from osm_probes.ads.limits import Limits
 from osm_probes.ads.listen import ListenConfig
+from osm_probes.ads.progress import Progress
 from osm_probes.ads.registry import StreamRegistry, snapshot_key
 from osm_probes.ads.session import XdsSession
 from osm_probes.ads.sotw import StateOfTheWorld
@@ -22,20 +23,19 @@ from osm_probes.ads.stream import Stream, StreamContext, StreamStatus
 from osm_probes.ads.traffic import TrafficLimiter
 from osm_probes.ads.write_limiter import WriteLimiter
 from osm_probes.foundation.errors import OsmError
-from osm_probes.foundation.latest import Changes, Latest
+from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.rate_limited_log import RateLimitedLog
-from osm_probes.foundation.tasks import TaskPool, background_tasks, start
+from osm_probes.foundation.tasks import lasting_tasks, start
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.health.listening import OwnSocket
 from osm_probes.health.recovery import recover
-from osm_probes.health.supervise import supervised
+from osm_probes.health.supervise import supervised_tasks
 from osm_probes.mesh.identity import ProxyName
 from osm_probes.pki.certificate import Certificate
 from osm_probes.snapshot.cache import SnapshotCache
 from osm_probes.snapshot.snapshot import Snapshot
 
-_SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _CONCURRENT_WRITES: Final = 16
 _SLOW_WRITE: Final = 0.05
 _HAND_OVER_PAUSE: Final = 0.001
@@ -47,8 +47,6 @@ _LOGGED: Final = (
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.DEADLINE_EXCEEDED,
 )
-
-Rpc = grpc.aio.ServicerContext[bytes, bytes]
 
 
 def _ignore(_event: Event, /, *, type_url: str = "", seconds: float = 0.0) -> None:
@@ -81,10 +79,9 @@ class AdsServer:
         self._shared = StreamContext(authenticator, self._limits, self._registry, write_limiter)
         self._traffic = TrafficLimiter(self._limits)
         self._stream_log = RateLimitedLog("ads")
+        self._progress = Progress(lambda: self._server, limits=self._limits)
         self._server = self._new_server()
-        self._replaced: list[grpc.aio.Server] = []
-        self._stopping: set[grpc.aio.Server] = set()
-        self._replacements = Changes()
+        self._replaced = ReplacedServers(grace=self._limits.longest_stream_age)
         self._server_lock = asyncio.Lock()
 
     @property
@@ -116,6 +113,10 @@ class AdsServer:
         """Whether one more proxy would be refused."""
         return self._registry.full
 
+    def made_progress(self) -> bool:
+        """Whether the ADS has made progress since the last call of this, as `Progress` defines it."""
+        return self._progress.made()
+
     async def recheck(self) -> None:
         """End the streams of proxies that no longer belong to the mesh. Call it after each change of the mesh."""
         await self._registry.recheck(self._shared.authenticator.admit_proxy)
@@ -126,16 +127,19 @@ class AdsServer:
 
         Raises AddressInUseError, ListenError or CredentialsError if the server cannot listen.
         """
-        self._listen_config = replace(self._listen_config, port=self._listen_config.bind(self._server))
+        self._listen_config = replace(self._listen_config, port=self._server.bind(self._listen_config))
         self._socket = OwnSocket(self._listen_config.bound_host, self._listen_config.port)
         self._socket.claim()
         await self._server.start()
-        async with background_tasks(
-            broadcast=supervised(self._lifecycle, self._registry.broadcast()),
-            monitor=self._registry.monitor.run(),
-            socket=supervised(self._lifecycle, self._watch_socket()),
-            replaced=self._stop_replaced_servers(),
-            traffic=supervised(self._lifecycle, self._traffic.watch(self.port)),
+        async with (
+            lasting_tasks(monitor=self._registry.monitor.run, replaced=self._replaced.run),
+            supervised_tasks(
+                self._lifecycle,
+                broadcast=self._registry.broadcast(),
+                socket=self._watch_socket(),
+                traffic=self._traffic.watch(self.port),
+                own_call=self._progress.run(),
+            ),
         ):
             self._lifecycle.move(Phase.SERVING, reason=f"listening on {self._listen_config.address}")
             try:
@@ -174,7 +178,7 @@ class AdsServer:
     async def _stop(self, *, grace: float) -> None:
         # Stopping a server while it starts crashes grpc. With the lock, a replacement in progress gives up first.
         async with self._server_lock:
-            servers = (self._server, *self._replaced, *self._stopping)
+            servers = (self._server, *self._replaced)
             await asyncio.gather(*(server.stop(grace) for server in servers))
 
     async def _watch_socket(self) -> None:
@@ -201,12 +205,11 @@ class AdsServer:
 
     def _replace_server(self) -> None:
         """Create a new server, which does not listen yet, and have the old one stopped, which frees the port."""
-        self._replaced.append(self._server)
+        self._replaced.add(self._server)
         self._server = self._new_server()
-        self._replacements.notify()
 
     async def _listen(self) -> None:
-        self._listen_config.bind(self._server)
+        self._server.bind(self._listen_config)
         self._socket.claim()
         starting = start(self._server.start(), name="ads server start")
         try:
@@ -215,18 +218,6 @@ class AdsServer:
             # A server that is still starting cannot be stopped.
             await starting
             raise
-
-    async def _stop_replaced_servers(self) -> None:
-        """Stop each replaced server: its port is free at once, and its streams may reach their maximum age."""
-        async with TaskPool("ads") as pool:
-            async for _ in self._replacements.values():
-                while self._replaced:
-                    _ = pool.start(self._stop_replaced(self._replaced.pop()), name="stop of a replaced ads server")
-
-    async def _stop_replaced(self, server: grpc.aio.Server) -> None:
-        self._stopping.add(server)
-        await server.stop(self._limits.longest_stream_age)
-        self._stopping.discard(server)
 
     async def _take_over_port(self) -> None:
         """Listen as soon as a thread of grpc has closed the old server's sockets. Raises as ListenConfig.bind does."""
@@ -243,15 +234,9 @@ class AdsServer:
             else:
                 return
 
-    def _new_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=channel_options(self._limits))
-        # Without serializers, requests and responses are bytes.
-        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(self._sotw),
-            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._delta),
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, methods),))
-        return server
+    def _new_server(self) -> GrpcServer:
+        streams = {"StreamAggregatedResources": self._sotw, "DeltaAggregatedResources": self._delta}
+        return GrpcServer(streams, limits=self._limits)
 
     async def _sotw(self, _requests: object, rpc: Rpc) -> None:
         await self._handle(StateOfTheWorld(), rpc)
@@ -260,6 +245,7 @@ class AdsServer:
         await self._handle(Incremental(), rpc)
 
     async def _handle(self, session: XdsSession, rpc: Rpc) -> None:
+        self._progress.count_call()
         try:
             status = await self._run(session, rpc)
         except Exception as error:

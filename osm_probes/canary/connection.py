@@ -108,10 +108,38 @@ async def _connect(address: str, port: int) -> socket.socket:
 async def _open_tls(
     connection: socket.socket, context: ssl.SSLContext, server_name: str
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(loop=loop)
+    protocol = _StreamProtocol(reader, loop=loop)
     try:
-        return await asyncio.open_connection(
-            sock=connection, ssl=context, server_hostname=server_name, ssl_shutdown_timeout=_TLS_SHUTDOWN_WITHIN
+        transport, _ = await loop.create_connection(
+            lambda: protocol,
+            sock=connection,
+            ssl=context,
+            server_hostname=server_name,
+            ssl_shutdown_timeout=_TLS_SHUTDOWN_WITHIN,
         )
     except BaseException:
+        protocol.abort()
         connection.close()
         raise
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+class _StreamProtocol(asyncio.StreamReaderProtocol):
+    """A protocol that knows its transport.
+
+    If a connection is cancelled at the end of its handshake, asyncio only begins to close its transport. A descriptor
+    that is freed before the transport has let go of it is taken by another socket, which asyncio then refuses to use.
+    """
+
+    _made: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._made = transport
+        super().connection_made(transport)
+
+    def abort(self) -> None:
+        """Let go of the descriptor."""
+        if isinstance(self._made, asyncio.WriteTransport):
+            self._made.abort()

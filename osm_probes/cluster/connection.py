@@ -3,13 +3,14 @@
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from osm_probes.cluster.ca_secret import CaSecret
 from osm_probes.cluster.proxy_uuid_key import ProxyUuidKey
 from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.problem import Problem
-from osm_probes.foundation.tasks import background_tasks
+from osm_probes.foundation.tasks import lasting_tasks
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.connect import connect
 from osm_probes.kube.events import EventRecorder
@@ -61,8 +62,8 @@ async def connect_cluster(
         secret = CaSecret(
             client, namespace=namespace, name=shared.ca_bundle_secret_name, common_name=shared.ca_common_name
         )
-        async with background_tasks(source=source.run(), events=events.run()):
+        async with lasting_tasks(source=source.run, events=events.run):
             trust = Latest(await secret.load_or_create(on_waiting=on_waiting))
             uuid_key = ProxyUuidKey(secret)
-            async with background_tasks(ca_secret=secret.follow(trust), uuid_key=uuid_key.run()):
+            async with lasting_tasks(ca_secret=partial(secret.follow, trust), uuid_key=uuid_key.run):
                 yield Cluster(client, events, source, secret, trust, uuid_key)

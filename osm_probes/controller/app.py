@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from osm_probes.ads.authenticator import Authenticator
@@ -20,7 +21,7 @@ from osm_probes.controller.delays import DelayLimits, Delays
 from osm_probes.controller.metrics import ControllerMetrics
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.problem import Problem
-from osm_probes.foundation.tasks import background_tasks
+from osm_probes.foundation.tasks import lasting_tasks
 from osm_probes.health.judge_state import AdsCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.mesh.identity import CanaryName, ProxyName
@@ -109,6 +110,7 @@ class ControllerApp:
     async def run(self) -> None:
         """Serve until a stop is asked for, then drain."""
         self._process.use_metrics(self._metrics)
+        self._process.earns_beat = self._ads.made_progress
         self._process.judge.pages[PROXIES_PAGE] = lambda: proxies_page(self._ads.proxies, self._source.mesh.value)
         if self._environment.cluster is not None:
             from osm_probes.runtime.pod_events import transition_recorder
@@ -120,24 +122,24 @@ class ControllerApp:
         # Before it listens: the judge must know how to connect as soon as the first proxy is served.
         self._update_judge()
         async with (
-            background_tasks(
-                show=self._process.publish_phases(self._lifecycle),
-                publish=self._publisher.run(),
-                workloads=self._workloads.renew(),
-                own=self._own.renew(),
+            lasting_tasks(
+                show=partial(self._process.publish_phases, self._lifecycle),
+                publish=self._publisher.run,
+                workloads=self._workloads.renew,
+                own=self._own.renew,
             ),
             self._leader_tasks(),
             self._proxy_events(),
             self._ads.serving(),
-            background_tasks(
-                mesh=self._follow_mesh(),
-                delays=self._delays.follow(self._update_delays),
-                source=self._follow_source(),
-                builds=self._update_judge_after(self._publisher.failing),
-                authority=self._update_judge_after(self._environment.ca_problem),
-                certificates=self._follow_certificates(),
-                trust=self._follow_trust(),
-                versions=self._follow_versions(),
+            lasting_tasks(
+                mesh=self._follow_mesh,
+                delays=partial(self._delays.follow, self._update_delays),
+                source=self._follow_source,
+                builds=partial(self._update_judge_after, self._publisher.failing),
+                authority=partial(self._update_judge_after, self._environment.ca_problem),
+                certificates=self._follow_certificates,
+                trust=self._follow_trust,
+                versions=self._follow_versions,
             ),
         ):
             await self._process.until_stop(grace=self._configuration.shared.grace)
@@ -145,9 +147,9 @@ class ControllerApp:
 
     async def _follow_versions(self) -> None:
         """Answer /smi/version with what the cluster serves."""
-        if self._environment.cluster is not None:
-            async for served in self._environment.cluster.source.versions.values():
-                self._process.set_body(SMI_VERSION_PATH, smi_version_body(served))
+        cluster = self._environment.cluster
+        async for served in (cluster.source.versions if cluster else Latest[Mapping[str, str]]({})).values():
+            self._process.set_body(SMI_VERSION_PATH, smi_version_body(served))
 
     def _leader_tasks(self) -> contextlib.AbstractAsyncContextManager[None]:
         """What the leader among the controllers does for the cluster."""

@@ -12,7 +12,7 @@ from osm_probes.cluster.ca_rotation import CaRotation
 from osm_probes.cluster.connection import Cluster
 from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.latest import Latest
-from osm_probes.foundation.tasks import background_tasks
+from osm_probes.foundation.tasks import lasting_tasks
 from osm_probes.kube.leader_election import LeaderElector
 from osm_probes.mesh.names import CONTROLLER
 from osm_probes.pki.trust import Trust
@@ -43,7 +43,5 @@ async def leader_tasks(
         distributed_trust=lambda: garbage_collector.distributed_trust,
         certificate_validity=certificate_validity,
     )
-    async with background_tasks(
-        lease=elector.run(), bootstrap_secrets=garbage_collector.run(), ca_rotation=rotation.run()
-    ):
+    async with lasting_tasks(lease=elector.run, bootstrap_secrets=garbage_collector.run, ca_rotation=rotation.run):
         yield

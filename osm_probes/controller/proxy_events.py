@@ -8,7 +8,7 @@ from osm_probes.ads.events import Rejection
 from osm_probes.ads.rejections import Rejections
 from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.latest import Latest
-from osm_probes.foundation.tasks import background_tasks
+from osm_probes.foundation.tasks import lasting_tasks
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.event_object import PodReference, Severity
 from osm_probes.kube.events import EventLimits, EventRecorder
@@ -30,7 +30,7 @@ async def proxy_events(
         client, namespace=shared.osm_namespace, pod=shared.pod, component=CONTROLLER, limits=PROXY_EVENTS
     )
     rejections.report = ProxyEvents(recorder, mesh).report
-    async with background_tasks(proxy_events=recorder.run()):
+    async with lasting_tasks(proxy_events=recorder.run):
         yield
 
 

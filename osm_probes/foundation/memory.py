@@ -24,9 +24,10 @@ def resident_bytes() -> int:
 async def return_freed_memory(*, every: float = _RETURN_EVERY) -> None:
     """Give freed memory back to the kernel at this interval, from a thread: it may take a tenth of a second.
 
-    Runs until it is cancelled; ends at once if the C library cannot do it (other libraries than glibc).
+    Runs until it is cancelled; does nothing if the C library cannot do it (other libraries than glibc).
     """
     trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    while trim is not None:
+    while True:
         await asyncio.sleep(every)
-        await asyncio.to_thread(trim, 0)
+        if trim is not None:
+            await asyncio.to_thread(trim, 0)

@@ -4,9 +4,11 @@ import asyncio
 import secrets
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from msgspec import structs
@@ -23,7 +25,7 @@ from osm_probes.configuration.injector import InjectorConfiguration
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.listen import listen
 from osm_probes.foundation.problem import Problem
-from osm_probes.foundation.tasks import background_tasks
+from osm_probes.foundation.tasks import Work, lasting_tasks
 from osm_probes.health.checks import UnhealthyError, coalesced
 from osm_probes.health.judge_state import WebhookCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
@@ -122,22 +124,21 @@ class InjectorApp:
             self._process.judge.on_transition = transition_recorder(self._cluster.events)
         self._update_judge()
         async with (
-            background_tasks(
-                show=self._process.publish_phases(self._lifecycle),
-                renew=self._certificates.renew(),
+            lasting_tasks(
+                show=partial(self._process.publish_phases, self._lifecycle),
+                renew=self._certificates.renew,
             ),
             self._server,
-            background_tasks(
-                settings=self._follow_mesh(),
-                certificate=self._follow_certificate(),
-                client_ca=self._follow_client_ca(),
-                trust=self._follow_trust(),
-                bundle=self._follow_bundle(),
-                authority=self._update_judge_after(self._ca_problem),
-                denied=self._update_judge_after(self._backends.denied_namespaces),
-                source=self._update_judge_after(self._source.problem),
+            lasting_tasks(
+                settings=self._follow_mesh,
+                certificate=self._follow_certificate,
+                trust=self._follow_trust,
+                bundle=self._follow_bundle,
+                authority=partial(self._update_judge_after, self._ca_problem),
+                denied=partial(self._update_judge_after, self._backends.denied_namespaces),
+                source=partial(self._update_judge_after, self._source.problem),
             ),
-            background_tasks(**{name: work() for name, work in self._backends.background_work.items()}),
+            lasting_tasks(**self._client_ca_work(), **self._backends.background_work),
         ):
             await self._process.until_stop(grace=self._configuration.shared.grace)
             if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
@@ -203,10 +204,12 @@ class InjectorApp:
             self._server.update_tls(self._tls())
             self._update_judge()
 
-    async def _follow_client_ca(self) -> None:
-        if self._configuration.client_ca is None:
-            return
-        async for pem in follow_client_ca(self._configuration.client_ca, last=self._client_ca_pem):
+    def _client_ca_work(self) -> dict[str, Callable[[], Work]]:
+        path = self._configuration.client_ca
+        return {} if path is None else {"client_ca": partial(self._follow_client_ca, path)}
+
+    async def _follow_client_ca(self, path: Path) -> None:
+        async for pem in follow_client_ca(path, last=self._client_ca_pem):
             self._client_ca_pem = pem
             self._server.update_tls(self._tls())
             self._server.close_connections()

@@ -11,7 +11,7 @@ from osm_probes.configuration.shared import SharedConfiguration
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.problem import Problem
-from osm_probes.foundation.tasks import background_tasks
+from osm_probes.foundation.tasks import lasting_tasks
 from osm_probes.mesh.source import MeshSource
 from osm_probes.pki.ca_folder import load_or_create_authority
 from osm_probes.pki.trust import Trust
@@ -89,5 +89,5 @@ async def load_environment(
         raise NoMeshFolderError(f"--mesh-dir {shared.mesh_dir} is not a folder: name one with Kubernetes manifests")
     authority = await asyncio.to_thread(load_or_create_authority, shared.ca_dir, common_name=shared.ca_common_name)
     source = FolderSource(shared.mesh_dir, mesh_name=shared.mesh_name)
-    async with background_tasks(source=source.run()):
+    async with lasting_tasks(source=source.run):
         yield Environment(Latest(Trust.of(authority)), source)

@@ -23,7 +23,7 @@ from osm_probes.foundation.logs import LongText, configure_logs, logger, set_log
 from osm_probes.foundation.memory import return_freed_memory
 from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.signals import StopSignals
-from osm_probes.foundation.tasks import background_tasks
+from osm_probes.foundation.tasks import lasting_tasks
 from osm_probes.health.heartbeat import Heartbeat
 from osm_probes.health.inherited_sockets import InheritedSockets
 from osm_probes.health.judge_state import AdsCanary, JudgeState, WebhookCanary
@@ -59,7 +59,11 @@ class JudgeStateChanges(TypedDict, total=False):
 
 
 class Process:
-    """What is set up when a program's own part begins: its heartbeat, its judge and its stop signals."""
+    """What is set up when a program's own part begins: its heartbeat, its judge and its stop signals.
+
+    earns_beat: whether what the program serves has made progress since the last call of this. A program whose service
+    needs nothing besides the event loop leaves it as it is.
+    """
 
     def __init__(
         self, signals: StopSignals, *, heartbeat: Heartbeat, judge: JudgeSupervisor, judge_state: JudgeState
@@ -70,6 +74,7 @@ class Process:
         self._judge_state = judge_state
         self._verbosity = judge_state.log_level
         self._observe_lag: Callable[[float], object] = lambda _: None
+        self.earns_beat: Callable[[], bool] = lambda: True
 
     def use_metrics(self, metrics: "ProgramMetrics") -> None:
         """Serve these metrics from now on."""
@@ -77,9 +82,10 @@ class Process:
         self._observe_lag = metrics.lag.observe
 
     async def beat(self) -> None:
-        """Beat, without an end, and measure how late the event loop is."""
+        """Beat as long as it is earned, without an end, and measure how late the event loop is."""
         while True:
-            self.heartbeat.beat()
+            if self.earns_beat():
+                self.heartbeat.beat()
             due = time.monotonic() + _BEAT_EVERY
             await asyncio.sleep(_BEAT_EVERY)
             self._observe_lag(max(0.0, time.monotonic() - due))
@@ -207,7 +213,7 @@ def _listen_for_debugging(port: int | None) -> socket.socket | None:
 
 
 async def _serve(process: Process, serve: ServeProgram) -> None:
-    async with background_tasks(beat=process.beat(), memory=return_freed_memory()):
+    async with lasting_tasks(beat=process.beat, memory=return_freed_memory):
         await serve(process)
 
 

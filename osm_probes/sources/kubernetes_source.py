@@ -89,6 +89,7 @@ class KubernetesSource:
         self.versions: Latest[Mapping[str, str]] = Latest({})
         self._mesh_name = mesh_name
         self._changes = Changes()
+        self._seen = 0
         self._exclusions = ExclusionLog()
         self._problem_log = ProblemLog(
             "sources",
@@ -138,10 +139,10 @@ class KubernetesSource:
         """Watch the cluster until cancelled."""
         watches = {informer.options.kind.plural: informer.run() for informer in self._informers}
         async with background_tasks(**watches):
-            seen = self._changes.version
             while True:
-                seen = await settle(self._changes, seen, quiet=_SETTLE_QUIET, at_most=_SETTLE_AT_MOST)
+                seen = await settle(self._changes, self._seen, quiet=_SETTLE_QUIET, at_most=_SETTLE_AT_MOST)
                 await self._update()
+                self._seen = seen
 
     def _notify(self) -> None:
         kinds = (informer.kind for informer in self._informers if informer.kind.or_version)

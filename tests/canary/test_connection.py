@@ -184,3 +184,33 @@ async def test_a_cancelled_check_raises_cancelled_error_and_not_unhealthy() -> N
         connecting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await connecting
+
+
+async def stay(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def test_a_connection_cancelled_at_the_end_of_its_handshake_frees_its_descriptor_only_with_its_transport(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At that moment asyncio would go on with TLS's own shutdown while the next connection gets the descriptor."""
+    made = asyncio.StreamReaderProtocol.connection_made
+    descriptors: list[int] = []
+
+    def cancel(self: asyncio.StreamReaderProtocol, transport: asyncio.BaseTransport) -> None:
+        made(self, transport)
+        if (address := transport.get_extra_info("peername")) and address[1] == port:
+            descriptors.append(transport.get_extra_info("socket").fileno())
+            dial.cancel()
+
+    async with running_server(stay, context=server_context(SERVER)) as port:
+        monkeypatch.setattr(asyncio.StreamReaderProtocol, "connection_made", cancel)
+        dial = asyncio.ensure_future(connect(port))
+        await asyncio.wait({dial})
+        monkeypatch.undo()
+        assert (dial.cancelled(), len(descriptors)) == (True, 1)
+        with socket.socket() as following:
+            following.settimeout(0.0)
+            # asyncio raises RuntimeError here if a transport still uses the descriptor.
+            assert following.fileno() == descriptors[0]
+            await asyncio.get_running_loop().sock_connect(following, ("127.0.0.1", port))

@@ -38,6 +38,14 @@ libc.pthread_mutex_timedlock(mutex, until)
 """
 
 
+CANCEL_ACCEPT_LOOP = """\
+import asyncio
+found = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "AioServer._server_main_loop"]
+assert found, "grpc has another name for the task that accepts calls"
+for task in found:
+    task.cancel()
+"""
+
 REFUSE_TO_ISSUE = """\
 from osm_probes.pki.authority import Authority, InvalidAuthorityError
 def refuse(*_, **__):
@@ -69,6 +77,26 @@ Webhook.answer = fail
 RESTORE_REVIEWS = """\
 from osm_probes.admission.webhook import Webhook
 Webhook.answer = Webhook.original
+"""
+
+
+END_SIDE_TASKS = """\
+import asyncio, gc
+from osm_probes.kube.events import EventRecorder
+async def fail(_):
+    raise RuntimeError("injected fault: File descriptor 25 is used by transport")
+EventRecorder.original = EventRecorder._write_due
+EventRecorder._write_due = fail
+for recorder in [found for found in gc.get_objects() if isinstance(found, EventRecorder)]:
+    recorder._changes.notify()
+for task in asyncio.all_tasks():
+    if task.get_name() in ("source", "ca_secret", "settings", "bundle", "memory"):
+        task.cancel()
+"""
+
+RESTORE_SIDE_TASKS = """\
+from osm_probes.kube.events import EventRecorder
+EventRecorder._write_due = EventRecorder.original
 """
 
 

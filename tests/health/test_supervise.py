@@ -1,9 +1,7 @@
 import asyncio
 
-import pytest
-
 from osm_probes.health.lifecycle import Lifecycle, Phase
-from osm_probes.health.supervise import supervised
+from osm_probes.health.supervise import supervised_tasks
 from tests.log_capture import capture_logs
 
 
@@ -24,29 +22,39 @@ async def _break() -> None:
 async def test_an_unexpected_end_is_a_failure_logged_once() -> None:
     lifecycle = _serving()
     with capture_logs() as logs:
-        await supervised(lifecycle, _end())
-    assert lifecycle.phase is Phase.FAILED
-    assert [(entry["event"], entry["error"]) for entry in logs] == [("a component failed", "ended by itself")]
+        async with supervised_tasks(lifecycle, watch=_end(), other=_end()):
+            await lifecycle.until(Phase.FAILED, within=5)
+            await asyncio.sleep(0)
+    assert [(entry["event"], entry["task"], entry["error"]) for entry in logs] == [
+        ("a component failed", "watch", "ended by itself")
+    ]
 
 
 async def test_an_error_is_the_reason_of_the_failure() -> None:
     lifecycle = _serving()
-    await supervised(lifecycle, _break())
-    assert lifecycle.reason == "ConnectionError: listener gone"
+    async with supervised_tasks(lifecycle, watch=_break()):
+        await lifecycle.until(Phase.FAILED, within=5)
+    assert lifecycle.reason == "watch: ConnectionError: listener gone"
+
+
+async def test_a_task_that_somebody_else_cancels_is_a_failure() -> None:
+    lifecycle = _serving()
+    async with supervised_tasks(lifecycle, watch=asyncio.sleep(60)):
+        next(task for task in asyncio.all_tasks() if task.get_name() == "watch").cancel()
+        await lifecycle.until(Phase.FAILED, within=5)
+    assert lifecycle.reason == "watch: was cancelled"
 
 
 async def test_the_end_of_a_draining_component_is_no_failure() -> None:
     lifecycle = _serving()
     lifecycle.move(Phase.DRAINING, reason="SIGTERM")
-    await supervised(lifecycle, _end())
+    async with supervised_tasks(lifecycle, watch=_end()):
+        await asyncio.sleep(0.01)
     assert lifecycle.phase is Phase.DRAINING
 
 
-async def test_a_cancellation_is_passed_on() -> None:
+async def test_the_end_of_the_block_is_no_failure() -> None:
     lifecycle = _serving()
-    task = asyncio.create_task(supervised(lifecycle, asyncio.sleep(60)))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    async with supervised_tasks(lifecycle, watch=asyncio.sleep(60)):
+        await asyncio.sleep(0)
     assert lifecycle.phase is Phase.SERVING

@@ -4,6 +4,7 @@ from tests.faults.row import Mode, Row
 from tests.faults.rows import (
     certificates,
     floods,
+    grpc,
     hang,
     injector,
     judge,
@@ -25,6 +26,7 @@ def all_rows(mode: Mode) -> tuple[Row, ...]:
         stop,
         network,
         hang,
+        grpc,
         quota,
         certificates,
         mesh,

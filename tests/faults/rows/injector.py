@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager
 
 from tests.faults import injected_code
 from tests.faults.cgroup import memory_limit
+from tests.faults.cluster import injecting_cluster
 from tests.faults.compare import Alive, Expectation, Truth
-from tests.faults.row import Mode, Program, Row
+from tests.faults.row import FaultError, Mode, Program, Row
 from tests.faults.rows.network import destroyed_listener, filtered, port_taken_over, unrecoverable
 from tests.faults.rows.start import FATAL, port_in_use
 from tests.faults.testbed import FaultTestbed
@@ -19,6 +20,17 @@ def broken_reviews(testbed: FaultTestbed) -> Iterator[None]:
     testbed.execute(injected_code.BREAK_REVIEWS)
     yield
     testbed.execute(injected_code.RESTORE_REVIEWS)
+
+
+@contextlib.contextmanager
+def ended_side_tasks(testbed: FaultTestbed) -> Iterator[None]:
+    """Make the task that writes Events raise, and cancel others. All are started again, and the log names them."""
+    testbed.execute(injected_code.END_SIDE_TASKS)
+    yield
+    testbed.execute(injected_code.RESTORE_SIDE_TASKS)
+    named = {line["task"] for line in testbed.logged("a task ended and is started again")}
+    if missing := {"events", "source", "ca_secret", "settings", "bundle", "memory"} - named:
+        raise FaultError(f"the log does not name the ended tasks {', '.join(sorted(missing))}")
 
 
 _SLOW_BODIES = 200
@@ -66,6 +78,10 @@ def rows(mode: Mode) -> tuple[Row, ...]:
         Row(
             "injector-reject", "firewall REJECTs port 9090", filtered("REJECT", "--reject-with", "tcp-reset"), fails,
             program=program,
+        ),
+        Row(
+            "injector-side-tasks-end", "the task that writes Events raises, others are cancelled", ended_side_tasks,
+            unharmed, program=program, setup=injecting_cluster, extra_pods=0,
         ),
         Row("injector-review-fails", "every review fails", broken_reviews, fails, program=program),
         Row(

@@ -18,12 +18,12 @@ _UNSURE = Expectation(Truth.EITHER, Alive.STAYS, recovers_within=20.0)
 _SMALL_MEMORY = 12 << 20
 
 
-def slowed(*load: object) -> Callable[[FaultTestbed], AbstractContextManager[None]]:
-    """Limit program and judge together to 5 % of a CPU, optionally with load."""
+def slowed(*load: object, percent: int = 5) -> Callable[[FaultTestbed], AbstractContextManager[None]]:
+    """Limit program and judge together to this part of a CPU, optionally with load."""
 
     @contextlib.contextmanager
     def action(testbed: FaultTestbed) -> Iterator[None]:
-        with cpu_quota((testbed.pid, testbed.judge), percent=5):
+        with cpu_quota((testbed.pid, testbed.judge), percent=percent):
             if not load:
                 yield
                 return
@@ -109,7 +109,7 @@ def _nonblocking(path: str, flags: int) -> int:
 def rows(mode: Mode) -> tuple[Row, ...]:
     """The rows of this module."""
     # Clearly too many: with 30 proxies a dial takes 2.6 to 3.2 s, so that some clients are served within 3 s.
-    proxies = mode.count(60)
+    proxies, half_open = mode.count(60), mode.count(5000)
     return (
         Row(
             "few-descriptors", "limit of 160 file descriptors, 400 idle TCP connections", idle_connections, _UNSURE,
@@ -129,6 +129,11 @@ def rows(mode: Mode) -> tuple[Row, ...]:
             "cpu-5-failing-tls", "CPU quota of 5 %, 30 failing TLS handshakes per second", slowed("failing-tls", 30),
             _UNSURE,
             duration=20.0, load=True, sample_interval=1.0,
+        ),
+        # The answer to the program's own call to its ADS then takes up to 41 s.
+        Row(
+            "cpu-10-half-open", f"CPU quota of 10 %, {half_open} half-open TLS handshakes",
+            slowed("half-open", half_open, percent=10), _UNSURE, duration=50.0, load=True, sample_interval=1.0,
         ),
         Row("memory-close", "memory limit 12 MB above current use, 20 more proxies", little_memory, _UNHARMED),
         Row(
