@@ -1,0 +1,190 @@
+"""A bookstore and bookbuyers in a mesh whose control plane changes: their traffic, sidecars, certificates and policy."""
+
+import base64
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cryptography import x509
+
+from demo.load import LoadResult
+from osm_probes.admission.pod import bootstrap_secret_name
+from osm_probes.mesh.labels import PROXY_UUID
+from tests.e2e import shop
+from tests.e2e.cluster import Cluster
+from tests.e2e.mesh import CONTROLLER, Mesh
+from tests.e2e.osm_command import osm
+
+MESH: Final = "earlier"
+OSM: Final = "osm-earlier"
+STORE: Final = "earlier-store"
+BUYER: Final = "earlier-buyer"
+RATE: Final = 20.0
+Json = dict[str, Any]
+
+
+def enrolled(name: str, account: str) -> list[Json]:
+    """A namespace in the mesh as the previous version's `osm namespace add` makes it, and a service account."""
+    annotations = {"openservicemesh.io/sidecar-injection": "enabled"}
+    metadata = {"name": name, "labels": {"openservicemesh.io/monitored-by": MESH}, "annotations": annotations}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": name}},
+    ]
+
+
+def policy(step: str) -> list[Json]:
+    """The bookbuyer may get the books, and a path that is named after a step."""
+    match = {"name": "permitted", "pathRegex": f"/(books|{step})", "methods": ["GET"]}
+    account = {"kind": "ServiceAccount", "name": shop.STORE, "namespace": STORE}
+    source = {"kind": "ServiceAccount", "name": shop.BUYER, "namespace": BUYER}
+    rule = {"kind": "HTTPRouteGroup", "name": "paths", "matches": ["permitted"]}
+    return [
+        {
+            "apiVersion": "specs.smi-spec.io/v1alpha4",
+            "kind": "HTTPRouteGroup",
+            "metadata": {"name": "paths", "namespace": STORE},
+            "spec": {"matches": [match]},
+        },
+        {
+            "apiVersion": "access.smi-spec.io/v1alpha3",
+            "kind": "TrafficTarget",
+            "metadata": {"name": "buyers", "namespace": STORE},
+            "spec": {"destination": account, "sources": [source], "rules": [rule]},
+        },
+    ]
+
+
+@dataclass(slots=True)
+class Applications:
+    """A bookstore and its bookbuyers in a mesh, and what was seen of their traffic in earlier steps."""
+
+    mesh: Mesh
+    buyers: list[str] = field(default_factory=list)
+    requests: dict[str, int] = field(default_factory=dict)
+    step: str = ""
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster with the mesh."""
+        return self.mesh.cluster
+
+    def start_buyer(self, name: str) -> None:
+        """Start a pod that sends requests until the scenario ends; the installed version injects it."""
+        url = f"http://{shop.STORE}.{STORE}/books"
+        self.cluster.apply(shop.shopper(name, rate=RATE, namespace=BUYER, url=url))
+        ready = ("--for=condition=Ready", "--timeout=60s")
+        self.cluster.kubectl("wait", f"pod/{name}", f"--namespace={BUYER}", *ready, within=70)
+        self.buyers.append(name)
+
+    def scale_store(self, replicas: int) -> None:
+        """Start more pods of the bookstore; the installed version injects them."""
+        deployment = f"deployment/{shop.STORE}"
+        self.cluster.kubectl("scale", deployment, f"--namespace={STORE}", f"--replicas={replicas}")
+        self.cluster.rolled_out(deployment, namespace=STORE)
+
+    def sidecars(self) -> dict[str, Json]:
+        """All pods with a sidecar, by namespace and name."""
+        pods = [pod for name in (STORE, BUYER) for pod in self.cluster.get("pods", f"--namespace={name}")["items"]]
+        return {f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": pod for pod in pods}
+
+    def certificate(self, pod: Json) -> x509.Certificate:
+        """The certificate for the ADS in a pod's Secret."""
+        name = bootstrap_secret_name(pod["metadata"]["labels"][PROXY_UUID])
+        secret = self.cluster.get("secret", name, f"--namespace={pod['metadata']['namespace']}")
+        (resource,) = json.loads(base64.b64decode(secret["data"]["ads-certificate.json"]))["resources"]
+        chain = base64.b64decode(resource["tls_certificate"]["certificate_chain"]["inline_bytes"])
+        return x509.load_pem_x509_certificate(chain)
+
+    def certs(self, pod: Json) -> list[Json]:
+        """Envoy's own list of the certificates that it uses, with their roots."""
+        pid = self.cluster.node.pid(_container(pod, "initContainerStatuses", "envoy"))
+        command = ("nsenter", f"--target={pid}", "--net", "--", "curl", "--silent", "http://127.0.0.1:15000/certs")
+        certificates: list[Json] = json.loads(self.cluster.node.run(*command))["certificates"]
+        return certificates
+
+    def serials(self) -> set[str]:
+        """The serial numbers of the certificates that the sidecars use."""
+        contexts = [context for pod in self.sidecars().values() for context in self.certs(pod)]
+        return {certificate["serial_number"] for context in contexts for certificate in context["cert_chain"]}
+
+    def roots(self) -> set[int]:
+        """The numbers of roots that the sidecars trust."""
+        contexts = [context for pod in self.sidecars().values() for context in self.certs(pod)]
+        return {len(context["ca_cert"]) for context in contexts}
+
+    def until_renewed(self) -> None:
+        """Wait until each sidecar uses the certificate for the ADS that is in its Secret."""
+
+        def renewed() -> bool:
+            pods = self.sidecars().values()
+            return {f"{self.certificate(pod).serial_number:x}" for pod in pods} <= {
+                serial.lstrip("0") for serial in self.serials()
+            }
+
+        self.cluster.until(renewed, what="the sidecars use their new certificates", within=90.0)
+
+    def check(self, step: str) -> None:
+        """Check that all sidecars are served, and that nothing was lost since the last step."""
+        self._until_connected()
+        self.cluster.apply(*policy(step))
+        for buyer in self.buyers:
+            self._until_answer(buyer, f"/{step}", 200)
+            if self.step:
+                self._until_answer(buyer, f"/{self.step}", 403)
+        self.step = step
+        for buyer in self.buyers:
+            result = self._results(buyer)
+            assert result.lost == 0, (buyer, result)
+            assert result.requests > self.requests.get(buyer, 0), buyer
+            self.requests[buyer] = result.requests
+        self._until_connected()
+
+    def _until_connected(self) -> None:
+        """Wait until each sidecar is connected to a running controller, and has accepted a version of each type."""
+        controllers = {pod.name for pod in self.mesh.pods(CONTROLLER)}
+        pods = self.sidecars()
+
+        def connected() -> bool:
+            rows = json.loads(osm(self.cluster, "proxy", "list", f"--osm-namespace={OSM}", "--output=json"))
+            for row in rows:
+                proxy = row["proxy"]
+                assert row["controller"] in controllers
+                problems = [proxy.get(name) for name in ("rejected", "rejecting", "stuck")]
+                assert not any(problems), proxy
+            current = [row["proxy"] for row in rows if len(row["proxy"]["accepted"]) == 5]
+            return sorted(f"{proxy['namespace']}/{proxy['pod']}" for proxy in current) == sorted(pods)
+
+        self.cluster.until(connected, what="all sidecars are connected and have a configuration", within=60.0)
+
+    def _until_answer(self, buyer: str, path: str, status: int) -> None:
+        """Wait until 8 requests of a bookbuyer, so of each pod of the bookstore, have this status."""
+        get = "c.request('GET', sys.argv[2]); print(c.getresponse().status)"
+        code = f"import http.client as h, sys\nfor _ in range(8): c = h.HTTPConnection(sys.argv[1], timeout=5); {get}"
+        command = (shop.PYTHON, "-c", code, f"{shop.STORE}.{STORE}", path)
+        run = ("exec", buyer, f"--namespace={BUYER}", f"--container={shop.BUYER}", "--", *command)
+        self.cluster.until(
+            lambda: set(self.cluster.kubectl(*run).split()) == {str(status)},
+            what=f"{buyer} gets {status} for {path}",
+            within=60.0,
+        )
+
+    def _results(self, buyer: str) -> LoadResult:
+        """The results of a bookbuyer until now."""
+        pod = self.cluster.get("pod", buyer, f"--namespace={BUYER}")
+        log = ("logs", buyer, f"--namespace={BUYER}", f"--container={shop.BUYER}")
+        before = self.cluster.kubectl(*log).splitlines()
+        pid = self.cluster.node.pid(_container(pod, "containerStatuses", shop.BUYER))
+        self.cluster.node.run("kill", "-USR1", str(pid))
+        after: list[str] = []
+
+        def printed() -> bool:
+            after[:] = self.cluster.kubectl(*log).splitlines()
+            return len(after) > len(before)
+
+        self.cluster.until(printed, what=f"{buyer} prints its results", within=30.0)
+        return LoadResult(**json.loads(after[-1]))
+
+
+def _container(pod: Json, kind: str, name: str) -> str:
+    return next(str(status["containerID"]) for status in pod["status"][kind] if status["name"] == name)
