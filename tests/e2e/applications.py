@@ -75,7 +75,7 @@ class Applications:
 
     mesh: Mesh
     buyers: list[str] = field(default_factory=list)
-    requests: dict[str, int] = field(default_factory=dict)
+    results: dict[str, LoadResult] = field(default_factory=dict)
     step: str = ""
 
     @property
@@ -142,6 +142,7 @@ class Applications:
         """Check that all sidecars are served, and that nothing was lost since the last step."""
         self.cluster.until(self._controllers_are_replaced, what="the previous controllers have ended", within=120.0)
         self.cluster.until(lambda: self._connected() is not None, what="all sidecars are connected", within=120.0)
+        self._count(f"{step}: before the change of the policy")
         self.cluster.apply(*policy(step))
         for buyer in self.buyers:
             self._until_answer(buyer, f"/{step}", 200)
@@ -149,11 +150,15 @@ class Applications:
                 self._until_answer(buyer, f"/{self.step}", 403)
         self.step = step
         self.cluster.until(self._has_one_version, what="all sidecars have the newest policy", within=120.0)
+        self._count(f"{step}: after the change of the policy")
+
+    def _count(self, when: str) -> None:
+        """Check that requests were sent since the last count, and that none was lost."""
         for buyer in self.buyers:
-            result = self._results(buyer)
-            assert result.lost == 0, (buyer, result)
-            assert result.requests > self.requests.get(buyer, 0), buyer
-            self.requests[buyer] = result.requests
+            result, before = self._results(buyer), self.results.get(buyer)
+            self.results[buyer] = result
+            assert before is None or result.requests > before.requests, (when, buyer, result)
+            assert result.lost == (before.lost if before else 0), (when, buyer, result)
 
     def _controllers_are_replaced(self) -> bool:
         pods = self.cluster.get("pods", f"--namespace={OSM}", f"--selector=app={CONTROLLER}")["items"]
