@@ -27,10 +27,11 @@ test: .venv ## run all tests except e2e
 	@$(BIN)/python -m tools.helm3 >/dev/null || true
 	@$(BIN)/pytest -q --ignore=tests/e2e
 
+# These tests may take 600 s each (tests/e2e/conftest.py), so the stacks are printed later than for other tests.
 e2e: .venv ## test the images and the chart in a real one-node cluster: install, faults, traffic, upgrade (root)
 	@$(BIN)/python -m tools.node_binaries >/dev/null || true
 	@$(BIN)/python -m tools.images >/dev/null || true
-	@$(BIN)/pytest -q tests/e2e
+	@$(BIN)/pytest -q -o faulthandler_timeout=660 tests/e2e
 
 faults: .venv ## run the fault matrix and write docs/truth-table.md (root)
 	@exec $(BIN)/python -m tests.faults

@@ -1,7 +1,7 @@
 """The demo's two applications: a bookstore (HTTP server) and a bookbuyer (HTTP client). Neither knows of the mesh.
 
 `python -m demo.apps bookstore` listens on port 14001. `python -m demo.apps bookbuyer URL --rate 200` sends requests
-until SIGTERM, then prints one line of JSON with the results.
+until SIGTERM, then prints one line of JSON with the results. On SIGUSR1 it prints the results until now.
 """
 
 import argparse
@@ -86,12 +86,13 @@ class Bookbuyer:
 
     def summary(self) -> dict[str, object]:
         """The fields of `demo.load.LoadResult`."""
-        starts = [start for start, _, _ in self._results]
+        results = list(self._results)  # the workers may be adding more
+        starts = [start for start, _, _ in results]
         return {
-            "requests": len(self._results),
-            "outcomes": Counter(outcome for _, _, outcome in self._results),
+            "requests": len(results),
+            "outcomes": Counter(outcome for _, _, outcome in results),
             "seconds": round(max(starts) - min(starts), 3) if starts else 0.0,
-            "slowest": round(max((duration for _, duration, _ in self._results), default=0.0), 3),
+            "slowest": round(max((duration for _, duration, _ in results), default=0.0), 3),
         }
 
     def _work(self, number: int) -> None:
@@ -124,9 +125,10 @@ def run_bookstore() -> None:
 
 
 def run_bookbuyer(bookbuyer: Bookbuyer) -> None:
-    """Send requests until SIGTERM, then print the results."""
+    """Send requests until SIGTERM, then print the results. On SIGUSR1 print those until now."""
     switch_user(USER)
     signal.signal(signal.SIGTERM, lambda *_: bookbuyer.stop())
+    signal.signal(signal.SIGUSR1, lambda *_: print(json.dumps(bookbuyer.summary()), flush=True))
     bookbuyer.run()
     print(json.dumps(bookbuyer.summary()), flush=True)
 

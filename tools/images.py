@@ -34,11 +34,16 @@ class NoImageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image of this project. packages: the Debian packages of a substitute for `base` without a registry."""
+    """An image of this project.
+
+    packages: the Debian packages of a substitute for `base` without a registry. source: the folder with its sources.
+    """
 
     name: str
     file: str
     packages: tuple[str, ...]
+    source: Path = ROOT
+    version: str = __version__
 
     @property
     def base(self) -> str:
@@ -51,12 +56,12 @@ class Image:
         return "docker" if any(line.startswith("HEALTHCHECK") for line in self._lines()) else "oci"
 
     def _lines(self) -> list[str]:
-        return (ROOT / self.file).read_text().splitlines()
+        return (self.source / self.file).read_text().splitlines()
 
     @property
     def tag(self) -> str:
         """The full name of the image on this machine."""
-        return f"localhost/{self.name}:{__version__}"
+        return f"localhost/{self.name}:{self.version}"
 
 
 PROGRAMS: Final = Image("osm-probes", "Dockerfile", ("python3", "python3-venv"))
@@ -71,14 +76,14 @@ class Builder:
         self.program = program
 
     def build(self, image: Image) -> None:
-        """Build an image, and write its SBOM to dist/. Raises NoImageError."""
+        """Build an image, and write its SBOM to dist/ of its sources. Raises NoImageError."""
         created = datetime.fromtimestamp(_epoch(), UTC).isoformat()
-        labels = {"VERSION": __version__, "REVISION": _git("rev-parse", "HEAD"), "CREATED": created}
+        labels = {"VERSION": image.version, "REVISION": _git("rev-parse", "HEAD"), "CREATED": created}
         arguments = {"BASE_IMAGE": self._base(image), **labels}
         flags = [f"--build-arg={name}={value}" for name, value in arguments.items()]
-        command = [*flags, *_secrets(), f"--file={image.file}", "."]
+        command = [*flags, *_secrets(), f"--file={image.source / image.file}", str(image.source)]
         self._build(f"--tag={image.tag}", *self._reproducible(image), *command)
-        self._build("--target=sbom", f"--output=type=local,dest={ROOT / 'dist'}", *command)
+        self._build("--target=sbom", f"--output=type=local,dest={image.source / 'dist'}", *command)
 
     def assemble(self, tag: str, text: str, *files: Path) -> None:
         """Build an image from the text of a Dockerfile and the files that it copies. Raises NoImageError."""

@@ -16,6 +16,7 @@ from demo.processes import Process
 from tests.e2e import configuration
 from tests.e2e.configuration import NODE, NODE_ADDRESS
 from tests.e2e.errors import ClusterError
+from tests.e2e.helm import CHART, NAMESPACE
 from tests.e2e.node import Node, run_within
 from tests.kubernetes.apiserver import ApiServer
 from tools.node_binaries import node_binaries
@@ -53,9 +54,12 @@ class Cluster:
         file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
         self.kubectl("apply", "--filename", str(file))
 
-    def helm(self, act: str, values: Mapping[str, Any] | None = None) -> None:
-        """Install, upgrade, test or uninstall the chart."""
-        arguments = [str(self.api.kubeconfig), act, *([json.dumps(values)] if values is not None else [])]
+    def helm(
+        self, act: str, values: Mapping[str, Any] | None = None, *, namespace: str = NAMESPACE, chart: Path = CHART
+    ) -> None:
+        """Install, upgrade, test, roll back or uninstall the release in a namespace. Raises ClusterError."""
+        with_chart = [json.dumps(values), str(chart)] if values is not None else []
+        arguments = [str(self.api.kubeconfig), namespace, act, *with_chart]
         run_within(
             ["env", "-C", str(_ROOT), *self.node.network.command(sys.executable, "-m", "tests.e2e.helm", *arguments)],
             within=120.0,

@@ -80,6 +80,8 @@ def kubelet(state: Path, pki: Path) -> Json:
         "cgroupDriver": "cgroupfs",
         "failSwapOn": False,
         "failCgroupV1": False,
+        # Changed Secrets are in their volumes after a few seconds instead of a minute.
+        "syncFrequency": "5s",
         "resolvConf": str(resolver),
         "clusterDNS": [DNS_ADDRESS],
         "clusterDomain": "cluster.local",

@@ -1,4 +1,5 @@
-"""Helm 4 as a command: `python -m tests.e2e.helm KUBECONFIG install|upgrade VALUES` or `… test|uninstall`.
+"""Helm 4 as a command: `python -m tests.e2e.helm KUBECONFIG NAMESPACE install|upgrade VALUES CHART`, or
+`… test|rollback|uninstall`; a rollback is to the revision before the current one.
 
 It runs as a separate process in the node's network namespace; the library would use this process's network.
 """
@@ -15,16 +16,18 @@ RELEASE: Final = "osm"
 NAMESPACE: Final = "osm-system"
 
 
-def main(kubeconfig: str, act: str, values: str = "{}") -> None:
-    """Install, upgrade, test or uninstall the release. Raises helm_python.HelmError."""
-    with helm_python.Config(namespace=NAMESPACE, kubeconfig_path=kubeconfig) as helm:
+def main(kubeconfig: str, namespace: str, act: str, values: str = "{}", chart: str = "") -> None:
+    """Install, upgrade, test, roll back or uninstall the release. Raises helm_python.HelmError."""
+    with helm_python.Config(namespace=namespace, kubeconfig_path=kubeconfig) as helm:
         match act:
             case "install":
-                helm.install(CHART, RELEASE, json.loads(values), namespace=NAMESPACE)
+                helm.install(chart, RELEASE, json.loads(values), namespace=namespace)
             case "upgrade":
-                helm.upgrade(CHART, RELEASE, json.loads(values), namespace=NAMESPACE)
+                helm.upgrade(chart, RELEASE, json.loads(values), namespace=namespace)
             case "test":
                 helm.test(RELEASE)
+            case "rollback":
+                helm.rollback(RELEASE)
             case _:
                 helm.uninstall(RELEASE)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from osm_probes.mesh.names import CONTROLLER, INJECTOR
 from tests.e2e.images import APPS_IMAGE
@@ -11,7 +12,7 @@ STORE: Final = "bookstore"
 BUYER: Final = "bookbuyer"
 URL: Final = "http://bookstore.bookstore/books"
 PORT: Final = 14001
-_PYTHON: Final = "/opt/osm/bin/python"
+PYTHON: Final = "/opt/osm/bin/python"
 Json = dict[str, Any]
 
 # Sends one request without a retry, so it fails if the application starts before its sidecar.
@@ -30,7 +31,7 @@ def enrolled(name: str) -> list[Json]:
     return [{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, *bindings, account]
 
 
-def bookstore() -> list[Json]:
+def bookstore(namespace: str = STORE) -> list[Json]:
     """The bookstore's Deployment, with three kinds of probes that osm-injector rewrites, and its Service."""
     container = {
         **_container("bookstore"),
@@ -42,7 +43,7 @@ def bookstore() -> list[Json]:
     }
     labels = {"app": STORE}
     template = {"metadata": {"labels": labels}, "spec": {"serviceAccountName": STORE, "containers": [container]}}
-    metadata = {"name": STORE, "namespace": STORE}
+    metadata = {"name": STORE, "namespace": namespace}
     return [
         {
             "apiVersion": "apps/v1",
@@ -89,16 +90,16 @@ def stall(name: str, *, annotations: Mapping[str, str]) -> Json:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
 
 
-def shopper(name: str, *, rate: float) -> Json:
-    """A pod that sends requests at a steady rate until SIGTERM, then prints the results."""
-    container = _container("bookbuyer", URL, "--address", "bookstore.bookstore", "--rate", str(rate))
+def shopper(name: str, *, rate: float, namespace: str = BUYER, url: str = URL) -> Json:
+    """A pod that sends requests at a steady rate until SIGTERM, then prints the results; on SIGUSR1 those until now."""
+    container = _container("bookbuyer", url, "--address", str(urlsplit(url).hostname), "--rate", str(rate))
     spec = {"serviceAccountName": BUYER, "restartPolicy": "Never", "containers": [container]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": BUYER}, "spec": spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
 
 
 def _requesting(url: str) -> Json:
-    return {"name": BUYER, "image": APPS_IMAGE, "command": [_PYTHON, "-c", _ONCE.format(url)]}
+    return {"name": BUYER, "image": APPS_IMAGE, "command": [PYTHON, "-c", _ONCE.format(url)]}
 
 
 def _container(kind: str, *arguments: str) -> Json:
-    return {"name": kind, "image": APPS_IMAGE, "command": [_PYTHON, "-m", "demo.apps", kind, *arguments]}
+    return {"name": kind, "image": APPS_IMAGE, "command": [PYTHON, "-m", "demo.apps", kind, *arguments]}

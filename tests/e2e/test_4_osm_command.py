@@ -2,27 +2,18 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.mesh import CONTROLLER, INJECTOR, Mesh
+from tests.e2e.osm_command import osm
 from tests.e2e.shop import STORE
 
 pytestmark = pytest.mark.usefixtures("bookstore")
-_OSM: Final = Path(sys.executable).with_name("osm")
-
-
-def osm(cluster: Cluster, *words: str, status: int = 0) -> str:
-    """Run an `osm` command and return its output. Fails unless it exits with this status and without error output."""
-    command = cluster.node.network.command(str(_OSM), *words, f"--kubeconfig={cluster.api.kubeconfig}")
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert (result.returncode, result.stderr) == (status, ""), result.stdout
-    return result.stdout
 
 
 def test_verify_reports_no_failure_of_a_healthy_control_plane(mesh: Mesh, cluster: Cluster) -> None:
