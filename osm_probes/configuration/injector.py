@@ -29,7 +29,7 @@ The mutating webhook of the mesh. It adds an Envoy sidecar to new pods (POST
 It serves plain HTTP on port 9091: /healthz, /health/alive, /health/ready,
 /metrics and /version."""
 _EPILOG: Final = f"""\
-environment variables:
+environment variables; an empty one counts as unset:
   INJECTOR_POD_NAME                 name of the program's own pod, which gets
                                     its Events (default: none, no Events are
                                     written)
@@ -83,8 +83,8 @@ def parse_injector(argv: Sequence[str], environment: Mapping[str, str]) -> Injec
         arguments.osm_container_pull_policy,
         arguments.native_sidecars,
         arguments.client_ca,
-        environment.get("OSM_DEFAULT_SIDECAR_IMAGE", _SIDECAR_IMAGE),
-        environment.get("OSM_DEFAULT_INIT_CONTAINER_IMAGE", _INIT_IMAGE),
+        environment.get("OSM_DEFAULT_SIDECAR_IMAGE") or _SIDECAR_IMAGE,
+        environment.get("OSM_DEFAULT_INIT_CONTAINER_IMAGE") or _INIT_IMAGE,
     )
 
 

@@ -15,7 +15,9 @@ from osm_probes.admission.canary_review import canary_review
 from osm_probes.admission.client_ca import follow_client_ca, load_client_ca
 from osm_probes.admission.handler import WebhookHandler
 from osm_probes.admission.options import InjectionOptions
+from osm_probes.admission.pod import SIDECAR_NAME, bootstrap_secret_name
 from osm_probes.admission.server import WebhookServer
+from osm_probes.admission.sidecar import INIT_NAME
 from osm_probes.admission.tls import server_context
 from osm_probes.admission.webhook import Webhook
 from osm_probes.canary.webhook import check_bundle, check_certificate, check_review
@@ -25,7 +27,7 @@ from osm_probes.foundation.listen import listen
 from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.health.checks import UnhealthyError, coalesced
-from osm_probes.health.judge_state import WebhookCanary
+from osm_probes.health.judge_state import ExpectedSidecar, WebhookCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.injector.backends import InjectorBackends, standalone_backends
 from osm_probes.injector.metrics import InjectorMetrics
@@ -109,6 +111,9 @@ class InjectorApp:
             bundle_pem=bundle.pem,
             path=REVIEW_PATH,
             body=canary_review(),
+            expected=ExpectedSidecar(
+                container=SIDECAR_NAME, init_container=INIT_NAME, secret_prefix=bootstrap_secret_name("")
+            ),
             no_bundle=bundle.missing,
             token=token,
         )

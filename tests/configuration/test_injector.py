@@ -23,6 +23,11 @@ def test_the_images_of_a_sidecar_come_from_the_environment() -> None:
     assert (configuration.sidecar_image, configuration.init_image) == ("envoy:1", "init:1")
 
 
+def test_an_empty_image_in_the_environment_counts_as_unset() -> None:
+    environment = {"OSM_DEFAULT_SIDECAR_IMAGE": "", "OSM_DEFAULT_INIT_CONTAINER_IMAGE": ""}
+    assert parse_injector(["--mesh-dir", "m"], environment) == parse_injector(["--mesh-dir", "m"], {})
+
+
 @pytest.mark.parametrize(
     ("flags", "native"), [([], False), (["--native-sidecars"], True), (["--native-sidecars=true"], True)]
 )
