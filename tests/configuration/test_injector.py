@@ -35,6 +35,14 @@ def test_sidecars_are_native_only_with_the_flag(flags: list[str], native: bool) 
     assert parse_injector(["--mesh-dir", "m", *flags], {}).native_sidecars is native
 
 
+def test_dry_runs_need_the_name_of_a_namespace(capsys: pytest.CaptureFixture[str]) -> None:
+    for flags, namespace in (([], ""), (["--dry-run-namespace="], ""), (["--dry-run-namespace", "dry"], "dry")):
+        assert parse_injector(["--mesh-dir", "m", *flags], {}).dry_run_namespace == namespace
+    with pytest.raises(SystemExit):
+        parse_injector(["--mesh-dir", "m", "--dry-run-namespace=a/b"], {})
+    assert "argument --dry-run-namespace: 'a/b' is not a name" in capsys.readouterr().err
+
+
 def test_reviews_of_all_clients_are_answered_without_a_client_ca() -> None:
     assert parse_injector(["--mesh-dir", "m"], {}).client_ca is None
     assert parse_injector(["--mesh-dir", "m", "--client-ca=ca.crt"], {}).client_ca == Path("ca.crt")
