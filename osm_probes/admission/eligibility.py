@@ -6,7 +6,7 @@ from osm_probes.admission.annotations import parse_enabled
 from osm_probes.admission.options import InjectionOptions
 from osm_probes.admission.pod import Pod
 from osm_probes.mesh import labels
-from osm_probes.mesh.mesh import NamespaceMetadata
+from osm_probes.mesh.mesh import Mesh, NamespaceMetadata
 
 _SYSTEM_NAMESPACES: Final = ("kube-system", "kube-public")
 
@@ -27,6 +27,16 @@ def ineligibility_reason(
     metadata: of the namespace; None means that it is not known, so it is not part of the mesh.
     """
     return _namespace_reason(namespace, metadata, options) or _pod_reason(pod, namespace, metadata)
+
+
+def namespaces_with_sidecars(mesh: Mesh | None, *, osm_namespace: str) -> dict[str, NamespaceMetadata]:
+    """The namespaces of the mesh whose pods may get sidecars, by name."""
+    excluded = {*_SYSTEM_NAMESPACES, osm_namespace}
+    return {
+        name: metadata
+        for name, metadata in (mesh.namespaces.items() if mesh is not None else ())
+        if name not in excluded and labels.IGNORE not in metadata.labels
+    }
 
 
 def _namespace_reason(namespace: str, metadata: NamespaceMetadata | None, options: InjectionOptions) -> str:

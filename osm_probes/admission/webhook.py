@@ -43,10 +43,13 @@ class BootstrapStore(Protocol):
 
 
 class ReviewObserver(Protocol):
-    """Counts reviews, such as for metrics."""
+    """Sees reviews, such as for metrics. The canary's are not reported."""
+
+    def arrived(self) -> None:
+        """A review of a new pod arrived."""
 
     def reviewed(self, *, kind: str, success: bool) -> None:
-        """A review was answered; the canary's are not reported. kind: `Pod` or `other`.
+        """A review was answered. kind: `Pod` or `other`.
 
         success: False if the review was malformed, or if an error denied the pod.
         """
@@ -106,6 +109,8 @@ class Webhook:
         if not request.creates_pod:
             self._count(request, success=True)
             return allow(request.uid)
+        if self._observer is not None and request.namespace != CANARY_NAMESPACE:
+            self._observer.arrived()
         try:
             async with asyncio.timeout(self._within):
                 response = await self._review_pod(request, client)

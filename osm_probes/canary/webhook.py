@@ -4,12 +4,14 @@ import asyncio
 import base64
 import ssl
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from osm_probes.canary.connection import Exchange, Target, connect_and_run
+from osm_probes.canary.json_patch import InapplicablePatchError, PatchOperation, apply_patch
+from osm_probes.canary.patched_pod import check_patched_pod
 from osm_probes.health.checks import UnhealthyError
 from osm_probes.health.judge_state import WebhookCanary
 
@@ -30,6 +32,14 @@ class _Response(Struct):
 
 class _Review(Struct):
     response: _Response
+
+
+class _Request(Struct):
+    object: Any
+
+
+class _SentReview(Struct):
+    request: _Request
 
 
 async def check_certificate(canary: WebhookCanary, *, within: float) -> None:
@@ -56,7 +66,10 @@ async def check_bundle(canary: WebhookCanary, *, within: float) -> None:
 
 
 async def check_review(canary: WebhookCanary, *, within: float) -> None:
-    """Check that a synthetic pod gets a patch. Raises UnhealthyError. The certificate is left to the other checks."""
+    """Check that a synthetic pod gets a patch that gives it a usable sidecar. Raises UnhealthyError.
+
+    The certificate is left to the other checks.
+    """
     authorization = f"Authorization: Bearer {canary.token}\r\n" if canary.token else ""
     head = (
         f"POST {canary.path} HTTP/1.1\r\nHost: {canary.server_name}\r\nContent-Type: application/json\r\n"
@@ -72,7 +85,14 @@ async def check_review(canary: WebhookCanary, *, within: float) -> None:
                 raise UnhealthyError("the webhook's response is too long")
         return response
 
-    _check_response(await _connect_and_run(canary, _unverified_context(), exchange, within=within))
+    operations = _patch(await _connect_and_run(canary, _unverified_context(), exchange, within=within))
+    pod = msgspec.json.decode(canary.body, type=_SentReview).request.object
+    try:
+        patched = apply_patch(pod, operations)
+    except InapplicablePatchError as error:
+        reason = "the webhook's patch does not fit the synthetic pod"
+        raise UnhealthyError(reason, detail=f"{reason}: {error}") from error
+    check_patched_pod(patched, canary.expected)
 
 
 async def _connect_and_run(
@@ -88,7 +108,8 @@ async def _served_certificate(_: asyncio.StreamReader, writer: asyncio.StreamWri
     return certificate
 
 
-def _check_response(response: bytes) -> None:
+def _patch(response: bytes) -> list[PatchOperation]:
+    """The patch in the webhook's response. Raises UnhealthyError if there is none."""
     head, _, body = response.partition(b"\r\n\r\n")
     status = head.partition(b"\r\n")[0].decode("latin-1")
     if not status.startswith("HTTP/1.1 200"):
@@ -98,11 +119,13 @@ def _check_response(response: bytes) -> None:
         if not review.allowed:
             reason = "the webhook refuses the synthetic pod"
             raise UnhealthyError(reason, detail=f"{reason}: {review.status.message}")
-        patch = msgspec.json.decode(base64.b64decode(review.patch, validate=True), type=list[dict[str, msgspec.Raw]])
-    except ValueError as error:
+        patch = base64.b64decode(review.patch, validate=True)
+        operations = msgspec.json.decode(patch, type=list[PatchOperation]) if patch else []
+    except (ValueError, RecursionError) as error:
         raise UnhealthyError(f"the webhook's response is not a review with a patch: {error}") from error
-    if review.patchType != "JSONPatch" or not patch:
+    if review.patchType != "JSONPatch" or not operations:
         raise UnhealthyError("the webhook does not add a sidecar to the synthetic pod")
+    return operations
 
 
 def _unverified_context() -> ssl.SSLContext:

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterable
 from typing import Final
 
+from osm_probes.admission.eligibility import namespaces_with_sidecars
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.problem_log import ProblemLog, Repeat
@@ -16,7 +17,6 @@ from osm_probes.kube.access_review import allowed
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.errors import ForbiddenError, KubernetesError
 from osm_probes.kube.kind import SECRETS
-from osm_probes.mesh.labels import IGNORE
 from osm_probes.mesh.mesh import Mesh
 
 # The canary's review has three seconds in total.
@@ -88,11 +88,7 @@ class BootstrapPermissions:
         return f"osm namespace add {namespace} --mesh-name {self._mesh_name}"
 
     def _names(self) -> frozenset[str]:
-        """The namespaces whose pods may get sidecars."""
-        mesh = self._mesh.value
-        namespaces = mesh.namespaces.items() if mesh is not None else ()
-        names = (name for name, metadata in namespaces if IGNORE not in metadata.labels)
-        return frozenset(names) - {self._osm_namespace}
+        return frozenset(namespaces_with_sidecars(self._mesh.value, osm_namespace=self._osm_namespace))
 
     async def _is_any_allowed(self, names: frozenset[str]) -> bool:
         # First the one that had the permission before: usually one question is enough.

@@ -1,5 +1,6 @@
 """A proxy -> the Secret that its pod mounts: the Envoy bootstrap, and the certificate and roots for the ADS."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
@@ -7,11 +8,12 @@ from typing import Any, Final
 from osm_probes.admission.patch import SidecarInjection
 from osm_probes.admission.sidecar import BOOTSTRAP_FILE, BOOTSTRAP_FOLDER
 from osm_probes.cluster.bootstrap_permissions import BootstrapPermissions
+from osm_probes.cluster.bootstrap_rehearsal import BootstrapRehearsal
 from osm_probes.foundation.errors import OsmError
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.text import legible
 from osm_probes.kube.client import KubernetesClient
-from osm_probes.kube.errors import ForbiddenError
+from osm_probes.kube.errors import ForbiddenError, KubernetesError
 from osm_probes.kube.kind import SECRETS
 from osm_probes.kube.wire import encode_secret_data
 from osm_probes.mesh.identity import ProxyName, UnknownIdentityError
@@ -81,7 +83,7 @@ class BootstrapSecretStore:
     """Stores the bootstrap Secrets of proxies that connect to the ADS at the controller's Service.
 
     key: returns the key of the proxies' uuids; None while there is none. ipv6: whether the cluster's pods have IPv6
-    addresses.
+    addresses. rehearsal: learns in which namespace a bootstrap could not be stored.
     """
 
     def __init__(
@@ -90,11 +92,13 @@ class BootstrapSecretStore:
         credentials: CredentialIssuer,
         *,
         permissions: BootstrapPermissions,
+        rehearsal: BootstrapRehearsal,
         key: Callable[[], UuidKey | None],
         ipv6: bool,
     ) -> None:
         self._client = client
         self._permissions = permissions
+        self._rehearsal = rehearsal
         self._credentials = credentials
         self._ipv6 = ipv6
         self._key = key
@@ -111,7 +115,12 @@ class BootstrapSecretStore:
         try:
             await self._client.create(SECRETS, body, namespace=injection.namespace)
         except ForbiddenError as error:
+            self._rehearsal.store_failed(injection.namespace)
             raise await self._permissions.explain(error, injection.namespace) from error
+        except (KubernetesError, asyncio.CancelledError):  # cancelled: the review's time is over
+            self._rehearsal.store_failed(injection.namespace)
+            raise
+        self._rehearsal.store_succeeded()
 
     async def check_permission(self) -> None:
         """Raise ForbiddenError if bootstrap Secrets can be created in no namespace of the mesh."""

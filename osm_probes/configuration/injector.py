@@ -9,6 +9,7 @@ from osm_probes.configuration.flag_parser import (
     FlagParser,
     add_boolean_flag,
     add_duration_flag,
+    parse_dns_label,
     parse_file,
     parse_port,
 )
@@ -29,7 +30,7 @@ The mutating webhook of the mesh. It adds an Envoy sidecar to new pods (POST
 It serves plain HTTP on port 9091: /healthz, /health/alive, /health/ready,
 /metrics and /version."""
 _EPILOG: Final = f"""\
-environment variables:
+environment variables; an empty one counts as unset:
   INJECTOR_POD_NAME                 name of the program's own pod, which gets
                                     its Events (default: none, no Events are
                                     written)
@@ -55,6 +56,7 @@ class InjectorConfiguration:
     """The configuration of osm-injector. `webhook_timeout` is in seconds; the images come from the environment.
 
     client_ca: the file with the CAs of the clients whose reviews are answered; None: those of all clients.
+    dry_run_namespace: where a pod is created in a dry run once a minute; "": nowhere.
     """
 
     shared: SharedConfiguration
@@ -64,6 +66,7 @@ class InjectorConfiguration:
     pull_policy: str
     native_sidecars: bool
     client_ca: Path | None
+    dry_run_namespace: str
     sidecar_image: str
     init_image: str
 
@@ -83,8 +86,9 @@ def parse_injector(argv: Sequence[str], environment: Mapping[str, str]) -> Injec
         arguments.osm_container_pull_policy,
         arguments.native_sidecars,
         arguments.client_ca,
-        environment.get("OSM_DEFAULT_SIDECAR_IMAGE", _SIDECAR_IMAGE),
-        environment.get("OSM_DEFAULT_INIT_CONTAINER_IMAGE", _INIT_IMAGE),
+        arguments.dry_run_namespace,
+        environment.get("OSM_DEFAULT_SIDECAR_IMAGE") or _SIDECAR_IMAGE,
+        environment.get("OSM_DEFAULT_INIT_CONTAINER_IMAGE") or _INIT_IMAGE,
     )
 
 
@@ -128,3 +132,15 @@ def _add_webhook_flags(parser: FlagParser) -> None:
         help="file with CA certificates in PEM: a review is answered only if its client, the API server, has a "
         "certificate of one of them; /healthz needs none (default: all reviews are answered)",
     )
+    webhook.add_argument(
+        "--dry-run-namespace",
+        type=_parse_optional_namespace,
+        default="",
+        metavar="NAME",
+        help="namespace of the mesh in which a pod is created once a minute in a dry run, to see that it gets a "
+        "sidecar; needs the permission to create pods there (default: none)",
+    )
+
+
+def _parse_optional_namespace(text: str) -> str:
+    return parse_dns_label(text) if text else ""

@@ -33,12 +33,21 @@ class AdsCanary(Struct, frozen=True, kw_only=True):
         return f"AdsCanary({self.address}:{self.port})"  # never the key
 
 
+class ExpectedSidecar(Struct, frozen=True, kw_only=True):
+    """The names that a pod with a sidecar has. secret_prefix: of its bootstrap's Secret; its uuid follows."""
+
+    container: str
+    init_container: str
+    secret_prefix: str
+
+
 class WebhookCanary(Struct, frozen=True, kw_only=True):
     """How to connect to the webhook as the API server does, and the review to post.
 
     address: an IP address. bundle_pem: the certificates that the API server trusts; server_name: the name that it
-    verifies. body: an AdmissionReview whose pod the webhook must patch. no_bundle: why there is no bundle; "" if there
-    is one. token: sent with the review in place of a client certificate; "" if the webhook demands none.
+    verifies. body: an AdmissionReview whose pod the webhook must patch; expected: what the patched pod has. no_bundle:
+    why there is no bundle; "" if there is one. token: sent with the review in place of a client certificate; "" if the
+    webhook demands none.
     """
 
     address: str
@@ -47,6 +56,7 @@ class WebhookCanary(Struct, frozen=True, kw_only=True):
     bundle_pem: bytes
     path: str
     body: bytes
+    expected: ExpectedSidecar
     no_bundle: str = ""
     token: str = ""
 

@@ -17,7 +17,9 @@ from osm_probes.admission.canary_review import canary_review
 from osm_probes.admission.client_ca import follow_client_ca, load_client_ca
 from osm_probes.admission.handler import WebhookHandler
 from osm_probes.admission.options import InjectionOptions
+from osm_probes.admission.pod import SIDECAR_NAME, bootstrap_secret_name
 from osm_probes.admission.server import WebhookServer
+from osm_probes.admission.sidecar import INIT_NAME
 from osm_probes.admission.tls import server_context
 from osm_probes.admission.webhook import Webhook
 from osm_probes.canary.webhook import check_bundle, check_certificate, check_review
@@ -27,10 +29,10 @@ from osm_probes.foundation.listen import listen
 from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.tasks import Work, lasting_tasks
 from osm_probes.health.checks import UnhealthyError, coalesced
-from osm_probes.health.judge_state import WebhookCanary
+from osm_probes.health.judge_state import ExpectedSidecar, WebhookCanary
 from osm_probes.health.lifecycle import Lifecycle, Phase
 from osm_probes.injector.backends import InjectorBackends, standalone_backends
-from osm_probes.injector.metrics import InjectorMetrics
+from osm_probes.injector.metrics import InjectorMetrics, InjectorReviews
 from osm_probes.mesh.names import INJECTOR, webhook_server_name
 from osm_probes.mesh.ports import REVIEW_PATH
 from osm_probes.mesh.settings import Settings
@@ -87,7 +89,7 @@ class InjectorApp:
             namespaces=self._backends.namespaces,
             within=configuration.webhook_timeout * _ANSWER_SHARE,
             bootstrap_store=self._backends.bootstrap_store,
-            observer=metrics,
+            observer=InjectorReviews(metrics, on_arrival=self._backends.review_arrived),
             new_uuid=self._backends.new_uuid,
         )
         client_ca, token = configuration.client_ca, ""
@@ -111,6 +113,9 @@ class InjectorApp:
             bundle_pem=bundle.pem,
             path=REVIEW_PATH,
             body=canary_review(),
+            expected=ExpectedSidecar(
+                container=SIDECAR_NAME, init_container=INIT_NAME, secret_prefix=bootstrap_secret_name("")
+            ),
             no_bundle=bundle.missing,
             token=token,
         )
@@ -135,8 +140,13 @@ class InjectorApp:
                 trust=self._follow_trust,
                 bundle=self._follow_bundle,
                 authority=partial(self._update_judge_after, self._ca_problem),
-                denied=partial(self._update_judge_after, self._backends.denied_namespaces),
                 source=partial(self._update_judge_after, self._source.problem),
+            ),
+            lasting_tasks(
+                **{
+                    f"backend {number}": partial(self._update_judge_after, latest)
+                    for number, latest in enumerate((*self._backends.problems.values(), *self._backends.changes))
+                }
             ),
             lasting_tasks(**self._client_ca_work(), **self._backends.background_work),
         ):
@@ -164,12 +174,15 @@ class InjectorApp:
             return standalone_backends(self._source, self._trust.value)
         from osm_probes.injector.cluster_backends import cluster_backends
 
-        return cluster_backends(self._cluster, self._configuration, self._trust)
+        return cluster_backends(self._cluster, self._configuration, self._trust, port=lambda: self._server.port)
 
     async def _can_inject(self) -> None:
-        """The three checks of readiness, which the webhook asks of itself for /healthz on its own port."""
+        """The checks of readiness, which the webhook asks of itself for /healthz on its own port."""
         if self._lifecycle.phase is not Phase.SERVING:
             raise UnhealthyError(f"the webhook is {self._lifecycle.phase.name}")
+        for latest in self._backends.problems.values():
+            if latest.value:
+                raise UnhealthyError(latest.value.summary, detail=latest.value.detail)
         limit = self._configuration.shared.canary_limit
         questions = (check_certificate, check_bundle, check_review)
         await asyncio.gather(*(ask(self._canary, within=limit) for ask in questions))
@@ -221,18 +234,19 @@ class InjectorApp:
         """Tell the judge all that it cannot see itself."""
         served = self._certificates.certificate(self._name)
         expiries = {"root": self._trust.value.signer.not_after, "webhook": served.not_after}
-        self._process.update_judge(webhook=self._canary, expiries=expiries, warnings=tuple(self._warnings()))
+        self._process.update_judge(
+            webhook=self._canary,
+            expiries=expiries,
+            problems={name: latest.value for name, latest in self._backends.problems.items()},
+            warnings=tuple(self._warnings()),
+        )
 
     def _warnings(self) -> Iterator[Problem]:
         if problem := self._source.problem.value:
             yield problem if self._source.mesh.value is None else problem.after("what was last read is used")
         if self._ca_problem.value:
             yield self._ca_problem.value
-        if denied := self._backends.denied_namespaces.value:
-            yield Problem(
-                f"pods are refused in {len(denied)} of the mesh's namespaces, where bootstraps cannot be stored: "
-                f"osm verify control-plane lists them"
-            )
+        yield from self._backends.warnings()
 
     def _issue(self, name: str, validity: timedelta) -> Certificate:
         self._metrics.issued.inc()

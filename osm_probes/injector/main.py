@@ -13,7 +13,7 @@ def main() -> None:
     signals = StopSignals()
     signals.install()
     from osm_probes.configuration.injector import parse_injector
-    from osm_probes.runtime.initial_judge_state import INJECTOR
+    from osm_probes.runtime.initial_judge_state import injector_judge_state
     from osm_probes.runtime.process import Process, run_program
     from osm_probes.runtime.startup import fatal_reporter, parse_or_report
 
@@ -29,7 +29,7 @@ def main() -> None:
     run_program(
         _NAME,
         shared=configuration.shared,
-        judge_state=INJECTOR,
+        judge_state=injector_judge_state(configuration),
         signals=signals,
         serve=serve,
         report_fatal=report_fatal,

@@ -1,5 +1,7 @@
 """What the webhook answered -> the injector's metric families."""
 
+from collections.abc import Callable
+
 from prometheus_client import Counter
 
 from osm_probes.runtime.metrics import ProgramMetrics
@@ -20,3 +22,15 @@ class InjectorMetrics(ProgramMetrics):
     def reviewed(self, *, kind: str, success: bool) -> None:
         """Count a review."""
         self._reviews.labels(kind, str(success).lower()).inc()
+
+
+class InjectorReviews:
+    """Observes reviews: `on_arrival` is called for each, and the metrics count the answers."""
+
+    def __init__(self, metrics: InjectorMetrics, *, on_arrival: Callable[[], None]) -> None:
+        self._on_arrival = on_arrival
+        self.reviewed = metrics.reviewed
+
+    def arrived(self) -> None:
+        """A review of a new pod arrived."""
+        self._on_arrival()

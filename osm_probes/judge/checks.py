@@ -188,6 +188,30 @@ class CapacityCheck(ProblemCheck):
     name = "capacity"
 
 
+class ConfigurationCheck(ProblemCheck):
+    """The webhook configuration lets the API server send the reviews of the mesh's pods."""
+
+    name = "configuration"
+
+
+class BootstrapsCheck(ProblemCheck):
+    """The API server stores the bootstraps of sidecars, at least in one namespace of the mesh."""
+
+    name = "bootstraps"
+
+
+class ApiServerCheck(ProblemCheck):
+    """There is no evidence that only this injector cannot reach the API server."""
+
+    name = "api-server"
+
+
+class DryRunCheck(ProblemCheck):
+    """A pod that is created in a dry run gets a sidecar."""
+
+    name = "dry-run"
+
+
 class CertificatesCheck(Check):
     """All certificates that the program uses are in date."""
 
@@ -231,6 +255,10 @@ CHECKS: Final[Mapping[str, CheckFactory]] = {
         WebhookCertificateCheck,
         CaBundleCheck,
         ReviewCheck,
+        ConfigurationCheck,
+        BootstrapsCheck,
+        ApiServerCheck,
+        DryRunCheck,
     )
 }
 """All checks by name. `JudgeState.ready` says which of them belong to a program's readiness, and in which order."""

@@ -11,6 +11,7 @@ import httpx2
 import msgspec
 from lightkube.core.exceptions import ConfigError
 
+from osm_probes.kube.contact import Contact
 from osm_probes.kube.errors import (
     BusyError,
     ConflictError,
@@ -65,15 +66,21 @@ class Response:
 
 
 class KubernetesClient:
-    """A client of one API server, as one user. Close it after use, with `close()` or `async with`."""
+    """A client of one API server, as one user. Close it after use, with `close()` or `async with`.
 
-    def __init__(self, http: httpx2.AsyncClient, *, within: float = REQUEST_WITHIN) -> None:
+    contact: whether the API server answers the requests of this client and of those made by `with_timeout`.
+    """
+
+    def __init__(
+        self, http: httpx2.AsyncClient, *, within: float = REQUEST_WITHIN, contact: Contact | None = None
+    ) -> None:
+        self.contact = contact or Contact()
         self._http = http
         self._within = within
 
     def with_timeout(self, within: float) -> "KubernetesClient":
         """A client on the same connections whose requests time out after `within` seconds. Close only the original."""
-        return KubernetesClient(self._http, within=within)
+        return KubernetesClient(self._http, within=within, contact=self.contact)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -143,11 +150,12 @@ class KubernetesClient:
         """
         headers = {"Accept": accept, "Content-Type": content_type}
         content = None if body is None else msgspec.json.encode(body)
-        with _translate_errors(f"{method} {path}"):
+        with self._record_failure(), _translate_errors(f"{method} {path}"):
             async with asyncio.timeout(self._within):
                 response = await self._http.request(
                     method, path, params=query, content=content, headers=headers, timeout=self._timeout()
                 )
+                self.contact.record_response()
                 return Response(response.status_code, response.content, response.headers.get("Retry-After"))
 
     @contextlib.asynccontextmanager
@@ -155,10 +163,11 @@ class KubernetesClient:
         self, path: str, *, query: Mapping[str, str], accept: str = "application/json"
     ) -> AsyncGenerator[AsyncIterator[bytes], None]:
         """Stream the lines of a watch. Raises KubernetesError, also after 90 s without data."""
-        with _translate_errors(f"watch {path}"):
+        with self._record_failure(), _translate_errors(f"watch {path}"):
             async with self._http.stream(
                 "GET", path, params=query, headers={"Accept": accept}, timeout=self._timeout(read=WATCH_SILENCE)
             ) as response:
+                self.contact.record_response()
                 if response.is_error:
                     async with asyncio.timeout(REQUEST_WITHIN):
                         content = await response.aread()
@@ -171,6 +180,14 @@ class KubernetesClient:
     ) -> contextlib.AbstractAsyncContextManager["AsyncWebSocketSession"]:
         """Open a WebSocket. It raises errors of httpx2, which callers in this package must translate."""
         return self._http.websocket(path, params=query, subprotocols=[protocol], keepalive_ping_interval_seconds=None)
+
+    @contextlib.contextmanager
+    def _record_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except UnreachableError:
+            self.contact.record_failure()
+            raise
 
     def _timeout(self, *, read: float | None = None) -> httpx2.Timeout:
         return httpx2.Timeout(self._within, connect=_CONNECT_SHARE * self._within, read=read or self._within)

@@ -56,6 +56,10 @@ class ReviewCounter:
 
     def __init__(self) -> None:
         self.counted: list[tuple[str, bool]] = []
+        self.arrivals = 0
+
+    def arrived(self) -> None:
+        self.arrivals += 1
 
     def reviewed(self, *, kind: str, success: bool) -> None:
         self.counted.append((kind, success))

@@ -52,6 +52,15 @@ async def test_a_dry_run_is_patched_but_nothing_is_stored() -> None:
     assert store.stored == []
 
 
+async def test_each_review_of_a_new_pod_is_seen_when_it_arrives_except_the_canarys() -> None:
+    counter = ReviewCounter()
+    target = webhook(counter=counter)
+    for body in (review(), review(namespace="elsewhere"), review(operation="UPDATE")):
+        await respond(body, target)
+    await target.answer(canary_review())
+    assert counter.arrivals == 2
+
+
 async def test_the_canary_review_is_patched_without_a_namespace_and_is_neither_stored_nor_counted() -> None:
     store, counter = FakeBootstrapStore(), ReviewCounter()
     target = webhook(store=store, counter=counter)

@@ -2,6 +2,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -9,17 +10,38 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from osm_probes.admission.canary_review import canary_namespace_metadata, canary_review
+from osm_probes.admission.json_patch import Operation
+from osm_probes.admission.options import InjectionOptions
+from osm_probes.admission.patch import inject_sidecar
+from osm_probes.admission.pod import decode_pod
 from osm_probes.canary.webhook import check_bundle, check_certificate, check_review, validity
 from osm_probes.health.checks import UnhealthyError
-from osm_probes.health.judge_state import WebhookCanary
+from osm_probes.health.judge_state import ExpectedSidecar, WebhookCanary
 from osm_probes.pki.authority import Authority
 from osm_probes.pki.certificate import Certificate
+from tests.admission.pods import OPTIONS, UUID
 from tests.certificates import server_context
 
 NAME = "osm-injector.osm-system.svc"
 AUTHORITY = Authority.create("webhook-test")
 VALID = AUTHORITY.issue(NAME, validity=timedelta(hours=1))
-PATCH = [{"op": "add", "path": "/spec/containers/-", "value": {"name": "envoy"}}]
+EXPECTED = ExpectedSidecar(
+    container="envoy",
+    init_container="osm-init",
+    secret_prefix="envoy-bootstrap-config-",
+)
+POD = msgspec.json.decode(canary_review())["request"]["object"]
+
+
+def patch_of(options: InjectionOptions = OPTIONS) -> list[Operation]:
+    """The patch with which a webhook answers the canary's review."""
+    pod = decode_pod(msgspec.json.encode(POD))
+    metadata = canary_namespace_metadata(options)
+    return list(inject_sidecar(pod, uuid=UUID, namespace="self", metadata=metadata, options=options).operations)
+
+
+PATCH = patch_of()
 
 
 def review(*, allowed: bool = True, patch: object = PATCH, kind: str = "JSONPatch") -> bytes:
@@ -37,10 +59,11 @@ async def webhook(response: bytes = b"", *, certificate: Certificate = VALID) ->
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            request = await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(2)
+            request = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readexactly(len(canary_review()))
         except (EOFError, OSError):
-            request = b""
-        if request.startswith(b"POST /mutate-pod-creation HTTP/1.1\r\n") and request.endswith(b"{}"):
+            request = body = b""
+        if request.startswith(b"POST /mutate-pod-creation HTTP/1.1\r\n") and b"AdmissionReview" in body:
             writer.write(response)
         writer.close()
 
@@ -52,7 +75,8 @@ async def webhook(response: bytes = b"", *, certificate: Certificate = VALID) ->
             server_name=NAME,
             bundle_pem=AUTHORITY.root_pem,
             path="/mutate-pod-creation",
-            body=b"{}",
+            body=canary_review(),
+            expected=EXPECTED,
         )
     finally:
         server.close()
@@ -83,6 +107,46 @@ async def test_a_webhook_that_patches_pods_passes_all_three_checks() -> None:
 )
 async def test_a_webhook_that_does_not_patch_is_unhealthy_with_the_reason(response: bytes, reason: str) -> None:
     async with webhook(response) as canary:
+        with pytest.raises(UnhealthyError, match=reason):
+            await check_review(canary, within=5)
+
+
+@pytest.mark.parametrize("native", [False, True])
+async def test_a_patch_for_either_kind_of_sidecar_is_usable(native: bool) -> None:  # noqa: FBT001 - a table's column
+    patch = patch_of(replace(OPTIONS, native_sidecar=native))
+    async with webhook(http_response(review(patch=patch))) as canary:
+        await check_review(canary, within=5)
+
+
+@pytest.mark.parametrize(
+    ("patch", "reason"),
+    [
+        (patch_of(replace(OPTIONS, sidecar_image="")), "container envoy has no image"),
+        (patch_of(replace(OPTIONS, init_image="")), "container osm-init has no image"),
+        (patch_of(replace(OPTIONS, sidecar_image=" ")), "container envoy has no image"),
+        (patch_of(replace(OPTIONS, sidecar_image="envoy:1 ")), "the image of envoy has spaces"),
+        ([*PATCH, {"op": "remove", "path": "/spec/volumes"}], "mounts a volume that the pod does not have"),
+        ([*PATCH, {"op": "remove", "path": "/spec/initContainers"}], "it has no init container osm-init"),
+        ([*PATCH, {"op": "remove", "path": "/metadata/labels"}], "its label osm-proxy-uuid is no uuid"),
+        ([*PATCH, {"op": "remove", "path": "/spec/containers/1"}], "it has no container envoy that keeps running"),
+        ([*PATCH, {"op": "replace", "path": "/spec/containers/0/name", "value": "envoy"}], "have the same name"),
+        (
+            [*PATCH, {"op": "replace", "path": "/spec/volumes/0/secret/secretName", "value": "other"}],
+            "does not mount the Secret with the bootstrap",
+        ),
+        (
+            [*PATCH, {"op": "replace", "path": "/spec/containers/0/livenessProbe/httpGet/port", "value": 80}],
+            "the liveness probe of the application does not go through the sidecar",
+        ),
+        ([*PATCH, {"op": "replace", "path": "/spec/containers", "value": 7}], "the patched pod is no pod"),
+        ([{"op": "replace", "path": "/spec/nothing/0", "value": 7}], "patch does not fit the synthetic pod"),
+        ([{"op": "add", "path": "/metadata/labels", "value": {"any": "text"}}], "would not work"),
+    ],
+)
+async def test_a_patch_that_makes_no_usable_pod_is_unhealthy_with_the_reason(
+    patch: list[Operation], reason: str
+) -> None:
+    async with webhook(http_response(review(patch=patch))) as canary:
         with pytest.raises(UnhealthyError, match=reason):
             await check_review(canary, within=5)
 
@@ -158,7 +222,8 @@ async def test_the_review_has_the_token_that_a_webhook_with_a_client_ca_demands(
             server_name=NAME,
             bundle_pem=b"",
             path="/",
-            body=b"{}",
+            body=canary_review(),
+            expected=EXPECTED,
             token="secret",
         )
         await check_review(canary, within=5)

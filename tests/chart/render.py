@@ -36,7 +36,12 @@ MATRIX: Final[dict[str, Values]] = {
         "meshConfig": {"traffic": {"enableEgress": True}, "sidecar": {"maxDataPlaneConnections": 100}},
         "image": {"repository": "registry.example:5000/osm", "digest": f"sha256:{'0' * 64}"},
         "imagePullSecrets": [{"name": "registry"}],
-        "webhook": {"failurePolicy": "Ignore", "excludedNamespaces": ["backup"], "clientCAConfigMap": "api-server-ca"},
+        "webhook": {
+            "failurePolicy": "Ignore",
+            "excludedNamespaces": ["backup"],
+            "clientCAConfigMap": "api-server-ca",
+            "dryRunNamespace": "default",
+        },
         "priorityClassName": "",
     },
     "placed": {

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from osm_probes import __version__
-from osm_probes.cluster.webhook_ca_bundle import WEBHOOK
+from osm_probes.cluster.webhook_configuration import WEBHOOK
 from osm_probes.configuration.controller import parse_controller
 from osm_probes.configuration.injector import parse_injector
 from osm_probes.mesh.ports import ADS_PORT, ALIVE_PATH, HEALTHZ_PATH, PROBE_PORT, READY_PATH, REVIEW_PATH, WEBHOOK_PORT
@@ -113,6 +113,24 @@ def test_the_injector_reads_the_client_ca_from_the_config_map_of_the_value() -> 
     assert file == Path(mount["mountPath"]) / "ca.crt"
     assert spec["volumes"] == [{"name": mount["name"], "configMap": {"name": "api-server-ca"}}]
     assert parse_injector(container("osm-injector")["args"], {}).client_ca is None
+
+
+def test_pods_may_be_created_only_in_the_namespace_for_dry_runs_and_only_if_it_is_set() -> None:
+    creators = {
+        namespace: [
+            (role["metadata"]["namespace"], rule)
+            for role in objects({"webhook": {"dryRunNamespace": namespace}})
+            if role["kind"] in {"Role", "ClusterRole"} and role["metadata"]["labels"]["app"] == "osm-injector"
+            for rule in role["rules"]
+            if {"pods", "*"} & {*rule["resources"]} and rule["verbs"] != ["get"]
+        ]
+        for namespace in ("", "osm-dry-run")
+    }
+    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}
+    assert creators == {"": [], "osm-dry-run": [("osm-dry-run", rule)]}
+    arguments = container("osm-injector", webhook={"dryRunNamespace": "osm-dry-run"})["args"]
+    assert parse_injector(arguments, {}).dry_run_namespace == "osm-dry-run"
+    assert parse_injector(container("osm-injector")["args"], {}).dry_run_namespace == ""
 
 
 def test_the_network_policy_of_the_webhook_lists_the_peers_of_the_value() -> None:

@@ -76,6 +76,7 @@ def test_helm_4s_linter_reports_no_problems(values: Values) -> None:
             "Not a name",
             "at '/webhook/clientCAConfigMap': 'Not a name' does not match",
         ),
+        (("webhook", "dryRunNamespace"), "Dry", "at '/webhook/dryRunNamespace': 'Dry' does not match pattern"),
         (("webhook", "caBundle"), "", "additional properties 'caBundle' not allowed"),
         (("serviceMonitor", "interval"), "often", "at '/serviceMonitor/interval'"),
     ],

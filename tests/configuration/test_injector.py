@@ -23,11 +23,24 @@ def test_the_images_of_a_sidecar_come_from_the_environment() -> None:
     assert (configuration.sidecar_image, configuration.init_image) == ("envoy:1", "init:1")
 
 
+def test_an_empty_image_in_the_environment_counts_as_unset() -> None:
+    environment = {"OSM_DEFAULT_SIDECAR_IMAGE": "", "OSM_DEFAULT_INIT_CONTAINER_IMAGE": ""}
+    assert parse_injector(["--mesh-dir", "m"], environment) == parse_injector(["--mesh-dir", "m"], {})
+
+
 @pytest.mark.parametrize(
     ("flags", "native"), [([], False), (["--native-sidecars"], True), (["--native-sidecars=true"], True)]
 )
 def test_sidecars_are_native_only_with_the_flag(flags: list[str], native: bool) -> None:  # noqa: FBT001 - a table's column
     assert parse_injector(["--mesh-dir", "m", *flags], {}).native_sidecars is native
+
+
+def test_dry_runs_need_the_name_of_a_namespace(capsys: pytest.CaptureFixture[str]) -> None:
+    for flags, namespace in (([], ""), (["--dry-run-namespace="], ""), (["--dry-run-namespace", "dry"], "dry")):
+        assert parse_injector(["--mesh-dir", "m", *flags], {}).dry_run_namespace == namespace
+    with pytest.raises(SystemExit):
+        parse_injector(["--mesh-dir", "m", "--dry-run-namespace=a/b"], {})
+    assert "argument --dry-run-namespace: 'a/b' is not a name" in capsys.readouterr().err
 
 
 def test_reviews_of_all_clients_are_answered_without_a_client_ca() -> None:

@@ -19,7 +19,7 @@ WEBHOOK_NAME = "osm-injector.osm-system.svc"
 _CLUSTERS = DiscoveryRequest(type_url=CLUSTER).SerializeToString()
 _LISTENERS = DiscoveryRequest(type_url=LISTENER).SerializeToString()
 _POD = {
-    "metadata": {"name": "truth", "annotations": {"openservicemesh.io/sidecar-injection": "enabled"}},
+    "metadata": {"generateName": "truth-", "annotations": {"openservicemesh.io/sidecar-injection": "enabled"}},
     "spec": {"containers": [{"name": "app", "image": "example.org/app:1"}]},
 }
 _REVIEW = json.dumps({
@@ -90,9 +90,21 @@ async def request_review(port: int, own_credentials: Credentials) -> None:
 
 async def create_pod(port: int, keys: Path) -> None:
     """Have the API server create a pod in a dry run; the pod must have a sidecar. Raises NotServedError."""
+    await _create_pod(port, "/api/v1/namespaces/bookbuyer/pods?dryRun=All", context=_admin_context(keys))
+
+
+async def store_pod(port: int, keys: Path) -> None:
+    """Have the API server create a pod, whose bootstrap is stored as well. Raises NotServedError."""
+    await _create_pod(port, "/api/v1/namespaces/bookbuyer/pods", context=_admin_context(keys))
+
+
+def _admin_context(keys: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(keys / "ca.crt"))
     context.load_cert_chain(keys / "admin.crt", keys / "admin.key")
-    path = "/api/v1/namespaces/bookbuyer/pods?dryRun=All"
+    return context
+
+
+async def _create_pod(port: int, path: str, *, context: ssl.SSLContext) -> None:
     response = await _post(port, path, json.dumps(_POD).encode(), context=context, name="localhost")
     head, _, body = response.partition(b"\r\n\r\n")
     status = head.partition(b"\r\n")[0].decode(errors="replace")

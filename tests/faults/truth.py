@@ -1,6 +1,7 @@
-"""A real client's requests, as a process: `ads|webhook|pod PORT FOLDER INTERVAL`. One JSON line for each request.
+"""A real client's requests, as a process: `ads|webhook|pod|stored-pod PORT FOLDER INTERVAL`. One JSON line for each.
 
-FOLDER contains the mesh's CA; for `pod`, which creates pods through an API server, that server's keys and certificates.
+FOLDER contains the mesh's CA; for `pod` and `stored-pod`, which create pods through an API server, that server's keys
+and certificates.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from osm_probes.pki.ca_folder import AuthorityFolderError
-from tests.faults.client import NotServedError, create_pod, request_ads, request_review
+from tests.faults.client import NotServedError, create_pod, request_ads, request_review, store_pod
 from tests.faults.identity import TRIES, Credentials, credentials, proxy
 from tests.faults.timeline import Sample
 
@@ -78,8 +79,8 @@ def main() -> None:
     """Send requests until the process is killed."""
     what, port, folder, sample_interval = sys.argv[1:5]
     request: Request
-    if what == "pod":
-        request = partial(create_pod, int(port), Path(folder))
+    if what in {"pod", "stored-pod"}:
+        request = partial(create_pod if what == "pod" else store_pod, int(port), Path(folder))
     else:
         request = with_identities(request_ads if what == "ads" else request_review, int(port), Path(folder))
     asyncio.run(Sampler(request, sample_interval=float(sample_interval)).run())

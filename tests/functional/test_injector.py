@@ -10,7 +10,8 @@ from osm_probes.pki.authority import Authority
 from tests.functional.programs import BOOKSTORE, Program, curl, running
 from tests.standin import until
 
-_POD = {"metadata": {"name": "new"}, "spec": {"containers": [{"name": "app", "image": "app"}]}}
+_ENABLED = {"openservicemesh.io/sidecar-injection": "enabled"}
+_POD = {"metadata": {"name": "new", "annotations": _ENABLED}, "spec": {"containers": [{"name": "app", "image": "app"}]}}
 
 
 def _review(namespace: str) -> str:
@@ -139,3 +140,24 @@ def test_with_a_client_ca_it_is_ready_and_answers_no_review_of_another_client(tm
         answer = curl(f"{url}/mutate-pod-creation", "-k", "-i", "--data", _review("bookbuyer"), *headers)
         assert answer.startswith("HTTP/1.1 403 Forbidden")
         assert answer.endswith("a review needs a client certificate of the API server: see --client-ca")
+
+
+def test_with_an_image_that_no_api_server_accepts_the_injector_is_alive_and_not_ready(tmp_path: Path) -> None:
+    with running("osm-injector", tmp_path, environment={"OSM_DEFAULT_SIDECAR_IMAGE": " "}) as program:
+        reason = "[-]review failed: the patched pod would not work: container envoy has no image"
+        until(lambda: reason in program.get("/health/ready?verbose"), within=15)
+        assert curl(f"https://127.0.0.1:{program.served_port}/healthz", "-k") == ""
+        assert program.get("/health/alive") == "Service is alive"
+
+
+def test_an_empty_image_in_the_environment_is_the_default_image(tmp_path: Path) -> None:
+    with running("osm-injector", tmp_path, environment={"OSM_DEFAULT_SIDECAR_IMAGE": ""}) as program:
+        program.until_ready()
+        assert "envoyproxy/envoy:" in json.dumps(_images(_post_review(program, tmp_path, "bookbuyer")))
+
+
+def _images(response: dict[str, object]) -> list[str]:
+    """The images in the patch of a response."""
+    patch = json.loads(base64.b64decode(str(response["patch"])))
+    values = [operation["value"] for operation in patch if "ontainers" in operation["path"]]
+    return [each["image"] for value in values for each in (value if isinstance(value, list) else [value])]

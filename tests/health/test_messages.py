@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from osm_probes.health.judge_state import AdsCanary, CanaryStep, WebhookCanary
+from osm_probes.health.judge_state import AdsCanary, CanaryStep, ExpectedSidecar, WebhookCanary
 from osm_probes.health.messages import (
     METRICS,
     JudgeBeat,
@@ -24,7 +24,10 @@ ADS = AdsCanary(
     steps=(CanaryStep((b"\0\xff", b"x"), expected=b"\n"),),
 )  # fmt: skip
 FALL = Transition(at=datetime(2026, 1, 2, tzinfo=UTC), probe="ready", healthy=False, reason="x")
-WEBHOOK = WebhookCanary(address="::1", port=9090, server_name="w", bundle_pem=b"b", path="/p", body=b"{}")
+WEBHOOK = WebhookCanary(
+    address="::1", port=9090, server_name="w", bundle_pem=b"b", path="/p", body=b"{}",
+    expected=ExpectedSidecar(container="envoy", init_container="init", secret_prefix="s-"),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,24 @@ import asyncio
 import msgspec
 import pytest
 
+from osm_probes.configuration.injector import parse_injector
 from osm_probes.health.checks import UnhealthyError
 from osm_probes.judge.checks import CHECKS, ConnectionCheck
-from osm_probes.runtime.initial_judge_state import CONTROLLER, INJECTOR
+from osm_probes.runtime.initial_judge_state import CONTROLLER, INJECTOR, injector_judge_state
 from tests.ads.fake_ads import fake_ads
 from tests.judge.evaluators import view
 
+IN_CLUSTER = parse_injector(
+    [
+        *("--mesh-name=osm", "--osm-namespace=osm-system", "--ca-bundle-secret-name=osm-ca-bundle"),
+        *("--webhook-config-name=osm-webhook-osm", "--dry-run-namespace=dry"),
+    ],
+    {},
+)
+
 
 def test_the_checks_of_both_programs_are_registered() -> None:
-    assert set(CHECKS) == {*CONTROLLER.ready, *INJECTOR.ready}
+    assert set(CHECKS) == {*CONTROLLER.ready, *injector_judge_state(IN_CLUSTER).ready}
 
 
 async def test_a_connection_during_a_change_of_certificates_is_tried_again() -> None:

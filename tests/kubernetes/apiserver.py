@@ -55,7 +55,7 @@ class ApiServer:
         self._command_prefix = command_prefix
         self._flags_override = flags
         self._binaries = kubernetes_binaries()
-        self.port, *self._etcd_ports = _free_ports(3)
+        self.port, *self._etcd_ports = free_ports(3)
         self.url = f"https://{address}:{self.port}"
         self.pki = ClusterPki(folder / "pki", addresses=["127.0.0.1", "10.96.0.1", address])
         self.kubeconfig = self.kubeconfig_for(ADMIN, "system:masters")
@@ -279,7 +279,8 @@ def path_of(document: dict[str, Any]) -> str:
     return f"{root}/namespaces/{document['metadata'].get('namespace', 'default')}/{plural}"
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """TCP ports of this machine that are free now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
         return [free.getsockname()[1] for free in sockets]

@@ -23,6 +23,7 @@ from tests.kubernetes.manifests import (
 
 NAME = "osm-injector.osm-system.svc"
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/osm-webhook-osm"
+ACCOUNT = "system:serviceaccount:osm-system:osm-injector"
 INJECTION = "openservicemesh.io/sidecar-injection"
 
 
@@ -67,9 +68,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 
 @contextlib.contextmanager
-def injector(cluster: ApiServer, folder: Path, *flags: str) -> Iterator[Injector]:
-    """An injector that runs as its service account, with more flags."""
-    user = cluster.kubeconfig_for("system:serviceaccount:osm-system:osm-injector", "system:serviceaccounts")
+def injector(cluster: ApiServer, folder: Path, *flags: str, kubeconfig: Path | None = None) -> Iterator[Injector]:
+    """An injector that runs as its service account, with more flags. kubeconfig: of another connection as this user."""
+    user = kubeconfig or cluster.kubeconfig_for(ACCOUNT, "system:serviceaccounts")
     source = (
         *("--kubeconfig", str(user), "--mesh-name=osm", "--osm-namespace=osm-system"),
         *("--ca-bundle-secret-name=osm-ca-bundle", "--webhook-config-name=osm-webhook-osm"),

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from osm_probes.cluster.webhook_ca_bundle import WEBHOOK, CaBundleReconciler
+from osm_probes.cluster.webhook_ca_bundle import CaBundleReconciler
+from osm_probes.cluster.webhook_configuration import WEBHOOK
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.tasks import background_tasks
 from osm_probes.kube.client import KubernetesClient
@@ -91,7 +92,7 @@ async def running_reconciler(
     """A running reconciler of the bundle RIGHT, or of the roots of `trust`, as this user."""
     kubeconfig = server.kubeconfig_for(user) if user else server.kubeconfig
     async with connect(str(kubeconfig)) as client:
-        reconciler = CaBundleReconciler(client, name=NAME, trust=trust or Latest(TRUST))
+        reconciler = CaBundleReconciler(client, name=NAME, osm_namespace="osm-system", trust=trust or Latest(TRUST))
         async with background_tasks(bundle=reconciler.run()):
             yield reconciler
 
@@ -108,7 +109,7 @@ async def until(latest: Latest[CaBundle], condition: Callable[[CaBundle], object
 
 async def test_the_bundle_is_unknown_before_the_configuration_was_read(api_server: ApiServer) -> None:
     async with connect(str(api_server.kubeconfig)) as client:
-        bundle = CaBundleReconciler(client, name=NAME, trust=Latest(TRUST)).bundle.value
+        bundle = CaBundleReconciler(client, name=NAME, osm_namespace="osm-system", trust=Latest(TRUST)).bundle.value
     assert bundle == CaBundle(missing=f"MutatingWebhookConfiguration {NAME} has not been read yet")
 
 

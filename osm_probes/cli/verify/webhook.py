@@ -10,9 +10,10 @@ import msgspec
 from osm_probes.cli.control_planes import ControlPlane
 from osm_probes.cli.objects import Metadata
 from osm_probes.cli.verify.result import REINSTALL, Result, failure, success, unknown, warning
-from osm_probes.cluster.webhook_ca_bundle import WEBHOOK
+from osm_probes.cluster.webhook_configuration import WEBHOOK
 from osm_probes.foundation.durations import age
 from osm_probes.kube.errors import ForbiddenError, KubernetesError
+from osm_probes.mesh.names import INJECTOR
 from osm_probes.pki.authority import latest_expiry
 
 REPAIR_BUNDLE: Final = "osm-injector repairs the CA bundle itself if it can: check its permissions and its log"
@@ -112,4 +113,10 @@ def _find_webhook(configurations: Sequence[WebhookConfiguration], mesh: str) -> 
         if configuration.metadata.name == name
         for webhook in configuration.webhooks
     )
-    return next((webhook for webhook in webhooks if webhook.name == WEBHOOK), None)
+    return next((webhook for webhook in webhooks if webhook.name == WEBHOOK or _calls_injector(webhook)), None)
+
+
+def _calls_injector(webhook: _Webhook) -> bool:
+    """A webhook may be renamed."""
+    service = webhook.client_config.service
+    return service is not None and service.name == INJECTOR

@@ -14,9 +14,9 @@ BUNDLE = base64.b64encode(Authority.create("a", now=lambda: NOW).root_pem).decod
 
 
 def _configuration(
-    bundle: str, *, name: str = "osm-inject.k8s.io", namespace: str = "osm-system"
+    bundle: str, *, name: str = "osm-inject.k8s.io", namespace: str = "osm-system", service: str = "osm-injector"
 ) -> WebhookConfiguration:
-    config = {"caBundle": bundle, "service": {"namespace": namespace, "name": "osm-injector"}}
+    config = {"caBundle": bundle, "service": {"namespace": namespace, "name": service}}
     document = {"metadata": {"name": "osm-webhook-osm"}, "webhooks": [{"name": name, "clientConfig": config}]}
     return msgspec.convert(document, WebhookConfiguration)
 
@@ -30,7 +30,12 @@ def _configuration(
         (_configuration("AAAA"), NOW, "its CA bundle cannot be read: "),
         (_configuration("!"), NOW, "its CA bundle cannot be read: "),
         (_configuration(BUNDLE, namespace="other"), NOW, "its Service is in namespace other, not osm-system"),
-        (_configuration(BUNDLE, name="other"), NOW, "it has no webhook osm-inject.k8s.io: new pods get no sidecar"),
+        (_configuration(BUNDLE, name="renamed"), NOW, ""),
+        (
+            _configuration(BUNDLE, name="other", service="other"),
+            NOW,
+            "it has no webhook osm-inject.k8s.io: new pods get no sidecar",
+        ),
         (None, NOW, "the MutatingWebhookConfiguration does not exist: new pods get no sidecar"),
     ],
 )
