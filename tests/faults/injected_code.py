@@ -147,6 +147,30 @@ import builtins
 builtins.released.set()
 """
 
+HANG_FOLDER = """\
+import builtins, threading
+from osm_probes.sources import folder_source
+builtins.released, folder_source.original = threading.Event(), folder_source.scan_folder
+def scan_folder(folder):
+    builtins.released.wait()
+    return folder_source.original(folder)
+folder_source.scan_folder = scan_folder
+"""
+
+RELEASE_FOLDER = """\
+import builtins
+from osm_probes.sources import folder_source
+folder_source.scan_folder = folder_source.original
+builtins.released.set()
+"""
+
+CANCEL_TASKS_OF_THE_MESH = """\
+import asyncio
+for task in asyncio.all_tasks():
+    if task.get_name() in ("source", "publish", "mesh", "subscribed", "delays", "builds", "certificates", "trust"):
+        task.cancel()
+"""
+
 STOP_BROADCAST = """\
 from osm_probes.ads.stream import Stream
 Stream.original = Stream.wake

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 
 from tests.faults.compare import Alive, Expectation, Truth
-from tests.faults.row import Mode, Row
+from tests.faults.row import Action, Mode, Row
 from tests.faults.testbed import FaultTestbed
 
 _GRACE = 20.0
@@ -28,6 +28,17 @@ def at_once(testbed: FaultTestbed) -> Iterator[None]:
     testbed.kill(testbed.pid, signal.SIGTERM)
     testbed.until_ended(within=2)
     yield
+
+
+def signalled(number: signal.Signals) -> Action:
+    """Send a signal."""
+
+    @contextlib.contextmanager
+    def action(testbed: FaultTestbed) -> Iterator[None]:
+        testbed.kill(testbed.pid, number)
+        yield
+
+    return action
 
 
 @contextlib.contextmanager
@@ -55,4 +66,9 @@ def rows(_mode: Mode) -> tuple[Row, ...]:
             "sigterm-twice", "two SIGTERMs, 1 s apart", twice,
             Expectation(Truth.EITHER, Alive.STAYS, ends=128 + signal.SIGTERM, drains=True), duration=1.0,
         ),
+        Row(
+            "sighup", "SIGHUP, as when the terminal is closed", signalled(signal.SIGHUP),
+            Expectation(Truth.EITHER, Alive.STAYS, ends=0, drains=True), duration=1.0,
+        ),
+        Row("sigusr2", "SIGUSR2", signalled(signal.SIGUSR2), Expectation(Truth.HOLDS, Alive.STAYS), duration=3.0),
     )  # fmt: skip

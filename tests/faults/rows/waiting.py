@@ -114,6 +114,16 @@ def rows(mode: Mode) -> tuple[Row, ...]:
             executing(injected_code.STOP_BROADCAST, injected_code.RESTORE_BROADCAST), harmed, setup=following,
             flags=limit, duration=15.0,
         ),
+        Row(
+            "folder-hangs", "the mesh folder does not answer; a connected proxy",
+            executing(injected_code.HANG_FOLDER, injected_code.RELEASE_FOLDER), harmed, setup=following, flags=limit,
+            duration=15.0,
+        ),
+        Row(
+            "mesh-tasks-cancelled", "the tasks that read, build and follow the mesh are cancelled; a connected proxy",
+            executing(injected_code.CANCEL_TASKS_OF_THE_MESH, injected_code.CANCEL_TASKS_OF_THE_MESH), unharmed,
+            setup=following, flags=limit, duration=10.0,
+        ),
         Row("mesh-emptied", "all manifests of the mesh folder disappear", emptied_folder, unharmed),
         Row(
             "restart-1000-services", "start with 1,000 services while 100 identities connect", crowd,
