@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.e2e.images import ENVOY_IMAGE
-from tools.images import IMAGES, INIT, PROGRAMS, ROOT, Builder, Image, NoImageError
+from tools.images import IMAGES, INIT, PROGRAMS, ROOT, Builder, Image
 
 PREVIOUS: Final = "7bbcc9aee937a04a99867076dc5f27496386201a"
 """The last commit before proxies' uuids and their Secrets had a proof."""
+
+
+class NoHistoryError(Exception):
+    """This clone does not have the commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class PreviousVersion:
 
 
 def previous_version(commit: str = PREVIOUS) -> PreviousVersion:
-    """The project at a commit of this clone's history. Raises NoImageError."""
+    """The project at a commit of this clone's history. Raises NoHistoryError."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "osm-probes"
     source = cache / f"source-{commit[:16]}"
     if not source.exists():
@@ -69,10 +73,10 @@ def previous_version(commit: str = PREVIOUS) -> PreviousVersion:
 
 
 def _archive(commit: str) -> bytes:
-    """The sources at a commit, as a tar archive. Raises NoImageError."""
+    """The sources at a commit, as a tar archive. Raises NoHistoryError."""
     process = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=False)
     if process.returncode:
-        raise NoImageError(
+        raise NoHistoryError(
             f"commit {commit}, the version to upgrade from, is not in this clone: it needs the whole history, such as "
             f"by `git fetch --unshallow` ({process.stderr.decode().strip()})"
         )
