@@ -47,6 +47,9 @@ osm-system/osm-injector-0
     [+]certificate ok
     [+]bundle ok
     [+]review ok
+    [+]configuration ok
+    [+]bootstraps ok
+    [+]api-server ok
 """
 
 

@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 
+from osm_probes.admission.canary_review import canary_review
 from osm_probes.mesh.ports import REVIEW_PATH
 from osm_probes.snapshot.snapshot import CLUSTER, LISTENER
 from tests.ads.client import STREAM, Call, open_channel
@@ -86,6 +87,12 @@ async def request_review(port: int, own_credentials: Credentials) -> None:
     """Send a pod's review over verified TLS and receive a patch. Raises NotServedError."""
     context = client_context(own_credentials.root_pem)
     _check_review(await _post(port, REVIEW_PATH, _REVIEW, context=context, name=WEBHOOK_NAME))
+
+
+async def request_own_review(port: int, own_credentials: Credentials) -> None:
+    """The same with the review of the program's canary, which no API server sends. Raises NotServedError."""
+    context = client_context(own_credentials.root_pem)
+    _check_review(await _post(port, REVIEW_PATH, canary_review(), context=context, name=WEBHOOK_NAME))
 
 
 async def create_pod(port: int, keys: Path) -> None:

@@ -1,7 +1,7 @@
-"""A real client's requests, as a process: `ads|webhook|pod|stored-pod PORT FOLDER INTERVAL`. One JSON line for each.
+"""A real client's requests, as a process: `KIND PORT FOLDER INTERVAL`. One JSON line for each request.
 
-FOLDER contains the mesh's CA; for `pod` and `stored-pod`, which create pods through an API server, that server's keys
-and certificates.
+KIND: ads, webhook, own-review, pod or stored-pod. FOLDER contains the mesh's CA; for `pod` and `stored-pod`, which create
+pods through an API server, that server's keys and certificates.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from osm_probes.pki.ca_folder import AuthorityFolderError
-from tests.faults.client import NotServedError, create_pod, request_ads, request_review, store_pod
+from tests.faults.client import NotServedError, create_pod, request_ads, request_own_review, request_review, store_pod
 from tests.faults.identity import TRIES, Credentials, credentials, proxy
 from tests.faults.timeline import Sample
 
@@ -82,7 +82,8 @@ def main() -> None:
     if what in {"pod", "stored-pod"}:
         request = partial(create_pod if what == "pod" else store_pod, int(port), Path(folder))
     else:
-        request = with_identities(request_ads if what == "ads" else request_review, int(port), Path(folder))
+        requests = {"ads": request_ads, "webhook": request_review, "own-review": request_own_review}
+        request = with_identities(requests[what], int(port), Path(folder))
     asyncio.run(Sampler(request, sample_interval=float(sample_interval)).run())
 
 

@@ -125,6 +125,17 @@ async def test_a_namespace_that_is_gone_or_denied_says_nothing(api_server: ApiSe
         assert not denied.problem.value
 
 
+async def test_a_missing_permission_says_nothing_because_a_restarted_api_server_knows_no_permissions_for_a_moment(
+    api_server: ApiServer,
+) -> None:
+    names = await asyncio.to_thread(create_namespaces, api_server, "forbidden", 2)
+    async with connect(str(api_server.kubeconfig_for("nobody"))) as client:
+        trial = rehearsal(client, *names)
+        await trial.rehearse()
+        assert not trial.problem.value
+        assert not trial.refused.value
+
+
 async def test_without_a_namespace_in_the_mesh_the_own_one_is_tried(api_server: ApiServer, requests: list[str]) -> None:
     async with connect(str(api_server.kubeconfig)) as client:
         trial = rehearsal(client)

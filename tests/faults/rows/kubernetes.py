@@ -18,7 +18,7 @@ from tests.faults.cluster import (
 )
 from tests.faults.compare import Alive, Expectation, Truth
 from tests.faults.row import Action, FaultError, Mode, Program, Row
-from tests.faults.testbed import REPLICA_HTTP_PORT, FaultTestbed
+from tests.faults.testbed import REPLICA_HTTP_PORT, WEBHOOK_PORT, FaultTestbed
 from tests.kubernetes.apiserver import ApiServer, ApiServerError
 from tests.kubernetes.manifests import CRDS, documents, install_crds
 
@@ -212,9 +212,12 @@ def overwritten_bundle(testbed: FaultTestbed) -> Iterator[None]:
 
 @contextlib.contextmanager
 def injecting_cluster_without_dry_run(testbed: FaultTestbed) -> Iterator[None]:
-    """A cluster whose API server will be down, so that real clients send their reviews directly to the webhook."""
+    """A cluster whose API server will be down, so that real clients connect directly to the webhook.
+
+    They send the canary's review: an API server's would be evidence that the program alone is cut off.
+    """
     with injecting_cluster(testbed):
-        testbed.truth = ()
+        testbed.truth = ("own-review", WEBHOOK_PORT, testbed.ca)
         yield
 
 
@@ -280,6 +283,6 @@ def rows(_mode: Mode) -> tuple[Row, ...]:
         ),
         Row(
             "injector-api-killed", "API server killed and restarted", no_api_server, unharmed,
-            program=Program.INJECTOR, setup=injecting_cluster_without_dry_run, extra_pods=0,
+            program=Program.INJECTOR, setup=injecting_cluster_without_dry_run, duration=20.0, extra_pods=0,
         ),
     )  # fmt: skip
