@@ -178,10 +178,9 @@ class ControllerApp:
         return mesh.settings if mesh is not None else Settings()
 
     async def _drain(self) -> None:
-        shared = self._configuration.shared
         if self._lifecycle.phase in (Phase.SERVING, Phase.RECOVERING):
-            await self._process.drain(self._lifecycle, delay=shared.drain_delay)
-        await self._ads.drain(within=shared.drain_within)
+            await self._process.drain(self._lifecycle, delay=self._configuration.shared.drain_delay)
+        await self._ads.drain(within=self._configuration.shared.drain_within)
 
     async def _follow_mesh(self) -> None:
         """Apply the settings of each new mesh, and update the judge."""

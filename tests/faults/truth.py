@@ -1,7 +1,7 @@
 """A real client's requests, as a process: `KIND PORT FOLDER INTERVAL`. One JSON line for each request.
 
-KIND: ads, webhook, own-review, pod or stored-pod. FOLDER contains the mesh's CA; for `pod` and `stored-pod`, which create
-pods through an API server, that server's keys and certificates.
+KIND: ads, webhook, own-review, pod or stored-pod. FOLDER contains the mesh's CA; for the last two, which create pods
+through an API server, that server's keys and certificates.
 """
 
 import asyncio
