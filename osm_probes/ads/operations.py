@@ -29,8 +29,12 @@ class Operations:
     async def run(self, operation: Coroutine[Any, Any, T], *, name: str) -> T:
         """The result of an operation. If the caller is cancelled meanwhile, the operation goes on without it."""
         task = self.start(operation, name=name)
-        await asyncio.wait({task})
-        return task.result()
+        try:
+            await asyncio.wait({task})
+            return task.result()
+        finally:
+            # The task has the error, whose traceback has this frame: a cycle would keep the stream and its messages.
+            del task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

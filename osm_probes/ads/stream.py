@@ -253,7 +253,10 @@ class Stream:
         if not done:
             self._unfinished_write = write
             return False
-        write.result()
+        try:
+            write.result()
+        finally:
+            del write, done  # see Operations.run
         return True
 
 

@@ -1,5 +1,7 @@
 import asyncio
+import contextlib
 import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -55,3 +57,30 @@ async def test_the_error_of_an_operation_without_a_caller_is_not_logged() -> Non
     await asyncio.wait({Operations().start(fail(), name="read")})
     gc.collect()  # asyncio logs the error of a task that is deleted
     assert not logged
+
+
+class DisconnectedError(Exception):
+    """A class of Python's: only those have weak references."""
+
+
+async def test_the_error_of_an_operation_is_not_in_a_reference_cycle() -> None:
+    left: list[weakref.ref[DisconnectedError]] = []
+
+    async def operation() -> None:
+        await asyncio.sleep(0)
+        error = DisconnectedError()
+        left.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    gc.collect()
+    gc.disable()  # a cycle would stay until the garbage collector runs
+    try:
+        with contextlib.suppress(DisconnectedError):
+            await Operations().run(operation(), name="read")
+        await asyncio.sleep(0)
+        assert left[0]() is None
+    finally:
+        gc.enable()

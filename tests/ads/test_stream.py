@@ -1,5 +1,7 @@
 import asyncio
+import gc
 import time
+import weakref
 
 import grpc
 import grpc.aio
@@ -119,3 +121,38 @@ async def test_the_end_of_a_stream_cancels_neither_a_read_nor_a_write_in_progres
         rpc.ended.set()
         await asyncio.sleep(0)
     assert rpc.cancelled == []
+
+
+class DisconnectedRpc:
+    """A proxy that sends one request and disconnects while the answer is written."""
+
+    def __init__(self) -> None:
+        self._requests = [sotw_request(CLUSTER)]
+        self._disconnected = asyncio.Event()
+
+    async def read(self) -> object:
+        if self._requests:
+            return self._requests.pop()
+        await self._disconnected.wait()
+        raise grpc.aio.UsageError
+
+    async def write(self, _message: bytes, /) -> None:
+        await asyncio.sleep(0)
+        self._disconnected.set()
+        raise grpc.aio.UsageError
+
+
+async def test_a_failed_write_keeps_neither_its_stream_nor_its_message() -> None:
+    rpc = DisconnectedRpc()
+    left = weakref.ref(rpc)
+    stream, _ = new_stream(rpc)
+    gc.collect()
+    gc.disable()  # a reference cycle would hold them until the garbage collector runs
+    try:
+        async with asyncio.timeout(5):
+            await stream.run()
+        del rpc, stream
+        await asyncio.sleep(0)
+        assert left() is None
+    finally:
+        gc.enable()
