@@ -20,6 +20,7 @@ from osm_probes.foundation.ipv6 import has_global_ipv6_address
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.problem import Problem
 from osm_probes.injector.backends import InjectorBackends
+from osm_probes.kube.client import REQUEST_WITHIN
 from osm_probes.pki.trust import Trust
 
 # Share of the webhook's timeout. The rest is enough to store a bootstrap, or to deny the pod.
@@ -65,7 +66,13 @@ class _ClusterChecks:
             client, name=configuration.webhook_config_name, osm_namespace=namespace, trust=trust
         )
         self.permissions = BootstrapPermissions(client, mesh, mesh_name=name, osm_namespace=namespace)
-        self.rehearsal = BootstrapRehearsal(client, mesh, osm_namespace=namespace, denied=self.permissions.denied)
+        self.rehearsal = BootstrapRehearsal(
+            client,
+            mesh,
+            osm_namespace=namespace,
+            denied=self.permissions.denied,
+            within=min(REQUEST_WITHIN, configuration.answer_within),
+        )
         self.contact = ApiServerContact(client, osm_namespace=namespace)
         self._monitor = WebhookMonitor(
             self.reconciler,
