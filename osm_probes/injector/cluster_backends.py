@@ -6,6 +6,7 @@ This module is imported only in a cluster: the client of the Kubernetes API cost
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from osm_probes.admission.review import AdmissionRequest
 from osm_probes.cluster.api_server_contact import ApiServerContact
 from osm_probes.cluster.bootstrap_permissions import BootstrapPermissions
 from osm_probes.cluster.bootstrap_rehearsal import BootstrapRehearsal
@@ -115,9 +116,10 @@ class _ClusterChecks:
         own = (self.permissions.denied, self.rehearsal.refused, self.contact.unknown)
         return (*own, self._monitor.warnings, self._dry_run.warning)
 
-    def review_arrived(self) -> None:
+    def review_arrived(self, request: AdmissionRequest) -> None:
         """A review came from the API server."""
-        self.contact.review_arrived()
+        if not request.dry_run:  # a dry run is answered without the API server
+            self.contact.review_arrived()
         self._monitor.review_arrived()
 
     def warnings(self) -> Iterator[Problem]:

@@ -218,7 +218,8 @@ def test_an_injector_that_alone_is_cut_off_from_the_api_server_is_a_no(
         until(lambda: "is unknown" in shared.program.get("/health/ready?verbose"), within=30)
         assert "warn: the API server cannot be reached since 20" in shared.program.get("/health/ready?verbose")
         assert time.monotonic() - started > 8
-        # Without reviews there is no evidence that others reach the API server.
+        # Without reviews there is no evidence that others reach the API server. A dry run is answered all the same.
+        assert has_sidecar(create_pod(shared.cluster, "shop", query="?dryRun=All"))
         assert shared.program.get("/health/ready") == "Service is ready"
         assert not pod_has_sidecar(shared.cluster)
         expect_no(
