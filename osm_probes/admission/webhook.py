@@ -45,8 +45,8 @@ class BootstrapStore(Protocol):
 class ReviewObserver(Protocol):
     """Sees reviews, such as for metrics. The canary's are not reported."""
 
-    def arrived(self) -> None:
-        """A review of a new pod arrived."""
+    def arrived(self, request: AdmissionRequest) -> None:
+        """A review of a new pod arrived, maybe in a dry run."""
 
     def reviewed(self, *, kind: str, success: bool) -> None:
         """A review was answered. kind: `Pod` or `other`.
@@ -110,7 +110,7 @@ class Webhook:
             self._count(request, success=True)
             return allow(request.uid)
         if self._observer is not None and request.namespace != CANARY_NAMESPACE:
-            self._observer.arrived()
+            self._observer.arrived(request)
         try:
             async with asyncio.timeout(self._within):
                 response = await self._review_pod(request, client)

@@ -55,7 +55,7 @@ class ApiServerContact:
             await asyncio.sleep(_EVERY if self._contact.failing_for is None else _AGAIN)
 
     def review_arrived(self) -> None:
-        """A review came from the API server."""
+        """A review of a pod that is to be stored came from the API server."""
         self._has_evidence |= (self._contact.failing_for or 0.0) >= CUT_OFF_AFTER
         self.update()
 

@@ -31,7 +31,7 @@ from osm_probes.mesh.proxy_uuid import random_uuid
 _EVERY: Final = 15.0
 _AFTER_FAILURE: Final = 5.0
 _SHORTEST_PAUSE: Final = 1.0
-_WITHIN: Final = 4.0
+_READ_WITHIN: Final = 4.0
 _EACH_TIME: Final = 5
 """Namespaces of one rehearsal. They take turns, so that each is tried."""
 _UNTIL_CREATED: Final = 50
@@ -46,7 +46,8 @@ class BootstrapRehearsal:
 
     problem: why bootstraps can be stored nowhere; false if they can. An API server that cannot be reached changes
     nothing. refused: the namespaces that refuse them, with the reasons. denied: namespaces that are not tried, because
-    the permission is missing there.
+    the permission is missing there. within: how long a review waits for a bootstrap, in seconds; a slower API server
+    hangs.
     """
 
     def __init__(
@@ -56,10 +57,12 @@ class BootstrapRehearsal:
         *,
         osm_namespace: str,
         denied: Latest[frozenset[str]],
+        within: float,
     ) -> None:
         self.problem: Latest[Problem] = Latest(Problem("the storing of bootstraps has not been tried yet"))
         self.refused: Latest[Mapping[str, str]] = Latest({})
-        self._client = client.with_timeout(_WITHIN)
+        self._client = client.with_timeout(within)
+        self._within = within
         self._mesh = mesh
         self._osm_namespace = osm_namespace
         self._denied = denied
@@ -157,12 +160,14 @@ class BootstrapRehearsal:
             reason = f"the API server answers {run.status} when a bootstrap is stored, so pods are refused"
             return Problem(reason, f"{reason}: {namespace}: {run.text}")
         try:
-            await self._client.read(NAMESPACES, self._osm_namespace)
+            await self._client.with_timeout(_READ_WITHIN).read(NAMESPACES, self._osm_namespace)
         except KubernetesError:
             return None  # it answers nothing at all: api_server_contact.py decides
-        if (await self._dry_run(namespace)).outcome is not Outcome.NO_ANSWER:
+        if run.took < self._within / 2 and (await self._dry_run(namespace)).outcome is not Outcome.NO_ANSWER:
             return None  # a connection broke; the next rehearsal decides
-        reason = f"the API server does not answer within {_WITHIN:g} s when a bootstrap is stored, so pods are refused"
+        reason = (
+            f"the API server does not answer within {self._within:g} s when a bootstrap is stored, so pods are refused"
+        )
         return Problem(reason, f"{reason}: {namespace}: {run.text}")
 
     def _remember(self, name: str, run: DryRun) -> None:

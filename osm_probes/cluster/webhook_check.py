@@ -58,6 +58,22 @@ def check_webhooks(entry: WebhookEntry, expectation: WebhookExpectation) -> Webh
     return WebhookFindings(_first(problems), tuple(dict.fromkeys(warnings)))
 
 
+def find_doubt(entry: WebhookEntry, *, own_port: int) -> Problem:
+    """What may keep all reviews away, but may also be intended; only a review shows which. false if nothing does."""
+    webhooks = [webhook for _, webhook in entry.webhooks]
+    ports = (webhook.client_config.address[1] for webhook in webhooks if webhook.client_config.service is None)
+    if wrong := next((port for port in ports if port != own_port), None):
+        return Problem(
+            f"the webhook configuration: clientConfig.url calls port {wrong}, this injector listens on port "
+            f"{own_port}, and no review has arrived"
+        )
+    if webhooks and not any(webhook.object_selector.selects({}) for webhook in webhooks):
+        reason = f"the webhook configuration: objectSelector demands labels, and no review has arrived: {_WITHOUT}"
+        selectors = ", ".join(str(webhook.object_selector) for webhook in webhooks)
+        return Problem(reason, f"{reason}: {selectors}")
+    return Problem()
+
+
 def _ask(questions: tuple[Question, ...], webhook: Webhook, expectation: WebhookExpectation) -> list[Problem]:
     return [problem for question in questions for problem in question(webhook, expectation)]
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from osm_probes.admission.eligibility import namespaces_with_sidecars
 from osm_probes.cluster.webhook_ca_bundle import CaBundleReconciler
-from osm_probes.cluster.webhook_check import WebhookExpectation, WebhookFindings, check_webhooks
-from osm_probes.cluster.webhook_port import UnprovenPort
+from osm_probes.cluster.webhook_check import WebhookExpectation, WebhookFindings, check_webhooks, find_doubt
+from osm_probes.cluster.webhook_doubt import UnprovenConfiguration
 from osm_probes.foundation.latest import Changes, Latest
 from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.problem_log import ProblemLog, Repeat
@@ -16,7 +16,7 @@ from osm_probes.foundation.tasks import background_tasks
 from osm_probes.mesh.mesh import Mesh
 from osm_probes.mesh.names import webhook_server_name
 
-_EVERY: Final = 5.0  # time alone can change the verdict about the port
+_EVERY: Final = 5.0  # time alone can change the verdict about a doubt
 
 
 class WebhookMonitor:
@@ -43,7 +43,7 @@ class WebhookMonitor:
         self._osm_namespace = osm_namespace
         self._timeout = timeout
         self._own_port = port
-        self._port = UnprovenPort()
+        self._unproven = UnprovenConfiguration()
         self._changes = Changes()
         self._log = ProblemLog(
             "admission",
@@ -70,7 +70,7 @@ class WebhookMonitor:
 
     def review_arrived(self) -> None:
         """A review came from the API server."""
-        self._port.review_arrived()
+        self._unproven.review_arrived()
 
     async def _notify(self, latest: Latest[Any]) -> None:
         async for _ in latest.values():
@@ -78,7 +78,7 @@ class WebhookMonitor:
 
     def _update(self) -> None:
         findings = self._findings()
-        problem = findings.problem or self._port_problem()
+        problem = findings.problem or self._doubt()
         self.problem.set(problem)
         self.warnings.set((*self._reading(), *findings.warnings))
         if self._reconciler.bundle.version:  # else nothing has been read yet
@@ -96,12 +96,10 @@ class WebhookMonitor:
         )
         return check_webhooks(entry, expectation)
 
-    def _port_problem(self) -> Problem:
+    def _doubt(self) -> Problem:
         entry = self._reconciler.entry.value
-        clients = [webhook.client_config for _, webhook in entry.webhooks] if entry is not None else []
-        called = next((client.address[1] for client in clients if client.service is None), self._own_port())
-        self._port.see(called, own=self._own_port())
-        return self._port.problem
+        self._unproven.see(find_doubt(entry, own_port=self._own_port()) if entry is not None else Problem())
+        return self._unproven.problem
 
     def _reading(self) -> Iterator[Problem]:
         if problem := self._reconciler.read_problem.value:

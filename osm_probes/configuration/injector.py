@@ -48,6 +48,7 @@ exit status:
   0  stopped by SIGTERM or SIGINT
   1  could not start; one line on stderr says why
   2  wrong flags"""
+_ANSWER_SHARE: Final = 0.9
 _PULL_POLICIES: Final = ("", "Always", "IfNotPresent", "Never")
 
 
@@ -69,6 +70,11 @@ class InjectorConfiguration:
     dry_run_namespace: str
     sidecar_image: str
     init_image: str
+
+    @property
+    def answer_within(self) -> float:
+        """Seconds in which a review is answered. At its timeout the API server stops reading, even an error."""
+        return self.webhook_timeout * _ANSWER_SHARE
 
 
 def parse_injector(argv: Sequence[str], environment: Mapping[str, str]) -> InjectorConfiguration:

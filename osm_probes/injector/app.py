@@ -42,8 +42,6 @@ from osm_probes.runtime.environment import Environment, Reads, load_environment
 from osm_probes.runtime.process import Process
 
 _KEEP: Final = 0.25
-# Of the webhook's timeout: after it the API server no longer reads a response, not even an error.
-_ANSWER_SHARE: Final = 0.9
 
 
 async def serve_injector(configuration: InjectorConfiguration, process: Process) -> None:
@@ -87,7 +85,7 @@ class InjectorApp:
         self._webhook = Webhook(
             self._options,
             namespaces=self._backends.namespaces,
-            within=configuration.webhook_timeout * _ANSWER_SHARE,
+            within=configuration.answer_within,
             bootstrap_store=self._backends.bootstrap_store,
             observer=InjectorReviews(metrics, on_arrival=self._backends.review_arrived),
             new_uuid=self._backends.new_uuid,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from osm_probes.admission.namespaces import MeshNamespaces, NamespaceLookup
+from osm_probes.admission.review import AdmissionRequest
 from osm_probes.admission.webhook import BootstrapStore, NewUuid
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.problem import Problem
@@ -20,8 +21,8 @@ class InjectorBackends:
     bundle: the CA bundle with which the API server verifies the webhook. bootstrap_store: None = bootstraps are not
     stored. new_uuid: makes the uuids of new proxies. problems: the checks of readiness that they decide, by name.
     warnings: what a person should know although it decides nothing. changes: all values on which warnings depend.
-    review_arrived: called for each review. background_work: coroutine functions that run until the injector stops, by
-    the name of their task.
+    review_arrived: called for each review of a new pod. background_work: coroutine functions that run until the
+    injector stops, by the name of their task.
     """
 
     namespaces: NamespaceLookup
@@ -31,7 +32,7 @@ class InjectorBackends:
     problems: Mapping[str, Latest[Problem]] = field(default_factory=dict)
     warnings: Callable[[], Iterable[Problem]] = tuple
     changes: tuple[Latest[Any], ...] = ()
-    review_arrived: Callable[[], None] = lambda: None
+    review_arrived: Callable[[AdmissionRequest], None] = lambda _: None
     background_work: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
 
 

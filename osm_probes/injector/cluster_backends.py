@@ -6,6 +6,7 @@ This module is imported only in a cluster: the client of the Kubernetes API cost
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from osm_probes.admission.review import AdmissionRequest
 from osm_probes.cluster.api_server_contact import ApiServerContact
 from osm_probes.cluster.bootstrap_permissions import BootstrapPermissions
 from osm_probes.cluster.bootstrap_rehearsal import BootstrapRehearsal
@@ -20,6 +21,7 @@ from osm_probes.foundation.ipv6 import has_global_ipv6_address
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.problem import Problem
 from osm_probes.injector.backends import InjectorBackends
+from osm_probes.kube.client import REQUEST_WITHIN
 from osm_probes.pki.trust import Trust
 
 # Share of the webhook's timeout. The rest is enough to store a bootstrap, or to deny the pod.
@@ -65,7 +67,13 @@ class _ClusterChecks:
             client, name=configuration.webhook_config_name, osm_namespace=namespace, trust=trust
         )
         self.permissions = BootstrapPermissions(client, mesh, mesh_name=name, osm_namespace=namespace)
-        self.rehearsal = BootstrapRehearsal(client, mesh, osm_namespace=namespace, denied=self.permissions.denied)
+        self.rehearsal = BootstrapRehearsal(
+            client,
+            mesh,
+            osm_namespace=namespace,
+            denied=self.permissions.denied,
+            within=min(REQUEST_WITHIN, configuration.answer_within),
+        )
         self.contact = ApiServerContact(client, osm_namespace=namespace)
         self._monitor = WebhookMonitor(
             self.reconciler,
@@ -108,9 +116,10 @@ class _ClusterChecks:
         own = (self.permissions.denied, self.rehearsal.refused, self.contact.unknown)
         return (*own, self._monitor.warnings, self._dry_run.warning)
 
-    def review_arrived(self) -> None:
+    def review_arrived(self, request: AdmissionRequest) -> None:
         """A review came from the API server."""
-        self.contact.review_arrived()
+        if not request.dry_run:  # a dry run is answered without the API server
+            self.contact.review_arrived()
         self._monitor.review_arrived()
 
     def warnings(self) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import Counter
 
+from osm_probes.admission.review import AdmissionRequest
 from osm_probes.runtime.metrics import ProgramMetrics
 
 
@@ -27,10 +28,10 @@ class InjectorMetrics(ProgramMetrics):
 class InjectorReviews:
     """Observes reviews: `on_arrival` is called for each, and the metrics count the answers."""
 
-    def __init__(self, metrics: InjectorMetrics, *, on_arrival: Callable[[], None]) -> None:
+    def __init__(self, metrics: InjectorMetrics, *, on_arrival: Callable[[AdmissionRequest], None]) -> None:
         self._on_arrival = on_arrival
         self.reviewed = metrics.reviewed
 
-    def arrived(self) -> None:
-        """A review of a new pod arrived."""
-        self._on_arrival()
+    def arrived(self, request: AdmissionRequest) -> None:
+        """A review of a new pod arrived, maybe in a dry run."""
+        self._on_arrival(request)

@@ -5,18 +5,20 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
 """
 
 import enum
+import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
-from osm_probes.kube.client import JsonObject, KubernetesClient
+from osm_probes.kube.client import JsonObject, KubernetesClient, Response
 from osm_probes.kube.errors import UnreachableError
 from osm_probes.kube.kind import Kind
 
 _FAILED_CALL: Final = "failed calling webhook "
 _DENIAL: Final = "admission webhook "
+_NOT_SUPPORTED: Final = "does not support dry run"
 _TERMINATING: Final = "because it is being terminated"
 _SHOWN: Final = 300
 
@@ -32,17 +34,22 @@ class Outcome(enum.Enum):
     NO_ANSWER = enum.auto()
     """No response within the time limit, or no connection."""
     UNKNOWN = enum.auto()
-    """The API server is overloaded (429), or the namespace is gone or being deleted: this says nothing."""
+    """This says nothing: the API server is overloaded (429), the namespace is gone or being deleted, or an admission
+    webhook can review only real objects."""
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """The result of a dry run. text: the reason if there is one, with names. content: the object, if it was created."""
+    """The result of a dry run. text: the reason if there is one, with names. content: the object, if it was created.
+
+    took: in seconds.
+    """
 
     outcome: Outcome
     text: str = ""
     content: bytes = b""
     status: int = 0
+    took: float = 0.0
 
     def by_webhook(self, name: str) -> bool:
         """Whether this webhook refused the object, or could not be called."""
@@ -60,10 +67,16 @@ class _Status(msgspec.Struct):
 
 async def create_in_dry_run(client: KubernetesClient, kind: Kind, body: JsonObject, *, namespace: str) -> DryRun:
     """Create the object in a dry run. Raises KubernetesError only if the client cannot send the request."""
+    started = time.monotonic()
     try:
         response = await client.send("POST", kind.path(namespace=namespace), query={"dryRun": "All"}, body=body)
     except UnreachableError as error:
-        return DryRun(Outcome.NO_ANSWER, str(error))
+        return DryRun(Outcome.NO_ANSWER, str(error), took=time.monotonic() - started)
+    return dry_run_from_response(response)
+
+
+def dry_run_from_response(response: Response) -> DryRun:
+    """What a response to the creation means."""
     if response.status < HTTPStatus.BAD_REQUEST:
         return DryRun(Outcome.CREATED, content=response.content, status=response.status)
     text = _message(response.content)
@@ -79,7 +92,7 @@ def _message(content: bytes) -> str:
 
 
 def _outcome(status: int, text: str) -> Outcome:
-    if _TERMINATING in text or status == HTTPStatus.NOT_FOUND:
+    if _TERMINATING in text or _NOT_SUPPORTED in text or status == HTTPStatus.NOT_FOUND:
         return Outcome.UNKNOWN
     # Such a webhook, which is not the API server's fault, may concern only this namespace.
     if _FAILED_CALL in text or text.startswith(_DENIAL):

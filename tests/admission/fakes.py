@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from osm_probes.admission.patch import SidecarInjection
+from osm_probes.admission.review import AdmissionRequest
 from osm_probes.foundation.errors import OsmError
 from osm_probes.mesh.mesh import NamespaceMetadata
 
@@ -56,10 +57,10 @@ class ReviewCounter:
 
     def __init__(self) -> None:
         self.counted: list[tuple[str, bool]] = []
-        self.arrivals = 0
+        self.arrivals: list[AdmissionRequest] = []
 
-    def arrived(self) -> None:
-        self.arrivals += 1
+    def arrived(self, request: AdmissionRequest) -> None:
+        self.arrivals.append(request)
 
     def reviewed(self, *, kind: str, success: bool) -> None:
         self.counted.append((kind, success))

@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from osm_probes.cluster.webhook_check import WebhookExpectation, WebhookFindings, check_webhooks
+from osm_probes.cluster.webhook_check import WebhookExpectation, WebhookFindings, check_webhooks, find_doubt
 from osm_probes.cluster.webhook_configuration import WEBHOOK, decode_webhook_entry
 from osm_probes.mesh.labels import MONITORED_BY
 from osm_probes.mesh.mesh import NamespaceMetadata
@@ -164,3 +164,36 @@ def test_one_webhook_that_selects_pods_is_enough_but_each_must_be_called_correct
 
 def test_the_name_of_the_charts_webhook_is_known() -> None:
     assert charts_webhook()["name"] == WEBHOOK
+
+
+URL = {"url": f"https://{NAME}:9090/mutate-pod-creation"}
+DEMANDS = {"matchLabels": {"inject": "true"}}
+
+
+@pytest.mark.parametrize(
+    ("webhooks", "doubt"),
+    [
+        ([{}], ""),
+        ([{"clientConfig": URL}], ""),
+        ([{"clientConfig": {"url": URL["url"].replace("9090", "443")}}], "clientConfig.url calls port 443"),
+        ([{"objectSelector": DEMANDS}], "objectSelector demands labels, and no review has arrived"),
+        ([{"objectSelector": DEMANDS}, {}], ""),
+        ([{"objectSelector": {"matchExpressions": [{"key": "skip", "operator": "DoesNotExist"}]}}], ""),
+    ],
+)
+def test_a_doubt_is_what_may_keep_all_reviews_away(webhooks: list[dict[str, Any]], doubt: str) -> None:
+    content = msgspec.json.encode(
+        {"metadata": {"resourceVersion": "7"}, "webhooks": [charts_webhook() | fields for fields in webhooks]}
+    )
+    found = find_doubt(decode_webhook_entry(content, osm_namespace="osm-system"), own_port=9090)
+    assert doubt in found.summary
+    assert bool(found) is bool(doubt)
+
+
+def test_a_doubt_about_labels_names_them_only_in_its_detail() -> None:
+    content = msgspec.json.encode(
+        {"metadata": {"resourceVersion": "7"}, "webhooks": [charts_webhook() | {"objectSelector": DEMANDS}]}
+    )
+    found = find_doubt(decode_webhook_entry(content, osm_namespace="osm-system"), own_port=9090)
+    assert "inject" not in found.summary
+    assert "inject" in found.detail

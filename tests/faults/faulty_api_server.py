@@ -1,8 +1,8 @@
 """A proxy of an API server that fails as the mode in a file says, as a process: `PORT TARGET PKI KUBECONFIG FILE`.
 
 It has the API server's certificate, and sends requests as the user of the kubeconfig. Modes: empty (forwards all);
-a status such as `500` (the answer to each creation of a Secret); `hang` (no answer to them); `cut` (closes all
-connections).
+a status such as `500` (the answer to each creation of a Secret); `hang` (no answer to them); `slow` (forwards them
+after 6 s); `cut` (closes all connections).
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from pathlib import Path
 
 _END = b"\r\n\r\n"
 _POLL = 0.05
+_SLOW = 6.0
 
 
 class FaultyApiServer:
@@ -67,6 +68,8 @@ class FaultyApiServer:
             fields = f"Content-Type: application/json\r\nContent-Length: {len(status)}"
             writer.write(f"HTTP/1.1 {mode} Failed\r\n{fields}\r\n\r\n{status}".encode())
         else:
+            if mode == "slow":
+                await asyncio.sleep(_SLOW)
             target.write(head + body)
             await target.drain()
 

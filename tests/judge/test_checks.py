@@ -6,7 +6,7 @@ import pytest
 from osm_probes.configuration.injector import parse_injector
 from osm_probes.health.checks import UnhealthyError
 from osm_probes.judge.checks import CHECKS, ConnectionCheck
-from osm_probes.runtime.initial_judge_state import CONTROLLER, INJECTOR, injector_judge_state
+from osm_probes.runtime.initial_judge_state import CONTROLLER, injector_judge_state
 from tests.ads.fake_ads import fake_ads
 from tests.judge.evaluators import view
 
@@ -38,7 +38,7 @@ async def test_a_connection_during_a_change_of_certificates_is_tried_again() -> 
 
 
 async def test_no_connection_is_made_before_the_program_says_how() -> None:
-    for state in (CONTROLLER, INJECTOR):
+    for state in (CONTROLLER, injector_judge_state(IN_CLUSTER)):
         program = view(state)
         checks = [check for name in state.ready if isinstance(check := CHECKS[name](program), ConnectionCheck)]
         assert checks

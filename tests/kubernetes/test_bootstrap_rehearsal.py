@@ -27,7 +27,7 @@ def mesh(*names: str) -> Latest[Mesh | None]:
 def rehearsal(
     client: KubernetesClient, *names: str, own: str = "default", denied: frozenset[str] = NONE
 ) -> BootstrapRehearsal:
-    return BootstrapRehearsal(client, mesh(*names), osm_namespace=own, denied=Latest(denied))
+    return BootstrapRehearsal(client, mesh(*names), osm_namespace=own, denied=Latest(denied), within=5)
 
 
 def create_namespaces(server: ApiServer, prefix: str, count: int) -> list[str]:
