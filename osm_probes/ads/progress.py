@@ -104,4 +104,5 @@ class Progress:
 
 
 def _serves(server: Answerer) -> bool:
+    # A function, because the type checker takes a property for unchanged during an await.
     return server.serving

@@ -5,7 +5,6 @@ refused, and those of other namespaces are not affected.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -50,11 +49,8 @@ class BootstrapPermissions:
         while True:
             seen = self._mesh.version
             await self._review(self._names() - self._reviewed)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_EVERY):
-                    await self._mesh.after(seen)
-                    continue
-            self._reviewed = frozenset()
+            if not await self._mesh.changed_after(seen, within=_EVERY):
+                self._reviewed = frozenset()
 
     async def check(self) -> None:
         """Raise ForbiddenError if the permission is missing in every namespace of the mesh.

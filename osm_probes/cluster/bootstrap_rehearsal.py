@@ -5,7 +5,6 @@ are not affected. An API server that fails or hangs when Secrets are created is 
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
@@ -102,9 +101,8 @@ class BootstrapRehearsal:
             seen = self._hints.version
             await self.rehearse()
             await asyncio.sleep(_SHORTEST_PAUSE)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout((_AFTER_FAILURE if self.problem.value else _EVERY) - _SHORTEST_PAUSE):
-                    await self._hints.after(seen)
+            pause = _AFTER_FAILURE if self.problem.value else _EVERY
+            await self._hints.changed_after(seen, within=pause - _SHORTEST_PAUSE)
 
     async def rehearse(self) -> None:
         """Try some namespaces; all others as well until one of them accepts."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from osm_probes.cluster.webhook_configuration import Rule, Webhook, WebhookEntry
 from osm_probes.foundation.problem import Problem
+from osm_probes.foundation.text import first_of
 from osm_probes.mesh.labels import IGNORE, MONITORED_BY
 from osm_probes.mesh.mesh import NamespaceMetadata
 from osm_probes.mesh.ports import REVIEW_PATH, WEBHOOK_PORT
@@ -81,9 +82,8 @@ def _ask(questions: tuple[Question, ...], webhook: Webhook, expectation: Webhook
 def _first(problems: list[Problem]) -> Problem:
     if not problems:
         return Problem()
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    detail = "; ".join(map(str, problems))
-    return Problem(f"the webhook configuration: {problems[0].summary}{more}", f"the webhook configuration: {detail}")
+    summary, detail = first_of([problem.summary for problem in problems]), "; ".join(map(str, problems))
+    return Problem(f"the webhook configuration: {summary}", f"the webhook configuration: {detail}")
 
 
 def _versions(webhook: Webhook, _: WebhookExpectation) -> Iterator[Problem]:

@@ -1,7 +1,5 @@
 """The webhook's configuration as it changes, and the mesh's namespaces -> the newest findings of `webhook_check`."""
 
-import asyncio
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -64,9 +62,7 @@ class WebhookMonitor:
             while True:
                 seen = self._changes.version
                 self._update()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_EVERY):
-                        await self._changes.after(seen)
+                await self._changes.changed_after(seen, within=_EVERY)
 
     def review_arrived(self) -> None:
         """A review came from the API server."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -128,8 +128,7 @@ class ControllerApp:
                 workloads=self._workloads.renew,
                 own=self._own.renew,
             ),
-            self._leader_tasks(),
-            self._proxy_events(),
+            self._cluster_tasks(),
             self._ads.serving(),
             lasting_tasks(
                 mesh=self._follow_mesh,
@@ -139,39 +138,34 @@ class ControllerApp:
                 authority=partial(self._update_judge_after, self._environment.ca_problem),
                 certificates=self._follow_certificates,
                 trust=self._follow_trust,
-                versions=self._follow_versions,
             ),
         ):
             await self._process.until_stop(grace=self._configuration.shared.grace)
             await self._drain()
 
-    async def _follow_versions(self) -> None:
-        """Answer /smi/version with what the cluster serves."""
-        cluster = self._environment.cluster
-        async for served in (cluster.source.versions if cluster else Latest[Mapping[str, str]]({})).values():
-            self._process.set_body(SMI_VERSION_PATH, smi_version_body(served))
-
-    def _leader_tasks(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """What the leader among the controllers does for the cluster."""
-        if self._environment.cluster is None:
-            return contextlib.nullcontext()
+    @contextlib.asynccontextmanager
+    async def _cluster_tasks(self) -> AsyncGenerator[None, None]:
+        """What only a controller in a cluster does: the leader's work, Events on rejecting proxies' pods, versions."""
+        cluster, shared = self._environment.cluster, self._configuration.shared
+        if cluster is None:
+            yield
+            return
         from osm_probes.controller.leader import leader_tasks
-
-        return leader_tasks(
-            self._environment.cluster,
-            self._configuration.shared,
-            self._trust,
-            certificate_validity=lambda: self._settings().certificate_validity,
-        )
-
-    def _proxy_events(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """Events on the pods of proxies that reject their configuration."""
-        if self._environment.cluster is None:
-            return contextlib.nullcontext()
         from osm_probes.controller.proxy_events import proxy_events
 
-        client, rejections = self._environment.cluster.client, self._ads.registry.rejections
-        return proxy_events(client, rejections, mesh=self._source.mesh, shared=self._configuration.shared)
+        async with (
+            leader_tasks(
+                cluster, shared, self._trust, certificate_validity=lambda: self._settings().certificate_validity
+            ),
+            proxy_events(cluster.client, self._ads.registry.rejections, mesh=self._source.mesh, shared=shared),
+            lasting_tasks(versions=partial(self._follow_versions, cluster.source.versions)),
+        ):
+            yield
+
+    async def _follow_versions(self, versions: Latest[Mapping[str, str]]) -> None:
+        """Answer /smi/version with what the cluster serves."""
+        async for served in versions.values():
+            self._process.set_body(SMI_VERSION_PATH, smi_version_body(served))
 
     def _settings(self) -> Settings:
         mesh = self._source.mesh.value

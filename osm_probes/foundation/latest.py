@@ -1,6 +1,7 @@
 """One value, many readers; a slow reader skips what it missed."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import Generic, TypeVar
 
@@ -46,6 +47,14 @@ class Latest(Generic[T]):
                 self._changed = asyncio.Event()
             await self._changed.wait()
         return self._version
+
+    async def changed_after(self, version: int, *, within: float | None) -> bool:
+        """Wait until the version is greater than the given one, at most so many seconds; whether it is."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self.after(version)
+                return True
+        return False
 
     async def values(self) -> AsyncGenerator[T]:
         """The value now, then the newest one after each change, without an end."""

@@ -1,5 +1,6 @@
 """Text from outside -> text that is safe to encode and to print."""
 
+from collections.abc import Sequence
 from typing import Final
 
 _EXCERPT: Final = 64
@@ -23,3 +24,9 @@ def printable(text: str) -> str:
 def excerpt(text: str) -> str:
     """The text in quotes, with escapes for what is not printable; of a long one only the beginning."""
     return repr(text) if len(text) <= _EXCERPT else f"{text[:_EXCERPT]!r}... ({len(text)} characters)"
+
+
+def first_of(texts: Sequence[str]) -> str:
+    """The first of these texts, and the number of the others; "" if there is none."""
+    more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
+    return f"{texts[0]}{more}" if texts else ""

@@ -1,7 +1,6 @@
 """What happens to this program or to a proxy -> Events on its pod, which `kubectl describe pod` shows."""
 
 import asyncio
-import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -162,9 +161,7 @@ class EventRecorder:
 
     async def _wait_until_due(self, seen: int) -> None:
         due = min((entry.due for entry in self._pending()), default=None)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if due is None else max(0.0, due - self._clock())):
-                await self._changes.after(seen)
+        await self._changes.changed_after(seen, within=None if due is None else max(0.0, due - self._clock()))
 
     async def _write_due(self) -> KubernetesError | None:
         """Write all Events that are due and return the last failure. A rejected Event does not delay the others."""

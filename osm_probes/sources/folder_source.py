@@ -11,7 +11,7 @@ from typing import Final
 from osm_probes.foundation.latest import Latest
 from osm_probes.foundation.logs import logger
 from osm_probes.foundation.problem import Problem
-from osm_probes.foundation.text import legible
+from osm_probes.foundation.text import first_of, legible
 from osm_probes.health.backlog import Backlog
 from osm_probes.mesh.mesh import Mesh
 from osm_probes.mesh.source import Step
@@ -138,14 +138,14 @@ class FolderSource:
             log.info("the manifests are valid again", folder=legible(self._folder))
         self._errors = errors
         summary = f"errors in the mesh folder: {len(errors)}" if errors else ""
-        self.problem.set(Problem(summary, _summary(errors)))
+        self.problem.set(Problem(summary, first_of(errors)))
 
 
 def read_mesh(folder: Path, *, mesh_name: str) -> Mesh:
     """Read the mesh in a folder once. Raises ManifestError."""
     contents = read_files(scan_folder(folder), previous=FolderContents())
     if contents.errors:
-        raise ManifestError(_summary(contents.errors))
+        raise ManifestError(first_of(contents.errors))
     return _build_mesh(contents, mesh_name=mesh_name)
 
 
@@ -235,8 +235,3 @@ def _emptied(folder: Path) -> str:
         f"{legible(folder)}: all manifests are gone: is its mount gone? To empty the mesh, leave one manifest there, "
         "such as a MeshConfig"
     )
-
-
-def _summary(errors: tuple[str, ...]) -> str:
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{errors[0]}{more}" if errors else ""

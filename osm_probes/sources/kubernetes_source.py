@@ -11,6 +11,7 @@ from osm_probes.foundation.problem import Problem
 from osm_probes.foundation.problem_log import ProblemLog
 from osm_probes.foundation.settle import settle
 from osm_probes.foundation.tasks import background_tasks
+from osm_probes.foundation.text import first_of
 from osm_probes.health.backlog import Backlog
 from osm_probes.kube.client import KubernetesClient
 from osm_probes.kube.informer import Informer, Observer, ignore_event
@@ -190,8 +191,4 @@ class KubernetesSource:
             *(problem.summary for problem in watches),
             *([f"invalid objects: {len(errors)}"] if errors else []),
         ]
-        return Problem(_first_of(summaries), _first_of(details))
-
-
-def _first_of(texts: Sequence[str]) -> str:
-    return f"{texts[0]}{f' (and {len(texts) - 1} more)' if len(texts) > 1 else ''}"
+        return Problem(first_of(summaries), first_of(details))

@@ -33,3 +33,11 @@ async def test_a_slow_reader_skips_what_it_missed() -> None:
         latest.set(value)
     assert await anext(values) == 3
     await values.aclose()
+
+
+async def test_a_limited_wait_tells_whether_there_was_a_change() -> None:
+    latest = Latest(0)
+    assert not await latest.changed_after(0, within=0.01)
+    latest.set(1)
+    assert await latest.changed_after(0, within=0.01)
+    assert await latest.changed_after(0, within=None)
