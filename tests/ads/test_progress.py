@@ -8,6 +8,7 @@ import pytest
 from osm_probes.ads.grpc_threads import GrpcThreads
 from osm_probes.ads.limits import Limits
 from osm_probes.ads.progress import Progress
+from tests.clock import Clock
 from tests.log_capture import capture_logs
 
 LIMITS = Limits(own_call_every=0.001, own_call=0.05)
@@ -47,14 +48,6 @@ async def until(condition: Callable[[], bool]) -> None:
             if condition():
                 return
             await asyncio.sleep(0.001)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_call_is_progress_once() -> None:

@@ -2,19 +2,10 @@ import pytest
 
 from osm_probes.cluster.webhook_doubt import UnprovenConfiguration
 from osm_probes.foundation.problem import Problem
+from tests.clock import Clock
 
 OTHER_PORT = Problem("clientConfig.url calls port 443")
 DEMANDS_LABELS = Problem("objectSelector demands labels")
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -29,14 +29,7 @@ def pods(count: int) -> str:
 
 
 def _pod(number: int) -> dict[str, object]:
-    name = proxy(number)
-    labels = {"app": "proxy", "osm-proxy-uuid": name.uuid}
-    metadata = {"name": f"proxy-{number}", "namespace": name.identity.namespace, "labels": labels}
-    spec = {
-        "serviceAccountName": name.identity.service_account,
-        "containers": [{"name": "app", "image": "example.org/app:1"}],
-    }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Running"}}
+    return _proxy_pod(proxy(number), f"proxy-{number}", app="proxy")
 
 
 def crowd_proxy(number: int) -> ProxyName:
@@ -49,22 +42,20 @@ def crowd_manifest(services: int, *, identities: int) -> Iterator[tuple[str, str
     for number in range(identities):
         name = crowd_proxy(number)
         namespace = name.identity.namespace
-        labels = {"app": "app", "osm-proxy-uuid": name.uuid}
-        spec = {"serviceAccountName": "app", "containers": [{"name": "app", "image": "example.org/app:1"}]}
         items = [
             _object("Namespace", namespace, labels={"openservicemesh.io/monitored-by": "osm"}),
             _object("ServiceAccount", "app", namespace),
-            _object(
-                "Pod",
-                "app-0",
-                namespace,
-                labels=labels,
-                spec=spec,
-                status={"phase": "Running", "podIP": _ip(44, number)},
-            ),
+            _proxy_pod(name, "app-0", app="app", podIP=_ip(44, number)),
             *(_service(f"app-{index}", namespace, index) for index in range(number, services, identities)),
         ]
         yield f"crowd{number}.json", json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+
+
+def _proxy_pod(name: ProxyName, pod: str, *, app: str, **status: object) -> dict[str, object]:
+    labels = {"app": app, "osm-proxy-uuid": name.uuid}
+    containers = [{"name": "app", "image": "example.org/app:1"}]
+    spec = {"serviceAccountName": name.identity.service_account, "containers": containers}
+    return _object("Pod", pod, name.identity.namespace, labels=labels, spec=spec, status={"phase": "Running", **status})
 
 
 def _service(name: str, namespace: str, number: int) -> dict[str, object]:

@@ -34,6 +34,19 @@ def no_action(_testbed: "FaultTestbed") -> Iterator[None]:
     yield
 
 
+def executing(code: str, *, undo: str = "") -> Action:
+    """Inject code; at the end inject code that undoes it, unless it ends by itself."""
+
+    @contextlib.contextmanager
+    def action(testbed: "FaultTestbed") -> Iterator[None]:
+        testbed.execute(code)
+        yield
+        if undo:
+            testbed.execute(undo)
+
+    return action
+
+
 @dataclass(frozen=True, slots=True)
 class Mode:
     """The scale of a run: the heartbeat limit in seconds, and the divisor for the number of clients in load rows."""

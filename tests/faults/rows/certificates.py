@@ -11,7 +11,7 @@ from osm_probes.pki.authority import ROOT_VALIDITY, Authority
 from osm_probes.pki.ca_folder import load_or_create_authority
 from tests.faults import injected_code
 from tests.faults.compare import Alive, Expectation, Truth
-from tests.faults.row import FaultError, Mode, Program, Row, no_action
+from tests.faults.row import Action, FaultError, Mode, Program, Row, executing, no_action
 from tests.faults.testbed import FaultTestbed
 
 _VALIDITY = 12
@@ -26,16 +26,9 @@ def short_validity(testbed: FaultTestbed) -> Iterator[None]:
     yield
 
 
-def issuing(code: str) -> Callable[[FaultTestbed], AbstractContextManager[None]]:
+def issuing(code: str) -> Action:
     """Inject code that changes how the CA issues certificates, and restore it afterwards."""
-
-    @contextlib.contextmanager
-    def action(testbed: FaultTestbed) -> Iterator[None]:
-        testbed.execute(code)
-        yield
-        testbed.execute(injected_code.RESTORE_ISSUING)
-
-    return action
+    return executing(code, undo=injected_code.RESTORE_ISSUING)
 
 
 @contextlib.contextmanager

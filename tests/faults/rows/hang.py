@@ -2,12 +2,11 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 
 from tests.faults import injected_code
 from tests.faults.compare import Alive, Expectation, Truth
-from tests.faults.row import Action, FaultError, Mode, Program, Row
+from tests.faults.row import Action, FaultError, Mode, Program, Row, executing
 from tests.faults.testbed import FaultTestbed
 
 
@@ -17,17 +16,6 @@ def stopped(testbed: FaultTestbed) -> Iterator[None]:
     testbed.kill(testbed.pid, signal.SIGSTOP)
     yield
     testbed.kill(testbed.pid, signal.SIGCONT)
-
-
-def executing(code: str) -> Callable[[FaultTestbed], AbstractContextManager[None]]:
-    """Inject code that ends by itself."""
-
-    @contextlib.contextmanager
-    def action(testbed: FaultTestbed) -> Iterator[None]:
-        testbed.execute(code)
-        yield
-
-    return action
 
 
 def expecting_record(action: Action, field: str, *words: str) -> Action:

@@ -8,18 +8,10 @@ from tests.faults import injected_code
 from tests.faults.cgroup import memory_limit
 from tests.faults.cluster import injecting_cluster
 from tests.faults.compare import Alive, Expectation, Truth
-from tests.faults.row import FaultError, Mode, Program, Row
+from tests.faults.row import FaultError, Mode, Program, Row, executing
 from tests.faults.rows.network import destroyed_listener, filtered, port_taken_over, unrecoverable
 from tests.faults.rows.start import FATAL, port_in_use
 from tests.faults.testbed import FaultTestbed
-
-
-@contextlib.contextmanager
-def broken_reviews(testbed: FaultTestbed) -> Iterator[None]:
-    """Make every review raise an exception."""
-    testbed.execute(injected_code.BREAK_REVIEWS)
-    yield
-    testbed.execute(injected_code.RESTORE_REVIEWS)
 
 
 @contextlib.contextmanager
@@ -83,7 +75,10 @@ def rows(mode: Mode) -> tuple[Row, ...]:
             "injector-side-tasks-end", "the task that writes Events raises, others are cancelled", ended_side_tasks,
             unharmed, program=program, setup=injecting_cluster, extra_pods=0,
         ),
-        Row("injector-review-fails", "every review fails", broken_reviews, fails, program=program),
+        Row(
+            "injector-review-fails", "every review fails",
+            executing(injected_code.BREAK_REVIEWS, undo=injected_code.RESTORE_REVIEWS), fails, program=program,
+        ),
         Row(
             "injector-slow-loris", f"{slow} requests at one byte per second to port 9090", under("slow", slow),
             unharmed,

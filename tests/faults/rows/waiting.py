@@ -7,7 +7,7 @@ from typing import Final
 from tests.faults import injected_code
 from tests.faults.compare import Alive, Expectation, Truth
 from tests.faults.identity import crowd_manifest
-from tests.faults.row import Action, Mode, Row
+from tests.faults.row import Action, Mode, Row, executing
 from tests.faults.testbed import FaultTestbed
 
 _UPDATES_LIMIT: Final = 4
@@ -19,18 +19,6 @@ def following(testbed: FaultTestbed) -> contextlib.AbstractContextManager[None]:
     """The truth is told by a proxy that stays connected and expects each change within the limit."""
     testbed.follower_limit = _UPDATES_LIMIT
     return contextlib.nullcontext()
-
-
-def executing(code: str, end: str) -> Action:
-    """Inject code, and at the end code that ends its effect."""
-
-    @contextlib.contextmanager
-    def action(testbed: FaultTestbed) -> Iterator[None]:
-        testbed.execute(code)
-        yield
-        testbed.execute(end)
-
-    return action
 
 
 def large_mesh(services: int) -> Action:
@@ -92,36 +80,36 @@ def rows(mode: Mode) -> tuple[Row, ...]:
     return (
         Row(
             "build-hangs", "the build of snapshots hangs; new proxies",
-            executing(injected_code.HANG_BUILDS, injected_code.RELEASE_BUILDS), harmed, duration=12.0,
+            executing(injected_code.HANG_BUILDS, undo=injected_code.RELEASE_BUILDS), harmed, duration=12.0,
         ),
         Row(
             "build-hangs-connected", "the build of snapshots hangs; a connected proxy",
-            executing(injected_code.HANG_BUILDS, injected_code.RELEASE_BUILDS), harmed, setup=following, flags=limit,
-            duration=15.0,
+            executing(injected_code.HANG_BUILDS, undo=injected_code.RELEASE_BUILDS), harmed,
+            setup=following, flags=limit, duration=15.0,
         ),
         Row(
             "executor-full", "all threads of the default executor are busy; new proxies",
-            executing(injected_code.FILL_DEFAULT_EXECUTOR, injected_code.EMPTY_DEFAULT_EXECUTOR), unharmed,
+            executing(injected_code.FILL_DEFAULT_EXECUTOR, undo=injected_code.EMPTY_DEFAULT_EXECUTOR), unharmed,
             duration=10.0,
         ),
         Row(
             "executor-full-connected", "all threads of the default executor are busy; a connected proxy",
-            executing(injected_code.FILL_DEFAULT_EXECUTOR, injected_code.EMPTY_DEFAULT_EXECUTOR), harmed,
+            executing(injected_code.FILL_DEFAULT_EXECUTOR, undo=injected_code.EMPTY_DEFAULT_EXECUTOR), harmed,
             setup=following, flags=limit, duration=15.0,
         ),
         Row(
             "streams-not-woken", "streams do not notice new snapshots; a connected proxy",
-            executing(injected_code.STOP_BROADCAST, injected_code.RESTORE_BROADCAST), harmed, setup=following,
+            executing(injected_code.STOP_BROADCAST, undo=injected_code.RESTORE_BROADCAST), harmed, setup=following,
             flags=limit, duration=15.0,
         ),
         Row(
             "folder-hangs", "the mesh folder does not answer; a connected proxy",
-            executing(injected_code.HANG_FOLDER, injected_code.RELEASE_FOLDER), harmed, setup=following, flags=limit,
-            duration=15.0,
+            executing(injected_code.HANG_FOLDER, undo=injected_code.RELEASE_FOLDER), harmed,
+            setup=following, flags=limit, duration=15.0,
         ),
         Row(
             "mesh-tasks-cancelled", "the tasks that read, build and follow the mesh are cancelled; a connected proxy",
-            executing(injected_code.CANCEL_TASKS_OF_THE_MESH, injected_code.CANCEL_TASKS_OF_THE_MESH), unharmed,
+            executing(injected_code.CANCEL_TASKS_OF_THE_MESH, undo=injected_code.CANCEL_TASKS_OF_THE_MESH), unharmed,
             setup=following, flags=limit, duration=10.0,
         ),
         Row("mesh-emptied", "all manifests of the mesh folder disappear", emptied_folder, unharmed),
